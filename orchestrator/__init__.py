@@ -1,0 +1,70 @@
+"""Durable machine-learning pipelines on Ray: the public names.
+
+Importing this loads neither Ray nor pyarrow nor the store; what needs them is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import OrchestratorError, RunCancelled, RunFailed
+from orchestrator.graph.branch import when
+from orchestrator.graph.context import StepContext, step
+from orchestrator.graph.item import ItemError, each, fixed
+from orchestrator.graph.node import Graph
+from orchestrator.graph.options import Retry
+from orchestrator.graph.pipeline import Pipeline, Runner, pipeline
+from orchestrator.graph.secret import File, Secret
+from orchestrator.graph.stage import Stage, dynamic, stage
+from orchestrator.graph.wait import approve, signal
+
+if TYPE_CHECKING:
+    from orchestrator.app.runs import Run, runs
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "File",
+    "Graph",
+    "ItemError",
+    "OrchestratorError",
+    "Pipeline",
+    "Retry",
+    "Run",
+    "RunCancelled",
+    "RunFailed",
+    "Secret",
+    "Stage",
+    "StepContext",
+    "approve",
+    "dynamic",
+    "each",
+    "fixed",
+    "pipeline",
+    "runs",
+    "signal",
+    "stage",
+    "step",
+    "when",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Run", "runs"):
+        from orchestrator.app import runs as module
+
+        return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
+def _make_runner() -> Runner:
+    from orchestrator.app.runner import Runner as DurableRunner
+
+    return DurableRunner()
+
+
+Pipeline.make_runner = staticmethod(_make_runner)

@@ -1,0 +1,97 @@
+"""One installation: its journal, artifacts and settings, opened once and handed to whoever runs or reads runs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orchestrator.app.clock import SystemClock
+from orchestrator.config.settings import Settings
+from orchestrator.engine.cells import Cells
+from orchestrator.engine.recovery import load_fold
+from orchestrator.engine.state import RunFold
+from orchestrator.errors import JournalCorrupt
+from orchestrator.graph import fact as f
+from orchestrator.graph.json import graph_from_json
+from orchestrator.graph.node import Graph
+from orchestrator.ports.journal import Journal
+
+if TYPE_CHECKING:
+    from orchestrator.artifacts.files import FileVersions
+    from orchestrator.artifacts.values import StoredValues
+    from orchestrator.ports.artifacts import ArtifactStore
+
+
+class Installation:
+    """Everything that ``ORC_*`` settings name, opened on first use.
+
+    Args:
+        settings: Where things are; read from the environment when None.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = (settings or Settings.from_environment()).create_home()
+        self.clock = SystemClock()
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The journal."""
+        from orchestrator.store import open_journal
+
+        return open_journal(self.settings.journal_url)
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        """The artifact store."""
+        from orchestrator.artifacts.store import open_store
+
+        return open_store(self.settings.artifacts_url)
+
+    @cached_property
+    def values(self) -> StoredValues:
+        """Codecs over the artifact store; loading runs code of the values' authors, so only clients do that."""
+        from orchestrator.artifacts.signing import Signer
+        from orchestrator.artifacts.values import StoredValues
+
+        return StoredValues(self.artifacts, Signer(self.settings.keys_dir))
+
+    @cached_property
+    def files(self) -> FileVersions:
+        """Versions of files that pipelines name."""
+        from orchestrator.artifacts.files import FileVersions
+
+        return FileVersions()
+
+    # ---- reading runs
+
+    def created(self, run: str) -> f.RunCreated:
+        """The first fact of a run.
+
+        Raises:
+            NotFound: no such run.
+            JournalCorrupt: the run does not begin with its creation.
+        """
+        for recorded in self.journal.facts(run):
+            if isinstance(recorded.fact, f.RunCreated):
+                return recorded.fact
+            break
+        raise JournalCorrupt(f"run {run} does not begin with its creation; restore the journal from a backup")
+
+    def graph(self, created: f.RunCreated) -> Graph:
+        """The sealed graph of a run."""
+        return graph_from_json(msgspec.json.decode(self.artifacts.get(created.graph)))
+
+    def fold(self, run: str) -> RunFold:
+        """State of a run."""
+        return load_fold(self.journal, run, self.graph(self.created(run)))
+
+    def cells(self, run: str, fresh: dict[str, bytes] | None = None) -> Cells:
+        """Cells of a run's outputs."""
+        return Cells(run, self.journal, self.artifacts, self.values, {} if fresh is None else fresh)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "journal" in self.__dict__:
+            self.journal.close()

@@ -1,0 +1,54 @@
+"""What becomes of a process that Ray starts: the same worker as a local one, with Ray's ports for steps that drive them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.app.worker import serve
+from orchestrator.artifacts.store import open_store
+from orchestrator.backends import capsule
+from orchestrator.backends.bundles import orphans
+from orchestrator.backends.bundles.transport import WorkerNeeds, WorkerSettings
+from orchestrator.types import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class RayWorker:
+    """The entry that ``RayTransport`` sends to its workers."""
+
+    settings: WorkerSettings
+
+    def __call__(self, connection: socket.socket, name: str, needs: WorkerNeeds) -> None:
+        """Work until the driver says stop, or is gone."""
+        mark = f"{secrets.token_hex(8)}/{name}"
+        os.environ[orphans.MARK] = mark
+        serve(connection, self.settings, name, needs.kind, mark, self._ports(needs))
+
+    def _ports(self, needs: WorkerNeeds) -> dict[str, Any]:
+        if "serving" not in needs.uses:
+            return {}
+        from orchestrator.backends.serve import RayServing
+
+        return {"serving": RayServing(CapsuleSource(self.settings, needs.capsule))}
+
+
+@dataclass(frozen=True, slots=True)
+class CapsuleSource:
+    """Code and artifacts for replicas of Ray Serve: those of the run that deployed."""
+
+    settings: WorkerSettings
+    capsule: Digest
+
+    def load(self, path: str) -> Any:
+        """The object ``module:name`` of the project."""
+        store = open_store(self.settings.artifacts)
+        return capsule.load(self.capsule, store, Path(self.settings.capsules)).function(path)
+
+    def artifact(self, digest: Digest) -> bytes:
+        """The bytes of an artifact, verified."""
+        return bytes(open_store(self.settings.artifacts).get(digest))

@@ -1,0 +1,215 @@
+"""A run as its users see it: state, result, steps, events. Reads the journal; acts through the inbox or its session."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.app.step import Step
+from orchestrator.engine.state import RunFold
+from orchestrator.errors import NotFound, RunCancelled, RunFailed, RunWaiting
+from orchestrator.graph import fact as f
+from orchestrator.graph.fact import FINISHED, Recorded, RunState
+from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Ref, SecretRef
+from orchestrator.types import Duration, parse_address, seconds
+
+if TYPE_CHECKING:
+    from orchestrator.app.installation import Installation
+    from orchestrator.app.session import Session
+
+_POLL_S = 0.1
+
+
+class Run:
+    """One run.
+
+    Attributes:
+        id: The run's id.
+    """
+
+    def __init__(self, installation: Installation, run_id: str, session: Session | None = None) -> None:
+        self.id = run_id
+        self._installation = installation
+        self._session = session
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r}, state={self.state!r})"
+
+    # ---- state
+
+    @property
+    def pipeline(self) -> str:
+        """Name of the pipeline."""
+        return self._installation.journal.run(self.id).pipeline
+
+    @property
+    def state(self) -> RunState:
+        """``queued running waiting succeeded degraded failed cancelled``."""
+        return self._installation.journal.run(self.id).state
+
+    @property
+    def driver(self) -> str | None:
+        """The living driver that holds the run; None if there is none, then ``resume`` goes on."""
+        return self._installation.journal.owner(self.id)
+
+    @property
+    def finished(self) -> f.RunFinished | None:
+        """How the run ended: state, reason, outcome; None while it has not."""
+        return self.fold().finished
+
+    def fold(self) -> RunFold:
+        """The run's state in full, read from its facts now."""
+        return self._installation.fold(self.id)
+
+    def events(self, follow: bool = False) -> Iterator[Recorded]:
+        """Facts in order; with ``follow`` until the run has ended, as they come."""
+        seq = 0
+        while True:
+            state = self.state
+            for recorded in self._installation.journal.facts(self.id, seq):
+                seq = recorded.seq
+                yield recorded
+            if not follow or state in FINISHED:
+                return
+            time.sleep(_POLL_S)
+
+    # ---- control
+
+    def wait(self, timeout: Duration | None = None) -> Run:
+        """Wait until the run has ended (or waits for a person and nobody drives it).
+
+        Raises:
+            TimeoutError: it has not ended in time; it goes on.
+            KeyboardInterrupt: the driver of this process was stopped; the run can be resumed.
+        """
+        timeout_s = None if timeout is None else seconds(timeout)
+        if self._session is not None:
+            if not self._session.wait(timeout_s):
+                raise TimeoutError(f"run {self.id} has not ended within {timeout_s} s; it goes on")
+            return self
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while self.state not in FINISHED:
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"run {self.id} has not ended within {timeout_s} s")
+            time.sleep(_POLL_S)
+        return self
+
+    def cancel(self, reason: str = "") -> None:
+        """Ask the run's driver to end it; a run without a driver ends when it is resumed."""
+        body = {"kind": "cancel", "by": "api", "reason": reason}
+        self._installation.journal.post(self.id, f"cancel-{uuid.uuid4().hex}", body, self._installation.clock.now())
+
+    def approve(self, step: str, approved: bool = True, by: str = "") -> None:
+        """Answer an ``approve`` step.
+
+        Raises:
+            NotFound: the run has no such step, or it asks for no approval.
+        """
+        self._answer(step, "approval", approved, by)
+
+    def signal(self, name: str, value: Any = None, by: str = "") -> None:
+        """Answer a ``signal`` step by its name or address; the value must be plain data.
+
+        Raises:
+            NotFound: the run has no such step, or it waits for no signal.
+        """
+        self._answer(name, "signal", value, by)
+
+    def _answer(self, step: str, kind: str, value: Any, by: str) -> None:
+        fold = self.fold()
+        found = [s.node.id for s in fold.nodes.values() if s.node.kind == kind and step in (s.node.id, s.node.prompt)]
+        found = found or [s.node.id for s in fold.nodes.values() if s.node.kind == kind and s.node.name == step]
+        if len(found) != 1:
+            asked = ", ".join(s.node.id for s in fold.nodes.values() if s.node.kind == kind) or "none"
+            raise NotFound(f"run {self.id} has no {kind} step {step!r}; it has: {asked}")
+        body = {"kind": kind, "node": found[0], "value": value, "by": by}
+        self._installation.journal.post(self.id, f"{kind}-{found[0]}", body, self._installation.clock.now())
+
+    def resume(self) -> Run:
+        """Drive the run on in this process; finished steps are not run again."""
+        from orchestrator.app.runner import Runner
+
+        resumed = Runner(self._installation).resume(self.id)
+        self._session = resumed._session
+        return self
+
+    def raise_for_state(self) -> None:
+        """Raise RunFailed, RunCancelled or RunWaiting unless the run succeeded (or is degraded)."""
+        state = self.state
+        if state in ("succeeded", "degraded"):
+            return
+        finished = self.fold().finished
+        reason = finished.reason if finished else ""
+        if state == "failed":
+            raise RunFailed(f"run {self.id} failed: {reason}", run=self.id, **self._failure_details())
+        if state == "cancelled":
+            raise RunCancelled(f"run {self.id} was cancelled: {reason}", run=self.id)
+        advice = "approve or signal it" if state == "waiting" else f"go on with: orc resume {self.id}"
+        raise RunWaiting(f"run {self.id} is {state}; {advice}", run=self.id)
+
+    def _failure_details(self) -> dict[str, Any]:
+        fold = self.fold()
+        for node, index in fold.failed[:1]:
+            failure = fold.nodes[node].failures[index]
+            return {"step": f"{node}[{index}]", "error": failure.name, "frames": list(failure.frames)}
+        return {}
+
+    # ---- results
+
+    def result(self) -> Any:
+        """What the pipeline returned; waits for the end. A degraded run has a result too.
+
+        Raises:
+            RunFailed, RunCancelled, RunWaiting: there is no result.
+        """
+        if self._session is not None or self.state not in ("waiting",):
+            self.wait()
+        self.raise_for_state()
+        fold = self.fold()
+        return self._value(fold, fold.graph.output)
+
+    def _value(self, fold: RunFold, expr: Expr) -> Any:
+        values = self._installation.values
+        if isinstance(expr, Const):
+            return values.load(self._installation.cells(self.id).decode(expr.cell or b"\xc0")).value
+        if isinstance(expr, SecretRef):
+            return expr.reference
+        if isinstance(expr, ListExpr):
+            items = [self._value(fold, item) for item in expr.items]
+            return tuple(items) if expr.is_tuple else items
+        if isinstance(expr, DictExpr):
+            return {key: self._value(fold, item) for key, item in expr.items.items()}
+        return self._referenced(fold, expr)
+
+    def _referenced(self, fold: RunFold, ref: Ref) -> Any:
+        value = self[ref.node].output
+        for element in ref.path:
+            if isinstance(element, str):
+                value = getattr(value, element)
+            else:
+                value = value[element if isinstance(element, int) else element[1]]
+        return value
+
+    def __getitem__(self, address: str | tuple[str, int]) -> Step:
+        """A step by address: ``run["scope/train"]``, ``run["train", 7]``, ``run["train[7]"]``.
+
+        A unique last part of the address is enough.
+
+        Raises:
+            NotFound: no such step; names those that look like it.
+        """
+        name, index = (address if isinstance(address, tuple) else parse_address(address))
+        fold = self.fold()
+        return Step(self._installation, fold, self._find(fold.nodes, name), index)
+
+    def _find(self, nodes: Any, name: str) -> str:
+        if name in nodes:
+            return name
+        found: Sequence[str] = [node for node in nodes if node.endswith("/" + name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise NotFound(f"run {self.id} has several steps {name!r}: {', '.join(found[:5])}")
+        raise NotFound(f"run {self.id} has no step {name!r}; it has: {', '.join(list(nodes)[:10])}")

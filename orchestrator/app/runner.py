@@ -1,0 +1,159 @@
+"""Starting, planning and resuming runs: what ``P.run`` and ``orc run`` do."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from orchestrator.app.backend import choose_backend, open_executor
+from orchestrator.app.installation import Installation
+from orchestrator.app.run import Run
+from orchestrator.app.session import Session
+from orchestrator.engine.driver import Observer
+from orchestrator.engine.machine import Machine
+from orchestrator.engine.plan import Plan, make_plan
+from orchestrator.engine.recovery import load_fold, started
+from orchestrator.engine.state import RunFold
+from orchestrator.errors import RunError
+from orchestrator.graph import fact as f
+from orchestrator.graph.json import graph_to_json, seal
+from orchestrator.graph.node import Graph
+from orchestrator.ports.executor import Executor
+from orchestrator.ports.journal import RunRow
+
+if TYPE_CHECKING:
+    from orchestrator.graph.pipeline import Pipeline, RunOptions
+
+
+class Runner:
+    """Creates and drives runs of one installation, in this process.
+
+    Args:
+        installation: Where runs are kept; the one of the environment when None.
+        on_facts: Told of every committed group of facts, from the driver's thread.
+        executors: Makes the executor of a backend by name, when a run starts.
+    """
+
+    def __init__(
+        self,
+        installation: Installation | None = None,
+        on_facts: Observer | None = None,
+        executors: Callable[[str], Executor] | None = None,
+    ) -> None:
+        self.installation = here = installation or Installation()
+        self._on_facts = on_facts
+        self._executors = executors or (lambda backend: open_executor(here.settings, backend))
+
+    # ---- new runs
+
+    def plan(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions) -> Plan:
+        """What ``run`` would do and why; runs nothing and writes nothing but small constants of the graph."""
+        graph = self._sealed(pipeline.graph(**params))
+        machine = Machine(RunFold("", graph), self._encode_error)
+        cells = self.installation.cells("", machine.chunks)
+        return make_plan(
+            graph, machine, self.installation.journal, cells, self.installation.files, self.installation.clock.now()
+        )
+
+    def run(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions) -> Run:
+        """Run to the end.
+
+        Raises:
+            DefinitionError: the wiring is wrong; nothing ran.
+            RunFailed, RunCancelled: what became of the run.
+            KeyboardInterrupt: interrupted; the run can be resumed.
+        """
+        run = self.start(pipeline, params, options)
+        run.wait()
+        run.raise_for_state()
+        return run
+
+    def start(
+        self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions, detach: bool = False
+    ) -> Run:
+        """Begin a run, driven by a thread of this process, and return at once."""
+        run = self.create(pipeline, params, options)
+        return self._drive(run, options.on, detach)
+
+    def create(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions) -> str:
+        """Record a new run without driving it; its id."""
+        from orchestrator.backends.capsule import build
+
+        here = self.installation
+        traced = pipeline.trace(**params)
+        graph = traced.graph
+        capsule = build(traced.stages, here.artifacts)
+        sealed = self._sealed(graph)
+        stored = here.artifacts.put(msgspec.json.encode(graph_to_json(sealed)))
+        run = f"{pipeline.name}-{secrets.token_hex(4)}"
+        now = here.clock.now()
+        created = f.RunCreated(
+            graph.pipeline, stored, capsule, {name: _shown(value) for name, value in params.items()},
+            choose_backend(here.settings, sealed, options.on), dict(options.tags), git_commit(), secrets.randbits(32),
+        )  # fmt: skip
+        here.journal.create(RunRow(run, graph.pipeline, "queued", 1, 0, now, tags=dict(options.tags)), [created], {})
+        return run
+
+    # ---- runs that exist
+
+    def resume(self, run: str, on: str | None = None, detach: bool = False) -> Run:
+        """Take a run over and drive it on; finished steps are not run again.
+
+        Raises:
+            NotFound: no such run.
+            RunOwned: a living driver holds it.
+            RunError: the run has ended.
+        """
+        row = self.installation.journal.run(run)
+        if row.finished_at is not None or row.state in f.FINISHED:
+            raise RunError(f"run {row.id} has ended ({row.state}); there is nothing to resume, start a new run instead")
+        return self._drive(row.id, on, detach)
+
+    def _drive(self, run: str, on: str | None, detach: bool) -> Run:
+        here = self.installation
+        ownership = here.journal.own(run, f"{socket.gethostname()}:{os.getpid()}")
+        try:
+            created = here.created(run)
+            graph = here.graph(created)
+            fold = load_fold(here.journal, run, graph)
+            backend = on or created.on
+            machine = Machine(fold, self._encode_error)
+            session = Session(here, machine, ownership, self._on_facts, detach)
+            driver = f"{socket.gethostname()}:{os.getpid()}"
+            begun = started(ownership.epoch, driver, backend, here.settings.slots)
+            session.begin(begun, lambda: self._executors(backend))
+        except BaseException:
+            ownership.release()
+            raise
+        return Run(here, run, session)
+
+    def _sealed(self, graph: Graph) -> Graph:
+        return seal(graph, self.installation.values.encode)
+
+    def _encode_error(self, failure: f.Failure) -> tuple[str, bytes]:
+        from orchestrator.artifacts.errors import item_error_chunk
+
+        return item_error_chunk(failure)
+
+
+def git_commit() -> str:
+    """Commit of the working directory, with ``+`` if it has changes; empty outside of git."""
+    if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+        return ""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=2, check=True)
+        return head.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:199] + "…"

@@ -1,0 +1,94 @@
+"""A driver at work in this process: its thread, its workers, and how it is stopped."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable
+
+from orchestrator.app.installation import Installation
+from orchestrator.engine.driver import Driver, Observer
+from orchestrator.engine.machine import Machine
+from orchestrator.graph import fact as f
+from orchestrator.ports.executor import Executor
+from orchestrator.ports.journal import Ownership
+
+
+class Session:
+    """Drives one run in a thread of its own, so that event loops and notebooks stay free."""
+
+    def __init__(
+        self,
+        installation: Installation,
+        machine: Machine,
+        ownership: Ownership,
+        on_facts: Observer | None,
+        detach: bool,
+    ) -> None:
+        self._installation = installation
+        self._machine = machine
+        self._ownership = ownership
+        self._on_facts = on_facts
+        self._detach = detach
+        self._driver: Driver | None = None
+        self._failure: BaseException | None = None
+        self._interrupted = False
+        self._thread = threading.Thread(target=self._main, name=f"driver of {machine.fold.run}", daemon=True)
+
+    def begin(self, started: f.DriverStarted, open_executor: Callable[[], Executor]) -> None:
+        """Start the thread. Workers start when the first step is ready; a fully cached run starts none."""
+        self._started = started
+        self._open_executor = open_executor
+        atexit.register(self.stop)
+        self._thread.start()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the driver to return; False if it has not in time.
+
+        Raises:
+            KeyboardInterrupt: after the driver has been stopped in order; the run can be resumed.
+            OrchestratorError: the driver could not go on (store away, worker start failed, …).
+        """
+        try:
+            self._thread.join(timeout_s)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        if self._thread.is_alive():
+            return False
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        return True
+
+    def stop(self) -> None:
+        """Stop driving, leaving the run to be resumed."""
+        self._interrupted = True
+        if self._driver is not None:
+            self._driver.interrupt()
+        self._thread.join()
+
+    def _main(self) -> None:
+        try:
+            executor = self._open_executor()
+            try:
+                self._drive(executor)
+            finally:
+                executor.close()
+        except BaseException as error:  # handed to whoever waits
+            self._failure = error
+        finally:
+            self._ownership.release()
+            atexit.unregister(self.stop)
+
+    def _drive(self, executor: Executor) -> None:
+        here, machine = self._installation, self._machine
+        cells = here.cells(machine.fold.run, machine.chunks)
+        self._driver = Driver(
+            machine, self._ownership, here.journal, executor, cells, here.values, here.files, here.clock,
+            self._on_facts, self._detach,
+        )  # fmt: skip
+        if self._interrupted:
+            return
+        self._driver.take([self._started])
+        self._driver.run()

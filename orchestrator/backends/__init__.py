@@ -1,0 +1,1 @@
+"""Where steps run: in process (``inline``), and in bundles on workers (``bundles``)."""

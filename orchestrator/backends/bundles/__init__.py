@@ -1,0 +1,1 @@
+"""The bundle worker and its pool: one worker, one pool, several transports."""

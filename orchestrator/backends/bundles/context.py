@@ -1,0 +1,64 @@
+"""The context of a step in a worker, cheap enough to be made for every step of a bundle."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.graph.context import Caller, StepContext
+from orchestrator.ports.values import digest_bytes
+
+if TYPE_CHECKING:
+    from orchestrator.backends.bundles.outbox import Outbox
+
+
+class BundleStep(StepContext):
+    """``step()`` in a bundle. What all steps of a node have in common is copied, not computed again."""
+
+    _outbox: Outbox
+    _bundle: str
+    _run_seed: int
+
+    @functools.cached_property
+    def seed(self) -> int:  # type: ignore[override]
+        """Follows from the run's seed and the step's address, so it is the same for every attempt."""
+        return step_seed(self._run_seed, self.node, self.index)
+
+    def _on_report(self, metrics: Mapping[str, float]) -> None:  # type: ignore[override]
+        self._outbox.report(self._bundle, self.node, self.index, metrics)
+
+
+def step_seed(run_seed: int, node: str, index: int) -> int:
+    """Seed of a step: 63 bits."""
+    return int(digest_bytes(f"{run_seed}\n{node}\n{index}".encode())[:16], 16) >> 1
+
+
+class Contexts:
+    """Makes the contexts of a node's steps in a bundle."""
+
+    def __init__(
+        self,
+        run: str,
+        bundle: str,
+        node: str,
+        seed: int,
+        outbox: Outbox,
+        uses: tuple[str, ...],
+        ports: Mapping[str, Any],
+    ) -> None:
+        shared = vars(StepContext(run, node, uses=uses, ports=ports)).copy()
+        for computed in ("seed", "_on_report"):
+            del shared[computed]
+        shared.update(_outbox=outbox, _bundle=bundle, _run_seed=seed)
+        self._shared = shared
+
+    def of(self, index: int, attempt: int, caller: Caller | None = None) -> BundleStep:
+        """Context of one step."""
+        context = BundleStep.__new__(BundleStep)
+        fields = context.__dict__
+        fields.update(self._shared)
+        fields["index"] = index
+        fields["attempt"] = attempt
+        fields["caller"] = caller
+        return context

@@ -1,0 +1,229 @@
+"""Outcomes on their way to the driver: gathered, put into frames, and held back if nobody reads.
+
+A frame leaves after 20 ms, 256 outcomes or the size of an inline chunk, whichever comes first, and at once
+when a bundle has no more to do. ``complete`` is on the path of every step and only appends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from array import array
+from collections.abc import Callable, Mapping
+from sys import byteorder
+
+from orchestrator.backends.bundles.failure import describe_failure
+from orchestrator.ports.frames import Completed, Failed, Logged, Outcomes, Reported, encode
+from orchestrator.ports.values import INLINE_BYTES, digest_bytes, encode_chunk
+from orchestrator.types import Digest
+
+FLUSH_S = 0.02
+FLUSH_OUTCOMES = 256
+FLUSH_BYTES = INLINE_BYTES * 3 // 4
+UNREAD_FRAMES = 64
+"""A worker runs at most this many frames ahead of a driver that does not read."""
+
+FORCED_S = 1.0
+"""How long the last flush before a worker ends waits for another one that is under way."""
+
+_EMPTY_CHUNK = digest_bytes(encode_chunk([]))
+
+
+class _Gathered:
+    """Outcomes of one bundle since its last frame."""
+
+    __slots__ = ("batches", "bytes", "cells", "completed", "elapsed", "failed", "logs", "metrics", "node", "start", "stop")
+
+    def __init__(self) -> None:
+        self.cells: list[bytes] = []
+        self.bytes = 0
+        self.node = ""
+        self.start = self.stop = 0
+        self.elapsed = array("I")
+        self.completed: list[Completed] = []
+        self.failed: list[Failed] = []
+        self.batches: list[Completed] = []
+        self.metrics: list[Reported] = []
+        self.logs: list[Logged] = []
+
+    def close_range(self) -> None:
+        """End the range of plain completions that is being extended."""
+        if self.stop > self.start:
+            if byteorder == "big":
+                self.elapsed.byteswap()
+            at = len(self.cells) - (self.stop - self.start)
+            self.completed.append(Completed(self.node, self.start, self.stop, at, self.elapsed.tobytes()))
+            self.elapsed = array("I")
+            self.start = self.stop = 0
+
+    def lose_outputs(self, error: Exception) -> None:
+        """The outputs could not be stored: every step they belong to has failed."""
+        for done in self.completed + self.batches:
+            indexes = range(done.start, done.stop) if done in self.completed else (0,)
+            self.failed += [describe_failure(done.node, index, error) for index in indexes]
+        self.completed, self.batches = [], []
+
+
+class Outbox:
+    """Sends the outcomes of a worker's bundles.
+
+    Args:
+        send: Gives a frame to the transport; may block.
+        put: Stores a chunk that is too large for a frame.
+    """
+
+    def __init__(self, send: Callable[[bytes], None], put: Callable[[bytes], Digest]) -> None:
+        self._send = send
+        self._put = put
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._credit = threading.Condition()
+        self._unread = 0
+        self._gathered: dict[str, _Gathered] = {}
+        self._pending = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._flush_late, name="outbox", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread that sends what has waited for 20 ms."""
+        self._thread.start()
+
+    # ---- gathering
+
+    def complete(self, bundle: str, node: str, index: int, cell: bytes, elapsed_us: int) -> None:
+        """A step of a map has its output."""
+        with self._lock:
+            into = self._gathered.get(bundle)
+            if into is None:
+                into = self._open(bundle)
+            if index != into.stop or node != into.node:
+                into.close_range()
+                into.node, into.start = node, index
+            into.stop = index + 1
+            into.cells.append(cell)
+            into.elapsed.append(elapsed_us)
+            into.bytes += len(cell)
+            full = into.bytes >= FLUSH_BYTES or len(into.cells) >= FLUSH_OUTCOMES
+        if full:
+            self.flush(bundle)
+
+    def complete_single(
+        self, bundle: str, node: str, cell: bytes, elapsed_us: int, truth: bool | None, length: int | None
+    ) -> None:
+        """The only step of a node has its output."""
+        with self._lock:
+            into = self._gathered.get(bundle) or self._open(bundle)
+            into.close_range()
+            measured = elapsed_us.to_bytes(4, "little")
+            into.completed.append(Completed(node, 0, 1, len(into.cells), measured, truth, length))
+            into.cells.append(cell)
+            into.bytes += len(cell)
+
+    def batch(self, bundle: str, node: str, index: int, cell: bytes) -> None:
+        """A streaming step has one more batch; sent at once."""
+        with self._lock:
+            into = self._gathered.get(bundle) or self._open(bundle)
+            into.close_range()
+            into.batches.append(Completed(node, index, index + 1, len(into.cells)))
+            into.cells.append(cell)
+        self.flush(bundle)
+
+    def fail(self, bundle: str, failed: Failed) -> None:
+        """An attempt failed."""
+        with self._lock:
+            into = self._gathered.get(bundle) or self._open(bundle)
+            into.failed.append(failed)
+            full = len(into.failed) >= FLUSH_OUTCOMES
+        if full:
+            self.flush(bundle)
+
+    def report(self, bundle: str, node: str, index: int, metrics: Mapping[str, float]) -> None:
+        """A running step reported metrics."""
+        with self._lock:
+            into = self._gathered.get(bundle) or self._open(bundle)
+            into.metrics.append(Reported(node, index, dict(metrics)))
+            full = len(into.metrics) >= FLUSH_OUTCOMES
+        if full:
+            self.flush(bundle)
+
+    def logged(self, bundle: str, node: str, index: int, start: int, stop: int) -> None:
+        """A step wrote these bytes of the worker's log."""
+        with self._lock:
+            into = self._gathered.get(bundle) or self._open(bundle)
+            last = into.logs[-1] if into.logs else None
+            if last is not None and last.node == node and last.stop == index:
+                last.offsets.extend((start, stop))
+                into.logs[-1] = Logged(node, last.start, index + 1, last.offsets)
+            else:
+                into.logs.append(Logged(node, index, index + 1, [start, stop]))
+
+    def _open(self, bundle: str) -> _Gathered:
+        into = self._gathered[bundle] = _Gathered()
+        self._pending.set()
+        return into
+
+    # ---- sending
+
+    def flush(self, bundle: str, finished: bool = False, forced: bool = False) -> None:
+        """Send what a bundle has gathered. Waits while too many frames are unread, unless ``forced``."""
+        if not forced:
+            self._await_credit()
+        if not self._sending.acquire(timeout=FORCED_S if forced else -1):
+            return
+        try:
+            with self._lock:
+                into = self._gathered.pop(bundle, None)
+            if into is None and not finished:
+                return
+            self._send(encode(self._frame(bundle, into or _Gathered(), finished)))
+        finally:
+            self._sending.release()
+        with self._credit:
+            self._unread += 1
+
+    def _frame(self, bundle: str, into: _Gathered, finished: bool) -> Outcomes:
+        into.close_range()
+        chunk, data = _EMPTY_CHUNK, encode_chunk(into.cells) if into.cells else None
+        if data is not None and len(data) > INLINE_BYTES:
+            try:
+                chunk, data = self._put(data), None
+            except Exception as error:
+                into.lose_outputs(error)
+                data = None
+        elif data is not None:
+            chunk = digest_bytes(data)
+        return Outcomes(
+            bundle, chunk, data, into.completed, into.failed, into.batches, into.metrics, into.logs, finished
+        )
+
+    def flush_all(self, forced: bool = False) -> None:
+        """Send everything that has been gathered."""
+        with self._lock:
+            waiting = list(self._gathered)
+        for bundle in waiting:
+            self.flush(bundle, forced=forced)
+
+    def acknowledge(self, frames: int) -> None:
+        """The driver has read some more frames."""
+        with self._credit:
+            self._unread -= frames
+            self._credit.notify_all()
+
+    def close(self) -> None:
+        """Let go of whoever waits for credit: nobody reads any more."""
+        with self._credit:
+            self._closed = True
+            self._credit.notify_all()
+        self._pending.set()
+
+    def _await_credit(self) -> None:
+        with self._credit:
+            while self._unread >= UNREAD_FRAMES and not self._closed:
+                self._credit.wait()
+
+    def _flush_late(self) -> None:
+        while not self._closed:
+            self._pending.wait()
+            self._pending.clear()
+            time.sleep(FLUSH_S)
+            self.flush_all()

@@ -1,0 +1,272 @@
+"""The pool: bundles to workers, over any transport.
+
+Light bundles share pool workers, at most two queued on each; a bundle that must be alone gets a pool worker to
+itself for its time. ``@dynamic`` and streaming bodies go to hosts, which take no slot. Heavy bundles get a worker with
+their resources, which ends with them; idle pool workers make way for them. The pool remembers no run beyond
+its bundles and never repeats anything: what a dead worker owed is reported and the engine decides.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import deque
+
+import msgspec
+
+from orchestrator.backends.bundles.member import Member
+from orchestrator.backends.bundles.transport import Death, Transport, WorkerKind, WorkerNeeds
+from orchestrator.errors import WorkerStartFailed
+from orchestrator.graph.policy import Resources
+from orchestrator.ports import frames
+from orchestrator.ports.executor import Accepted, Bundle, ExecutorEvent, FromBundle, Lost, Refused, RunCode
+
+IDLE_S = 1.0
+FROZEN_S = 2.0
+"""After such a pause between two polls it is the driver that was away, not its workers."""
+
+FAILED_STARTS = 3
+HOSTS = 2
+"""Hosts with this many bodies each are started before bodies are put together."""
+
+
+class Pool:
+    """Executor over a transport; see ``ports.executor.Executor``.
+
+    Args:
+        idle_s: How long a worker without work is kept.
+    """
+
+    def __init__(self, transport: Transport, idle_s: float = IDLE_S) -> None:
+        self._transport = transport
+        self._idle_s = idle_s
+        self.name = transport.name
+        self._runs: dict[str, RunCode] = {}
+        self._members: dict[str, Member] = {}
+        self._holder: dict[str, Member] = {}
+        self._waiting: deque[Bundle] = deque()
+        self._inbox: deque[tuple[str, bytes | Death]] = deque()
+        self._events: list[ExecutorEvent] = []
+        self._failed_starts = 0
+        self._polled_at = time.monotonic()
+
+    @property
+    def slots(self) -> int:
+        """Pool workers that can live at once."""
+        return self._transport.slots
+
+    # ---- taking bundles
+
+    def open(self, code: RunCode) -> None:
+        """See ``Executor``."""
+        self._runs[code.run] = code
+
+    def room(self) -> int:
+        """See ``Executor``."""
+        free = sum(member.room() for member in self._members.values()) + 2 * self._startable()
+        return max(0, free - sum(1 for bundle in self._waiting if _kind(bundle) == "pool"))
+
+    def idle(self) -> int:
+        """See ``Executor``."""
+        idle = sum(1 for member in self._members.values() if member.needs.kind == "pool" and member.is_idle)
+        return max(0, idle + self._startable() - len(self._waiting))
+
+    def submit(self, bundle: Bundle) -> None:
+        """See ``Executor``."""
+        refusal = self._transport.refusal(self._needs(bundle))
+        if refusal is not None:
+            self._events.append(Refused(bundle.id, refusal))
+            return
+        self._waiting.append(bundle)
+        self._place()
+
+    def release(self, bundle: str, count: int) -> None:
+        """See ``Executor``."""
+        member = self._holder.get(bundle)
+        if member is not None:
+            member.channel.send(frames.encode(frames.Release(bundle, count)))
+
+    def cancel(self, bundle: str) -> None:
+        """See ``Executor``."""
+        member = self._holder.get(bundle)
+        if member is not None:
+            member.cancel(bundle)
+            return
+        for waiting in [one for one in self._waiting if one.id == bundle]:
+            self._waiting.remove(waiting)
+            self._events.append(FromBundle("", frames.Outcomes(bundle, "", None, finished=True)))
+
+    def answer(self, bundle: str, returned: frames.Returned) -> None:
+        """See ``Executor``."""
+        member = self._holder.get(bundle)
+        if member is not None:
+            member.channel.send(frames.encode(returned))
+
+    # ---- placing
+
+    def _needs(self, bundle: Bundle) -> WorkerNeeds:
+        kind = _kind(bundle)
+        capsule = self._runs[bundle.run].capsule
+        return WorkerNeeds(kind, capsule, bundle.heavy or Resources(), bundle.uses if kind == "heavy" else ())
+
+    def _startable(self) -> int:
+        """How many pool workers could be started now."""
+        alive = sum(1 for member in self._members.values() if member.needs.kind == "pool" and not member.closing)
+        reserved = self._making_way() is not None
+        if reserved or alive >= self.slots or not self._transport.fits(WorkerNeeds("pool")):
+            return 0
+        return self.slots - alive
+
+    def _making_way(self) -> WorkerNeeds | None:
+        """A heavy bundle that waits only for pool workers to go."""
+        lights = [name for name, member in self._members.items() if member.needs.kind == "pool"]
+        for bundle in self._waiting:
+            if _kind(bundle) == "heavy":
+                needs = self._needs(bundle)
+                if not self._transport.fits(needs) and self._transport.fits(needs, lights):
+                    return needs
+        return None
+
+    def _place(self) -> None:
+        """Give waiting bundles to workers as far as there are places, in order within each kind."""
+        for bundle in list(self._waiting):
+            member = self._member_for(bundle)
+            if member is not None:
+                self._waiting.remove(bundle)
+                self._holder[bundle.id] = member
+                member.give(bundle, self._runs[bundle.run])
+                self._events.append(Accepted(bundle.id, member.name))
+        if self._making_way() is not None:
+            for member in self._members.values():
+                if member.needs.kind == "pool" and member.is_idle:
+                    member.retire()
+
+    def _member_for(self, bundle: Bundle) -> Member | None:
+        needs = self._needs(bundle)
+        if needs.kind == "heavy":
+            return self._start(needs) if self._transport.fits(needs) else None
+        same = [m for m in self._members.values() if m.needs == needs and not m.closing]
+        if needs.kind == "host":
+            emptiest = min(same, key=lambda m: len(m.bundles), default=None)
+            if emptiest is None or (emptiest.bundles and len(same) < max(HOSTS, self.slots)):
+                return self._start(needs)
+            return emptiest
+        idle = next((m for m in same if m.is_idle), None)
+        if idle is not None:
+            return idle
+        if self._startable():
+            return self._start(needs)
+        emptiest = min((m for m in same if m.room() > 0), key=lambda m: len(m.bundles), default=None)
+        if emptiest is None:
+            self._make_room(needs)
+        elif bundle.alone:
+            self._reserve(emptiest)
+            return None
+        return emptiest
+
+    def _make_room(self, needs: WorkerNeeds) -> None:
+        """End an idle worker of other code, if only that keeps one for this code from starting."""
+        for member in self._members.values():
+            if member.needs.kind == "pool" and member.needs != needs and member.is_idle:
+                member.retire()
+                return
+
+    def _reserve(self, member: Member) -> None:
+        """Give a worker nothing more, so that it gets idle for a bundle that must be alone."""
+        alone = sum(1 for bundle in self._waiting if bundle.alone and _kind(bundle) == "pool")
+        if sum(1 for one in self._members.values() if one.reserved) < alone:
+            member.reserved = True
+
+    def _start(self, needs: WorkerNeeds) -> Member:
+        name = f"{self.name}-{secrets.token_hex(4)}"
+        channel = self._transport.start(name, needs, lambda worker, said: self._inbox.append((worker, said)))
+        member = self._members[name] = Member(channel, needs)
+        return member
+
+    # ---- hearing
+
+    def poll(self, timeout_s: float) -> list[ExecutorEvent]:
+        """See ``Executor``.
+
+        Raises:
+            WorkerStartFailed: workers end again and again before they are up.
+        """
+        self._place()
+        self._transport.pump(0.0 if self._events or self._inbox else timeout_s)
+        while self._inbox:
+            name, said = self._inbox.popleft()
+            member = self._members.get(name)
+            if member is None:
+                continue
+            if isinstance(said, Death):
+                self._died(member, said)
+            else:
+                self._said(member, said)
+        self._watch()
+        self._place()
+        events, self._events = self._events, []
+        return events
+
+    def _said(self, member: Member, data: bytes) -> None:
+        try:
+            frame = frames.decode_from_worker(data)
+        except msgspec.DecodeError:
+            member.channel.kill()
+            return
+        member.heard(frame)
+        if isinstance(frame, frames.Outcomes):
+            member.read()
+            if frame.finished:
+                self._holder.pop(frame.bundle, None)
+                member.finished(frame.bundle)
+                if member.needs.kind == "heavy":
+                    member.retire()
+            self._events.append(FromBundle(member.name, frame))
+        elif isinstance(frame, frames.Released | frames.Call):
+            self._events.append(FromBundle(member.name, frame))
+        elif isinstance(frame, frames.Hello):
+            self._failed_starts = 0
+
+    def _died(self, member: Member, death: Death) -> None:
+        del self._members[member.name]
+        for bundle in member.bundles:
+            del self._holder[bundle]
+        if death.never:
+            self._events += [Refused(bundle, death.reason) for bundle in member.bundles]
+            return
+        if not member.greeted and not member.closing:
+            self._failed_starts += 1
+            if self._failed_starts >= FAILED_STARTS:
+                raise WorkerStartFailed(f"{self._failed_starts} workers ended before they were up; the last: {death.reason}")
+        if member.bundles:
+            reason = member.killed_because or death.reason
+            self._events.append(Lost(member.name, reason, tuple(member.bundles), member.timed_out))
+
+    def _watch(self) -> None:
+        """Kill what is overdue, retire what is idle or has grown too large."""
+        now = time.monotonic()
+        away, self._polled_at = now - self._polled_at > FROZEN_S, now
+        for member in self._members.values():
+            if away:
+                member.heard_at = now
+            elif member.is_overdue(now):
+                member.channel.kill()
+            elif member.is_idle and (now - member.idle_since > self._idle_s or member.keeps_growing):
+                member.retire()
+
+    def wake(self) -> None:
+        """See ``Executor``."""
+        self._transport.wake()
+
+    def close(self) -> None:
+        """See ``Executor``."""
+        self._transport.close()
+        self._members.clear()
+        self._holder.clear()
+        self._waiting.clear()
+
+
+def _kind(bundle: Bundle) -> WorkerKind:
+    if bundle.host:
+        return "host"
+    return "heavy" if bundle.heavy is not None or bundle.isolated or bundle.uses else "pool"

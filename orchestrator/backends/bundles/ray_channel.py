@@ -1,0 +1,178 @@
+"""One worker in an actor, as the driver holds it: a socket once it has called back, what waits for it until then."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from orchestrator.backends.bundles.transport import Death, Sink, WorkerNeeds
+
+LENGTH = struct.Struct(">I")
+STOP_S = 5.0
+"""How long a worker may take to end after its last frame."""
+
+_READ_BYTES = 1 << 20
+_READS = 8
+"""Most reads in a row, so that one worker cannot keep the driver from the others."""
+
+
+class RayChannel:
+    """The Channel protocol. Reading and writing happen in the driver's thread; ``send`` and ``kill`` in any."""
+
+    def __init__(
+        self, name: str, needs: WorkerNeeds, sink: Sink, token: bytes, actor: Any, selector: selectors.BaseSelector
+    ) -> None:
+        self.name = name
+        self.needs = needs
+        self.token = token
+        self.identity = b""
+        self.ending: float | None = None
+        self.lost: float | None = None
+        self.closing: float | None = None
+        self.drained = False
+        self._sink = sink
+        self._actor = actor
+        self._selector = selector
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._out: deque[memoryview] = deque()
+        self._in = bytearray()
+        self._reason = ""
+        self._never = False
+        self._alive = True
+
+    @property
+    def alive(self) -> bool:
+        """See ``Channel``."""
+        return self._alive
+
+    @property
+    def up(self) -> bool:
+        """True once the worker has called back."""
+        return self._socket is not None
+
+    def send(self, data: bytes) -> None:
+        """See ``Channel``."""
+        with self._lock:
+            if not self._alive:
+                return
+            self._out.append(memoryview(LENGTH.pack(len(data)) + data))
+            self._write()
+
+    def kill(self) -> None:
+        """See ``Channel``."""
+        if self._alive:
+            import ray
+
+            ray.kill(self._actor)
+
+    def close(self) -> None:
+        """See ``Channel``."""
+        self.closing = self.closing or time.monotonic()
+
+    # ---- for the transport, in the driver's thread
+
+    def attach(self, connection: socket.socket) -> bool:
+        """The worker has called back: send what waits. False if it may not (it is dead, or was here before)."""
+        if not self._alive or self._socket is not None:
+            return False
+        connection.setblocking(False)
+        with self._lock:
+            self._socket = connection
+            self._selector.register(connection, selectors.EVENT_READ, self)
+            self._write()
+        return True
+
+    def flush(self) -> None:
+        """The socket takes more."""
+        with self._lock:
+            self._write()
+
+    def read(self) -> None:
+        """Deliver the frames that are there."""
+        connection = self._socket
+        for _ in range(_READS):
+            if connection is None or self.drained:
+                return
+            try:
+                data = connection.recv(_READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._hang_up()
+                return
+            self._in += data
+            self._deliver()
+
+    @property
+    def leaving(self) -> bool:
+        """True if its end is near, so that the driver should look often."""
+        return (self.ending or self.lost or self.closing) is not None
+
+    def overdue(self, now: float, late_s: float) -> bool:
+        """True if it should have ended by itself: told to, or without a connection."""
+        return (self.closing is not None and now > self.closing + STOP_S) or (
+            self.lost is not None and now > self.lost + late_s
+        )
+
+    def ended(self, reason: str, never: bool) -> None:
+        """The actor's ``run`` is over; its last frames may still be in the socket."""
+        self._reason, self._never = reason, never
+        if self.ending is None:
+            self.ending = time.monotonic()
+        self.kill()
+        self.read()
+        if self._socket is None:
+            self.drained = True
+
+    def bury(self) -> None:
+        """Say that the worker is dead, once."""
+        self._alive = False
+        self._hang_up()
+        if self._socket is not None:
+            self._socket.close()
+        self._sink(self.name, Death(self._reason or "its connection was lost", self._never))
+
+    def _deliver(self) -> None:
+        data, at = self._in, 0
+        while len(data) - at >= LENGTH.size:
+            (size,) = LENGTH.unpack_from(data, at)
+            start = at + LENGTH.size
+            if len(data) - start < size:
+                break
+            self._sink(self.name, bytes(data[start : start + size]))
+            at = start + size
+        del data[:at]
+
+    def _hang_up(self) -> None:
+        if self.drained or self._socket is None:
+            return
+        self.drained = True
+        self.lost = time.monotonic()
+        self._selector.unregister(self._socket)
+
+    def _write(self) -> None:
+        """Send what the socket takes; the rest goes when the selector says so. With the lock held."""
+        connection = self._socket
+        if connection is None or self.drained:
+            return
+        try:
+            while self._out:
+                sent = connection.send(self._out[0])
+                if sent < len(self._out[0]):
+                    self._out[0] = self._out[0][sent:]
+                    break
+                self._out.popleft()
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._out.clear()  # the worker is gone: its death is on the way
+            return
+        self._selector.modify(connection, selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0), self)

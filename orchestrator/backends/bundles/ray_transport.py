@@ -1,0 +1,289 @@
+"""Workers in Ray actors: Ray places, watches and ends them; frames go through a socket that each worker opens.
+
+One actor per worker, never restarted, with the declared resources; ending the actor gives its resources back. The
+driver's thread reads and writes all sockets in ``pump``; one more thread waits for actors to end.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import secrets
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from orchestrator.backends.bundles.ray_actor import IDENTITY, Join
+from orchestrator.backends.bundles.ray_channel import RayChannel
+from orchestrator.backends.bundles.ray_engine import EngineArchive
+from orchestrator.backends.bundles.ray_listener import Listener
+from orchestrator.backends.bundles.ray_placement import Ledger, charged, holds
+from orchestrator.backends.bundles.ray_survey import ClusterSurvey, Survey
+from orchestrator.backends.bundles.ray_watch import ActorWatch, Ended
+from orchestrator.backends.bundles.transport import Sink, WorkerNeeds
+from orchestrator.backends.cluster import Cluster
+from orchestrator.backends.supply import unschedulable
+from orchestrator.errors import WorkerStartFailed
+from orchestrator.graph.policy import Resources
+
+Entry = Callable[[socket.socket, str, WorkerNeeds], None]
+"""Makes the calling process the worker of that name: reads frames from the socket and answers there, until told to stop.
+Each frame has its length in front, four bytes, big-endian. Picklable, by reference to importable code."""
+
+CLOSE_S = 10.0
+STEADY_S = 1.0
+"""After none of our workers came or went for so long, Ray's view of what is free is believed."""
+
+_LATE_S = 0.5
+"""How long the last frames of an ended worker may still take, and the end of one whose connection broke."""
+
+_LOOK_S = 0.05
+
+
+class RayTransport:
+    """The Transport protocol on a cluster; connects when the first worker is asked for.
+
+    Args:
+        cluster: The Ray to use; stays connected after ``close``.
+        entry: What a worker runs.
+        port: TCP port at which workers of a cluster call back; 0 for any.
+    """
+
+    name = "ray"
+
+    def __init__(self, cluster: Cluster, entry: Entry, port: int = 0) -> None:
+        self._cluster = cluster
+        self._entry = entry
+        self._port = port
+        self._engine = EngineArchive()
+        self._channels: dict[str, RayChannel] = {}
+        self._by_identity: dict[bytes, RayChannel] = {}
+        self._variants: dict[str, Any] = {}
+        self._arrivals: deque[tuple[bytes, socket.socket]] = deque()
+        self._ended: deque[Ended] = deque()
+        self._selector = selectors.DefaultSelector()
+        self._woken, self._waker = socket.socketpair()
+        for end in (self._woken, self._waker):
+            end.setblocking(False)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._ledger: Ledger | None = None
+        self._listener: Listener | None = None
+        self._watch: ActorWatch | None = None
+        self._survey: ClusterSurvey | None = None
+        self._surveyed: Survey | None = None
+        self._moved_at = 0.0
+        self._archive: list[Any] = []
+
+    # ---- places
+
+    @property
+    def slots(self) -> int:
+        """See ``Transport``; before the cluster is connected, what a local Ray would have."""
+        if self._ledger is not None:
+            return self._ledger.slots
+        return self._cluster.settings.num_cpus or os.cpu_count() or 1
+
+    def refusal(self, needs: WorkerNeeds) -> str | None:
+        """See ``Transport``."""
+        self._connect()
+        assert self._survey is not None
+        return unschedulable(charged(needs), self._survey.latest.supply)
+
+    def fits(self, needs: WorkerNeeds, without: Collection[str] = ()) -> bool:
+        """See ``Transport``."""
+        return self._connect().fits(charged(needs), without)
+
+    def start(self, name: str, needs: WorkerNeeds, sink: Sink) -> RayChannel:
+        """See ``Transport``."""
+        ledger = self._connect()
+        assert self._listener is not None and self._watch is not None
+        identity, token = secrets.token_bytes(IDENTITY), secrets.token_bytes(32)
+        join = Join(
+            (self._listener.endpoint,), identity, token, self._engine.digest if self._archive else "", self._engine.root,
+            self._archive, pickle.dumps(_Bound(self._entry, name, needs)),
+        )  # fmt: skip
+        try:
+            actor = self._variant(holds(needs)).remote()
+            ended = actor.run.remote(join)
+        except Exception as error:
+            raise WorkerStartFailed(f"Ray did not take the worker {name}: {error}") from error
+        channel = RayChannel(name, needs, sink, token, actor, self._selector)
+        self._channels[name] = self._by_identity[identity] = channel
+        channel.identity = identity
+        ledger.place(name, charged(needs))
+        self._moved_at = time.monotonic()
+        self._watch.add(name, ended)
+        return channel
+
+    def _variant(self, need: Resources) -> Any:
+        """The actor class with these options; made once each, because Ray exports every variant."""
+        key = repr(need)
+        variant = self._variants.get(key)
+        if variant is None:
+            import ray
+
+            from orchestrator.backends.bundles import ray_actor
+
+            ray.cloudpickle.register_pickle_by_value(ray_actor)
+            variant = self._variants[key] = ray.remote(**actor_options(need))(ray_actor.WorkerActor)
+        return variant
+
+    def _connect(self) -> Ledger:
+        if self._ledger is not None:
+            return self._ledger
+        self._cluster.connect()
+        import ray
+
+        host = ""
+        if not self._cluster.local:
+            host = ray.util.get_node_ip_address()
+            self._archive = [ray.put(self._engine.data)]
+        self._listener = Listener(host, self._port, self._token_of, self._arrived)
+        self._survey = ClusterSurvey(self._cluster)
+        self._surveyed = self._survey.latest
+        self._ledger = Ledger(self._surveyed.nodes)
+        self._watch = ActorWatch(self._note_ended)
+        return self._ledger
+
+    # ---- frames
+
+    def pump(self, timeout_s: float) -> None:
+        """See ``Transport``."""
+        if any(channel.leaving for channel in self._channels.values()):
+            timeout_s = min(timeout_s, _LOOK_S)
+        for key, events in self._selector.select(timeout_s):
+            if key.fileobj is self._woken:
+                _drain(self._woken)
+            else:
+                channel: RayChannel = key.data
+                if events & selectors.EVENT_WRITE:
+                    channel.flush()
+                if events & selectors.EVENT_READ:
+                    channel.read()
+        while self._arrivals:
+            identity, connection = self._arrivals.popleft()
+            found = self._by_identity.get(identity)
+            if found is None or not found.attach(connection):
+                connection.close()
+        while self._ended:
+            self._note_end(self._ended.popleft())
+        self._bury()
+        if self._survey is not None and self._survey.latest is not self._surveyed:
+            self._surveyed = self._survey.latest
+            self._apply(self._surveyed)
+
+    def wake(self) -> None:
+        """See ``Transport``."""
+        try:
+            self._waker.send(b"\0")
+        except BlockingIOError:
+            pass  # it is being woken already
+
+    def _note_end(self, ended: Ended) -> None:
+        channel = self._channels.get(ended.name)
+        if channel is not None:
+            channel.ended(ended.reason, ended.never)
+
+    def _bury(self) -> None:
+        """Announce the death of workers that have ended and from which nothing more will come."""
+        now = time.monotonic()
+        for channel in list(self._channels.values()):
+            if channel.ending is not None:
+                if channel.drained or now >= channel.ending + _LATE_S:
+                    self._remove(channel)
+                    channel.bury()
+            elif channel.overdue(now, _LATE_S):
+                channel.kill()
+
+    def _apply(self, survey: Survey) -> None:
+        """The cluster as it is now: nodes that came or went, what others hold, workers that can no more be placed."""
+        assert self._ledger is not None
+        channels = list(self._channels.values())
+        self._ledger.replace_nodes(survey.nodes)
+        if survey.at > self._moved_at + STEADY_S and all(channel.up for channel in channels):
+            self._ledger.sample(survey.available, [holds(channel.needs) for channel in channels])
+        for channel in channels:
+            refusal = None if channel.up else unschedulable(holds(channel.needs), survey.supply)
+            if refusal is not None:
+                channel.ended(refusal, never=True)
+
+    def _remove(self, channel: RayChannel) -> None:
+        del self._channels[channel.name], self._by_identity[channel.identity]
+        if self._ledger is not None:
+            self._ledger.remove(channel.name)
+        self._moved_at = time.monotonic()
+
+    # ---- from other threads
+
+    def _token_of(self, identity: bytes) -> bytes | None:
+        channel = self._by_identity.get(identity)
+        return None if channel is None else channel.token
+
+    def _arrived(self, identity: bytes, connection: socket.socket) -> None:
+        self._arrivals.append((identity, connection))
+        self.wake()
+
+    def _note_ended(self, ended: Ended) -> None:
+        self._ended.append(ended)
+        self.wake()
+
+    # ---- end
+
+    def close(self) -> None:
+        """See ``Transport``."""
+        for channel in list(self._channels.values()):
+            channel.kill()
+        deadline = time.monotonic() + CLOSE_S
+        while self._channels and time.monotonic() < deadline:
+            self.pump(0.1)
+        if self._watch is not None:
+            self._watch.stop()
+        if self._survey is not None:
+            self._survey.stop()
+        if self._listener is not None:
+            self._listener.close()
+        self._selector.close()
+        self._woken.close()
+        self._waker.close()
+
+
+class _Bound:
+    """An entry with the name and needs of one worker, as it is sent."""
+
+    def __init__(self, entry: Entry, name: str, needs: WorkerNeeds) -> None:
+        self.entry = entry
+        self.name = name
+        self.needs = needs
+
+    def __call__(self, connection: socket.socket) -> None:
+        self.entry(connection, self.name, self.needs)
+
+
+def actor_options(need: Resources) -> Mapping[str, Any]:
+    """Ray's options for an actor that holds these resources and is never restarted."""
+    options: dict[str, Any] = {"num_cpus": need.num_cpus, "max_restarts": 0, "max_task_retries": 0}
+    if need.num_gpus:
+        options["num_gpus"] = need.num_gpus
+    if need.memory:
+        options["memory"] = need.memory
+    if need.resources:
+        options["resources"] = dict(need.resources)
+    if need.accelerator_type:
+        options["accelerator_type"] = need.accelerator_type
+    if need.label_selector:
+        options["label_selector"] = dict(need.label_selector)
+    if need.runtime_env is not None:
+        options["runtime_env"] = need.runtime_env
+    return options
+
+
+def _drain(end: socket.socket) -> None:
+    try:
+        while end.recv(4096):
+            pass
+    except BlockingIOError:
+        pass

@@ -1,0 +1,86 @@
+"""Waits for actors to end, on a thread of its own, and says in plain words why they did."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+_ROUND_S = 0.2
+"""An actor added during a round is watched from the next one on; its socket tells of its end earlier."""
+
+
+class Ended(NamedTuple):
+    """An actor has ended; ``never`` if it could not and never can be placed or set up."""
+
+    name: str
+    reason: str
+    never: bool = False
+
+
+class ActorWatch:
+    """Tells of every watched actor once when its ``run`` has ended, one way or another.
+
+    Args:
+        ended: Called from the watching thread.
+    """
+
+    def __init__(self, ended: Callable[[Ended], None]) -> None:
+        self._ended = ended
+        self._refs: dict[Any, str] = {}
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="orc-ray-watch", daemon=True)
+        self._thread.start()
+
+    def add(self, name: str, ref: Any) -> None:
+        """Watch one more actor by the result of its ``run``."""
+        with self._changed:
+            self._refs[ref] = name
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        import ray
+
+        while True:
+            with self._changed:
+                while not self._refs and not self._stopped:
+                    self._changed.wait()
+                if self._stopped:
+                    return
+                refs = list(self._refs)
+            ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
+            if not ready:
+                ready, _ = ray.wait(refs, num_returns=1, timeout=_ROUND_S, fetch_local=False)
+            for ref in ready:
+                with self._changed:
+                    name = self._refs.pop(ref)
+                self._ended(_outcome(ray, name, ref))
+
+
+def _outcome(ray: Any, name: str, ref: Any) -> Ended:
+    try:
+        return Ended(name, str(ray.get(ref)))
+    except Exception as error:
+        never = isinstance(error, ray.exceptions.RuntimeEnvSetupError | ray.exceptions.ActorUnschedulableError)
+        return Ended(name, _reason(ray, error), never)
+
+
+def _reason(ray: Any, error: Exception) -> str:
+    """Why an actor ended: Ray's explanation without its identifiers and advice."""
+    text = str(error)
+    if isinstance(error, ray.exceptions.ActorDiedError):
+        said = [line.strip() for line in text.splitlines() if line.strip().startswith("The actor")]
+        text = said[-1] if said else text
+        text = text.partition("Some common causes include")[0]
+        text = text.replace("The actor is dead because ", "")
+    elif isinstance(error, ray.exceptions.RayTaskError):
+        text = f"{type(error.cause).__name__}: {error.cause}"
+    return " ".join(text.split())[:600]

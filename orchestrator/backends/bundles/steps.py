@@ -1,0 +1,277 @@
+"""Running the steps of a bundle: arguments in, the body, its output or failure out.
+
+The loop in ``_run_prepared`` is the path that every light step takes; what it needs is prepared once per segment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+from typing import Any, NamedTuple, Protocol
+
+from orchestrator.backends.bundles.arguments import Arguments, Reader, compile_arguments
+from orchestrator.backends.bundles.bundle import Part, RunningBundle
+from orchestrator.backends.bundles.chunks import DecodedChunks
+from orchestrator.backends.bundles.context import BundleStep, Contexts
+from orchestrator.backends.bundles.failure import describe_failure
+from orchestrator.backends.bundles.logs import Log
+from orchestrator.backends.bundles.outbox import Outbox
+from orchestrator.backends.bundles.outputs import InputMissing, Made, Outputs
+from orchestrator.backends.bundles.surroundings import Surroundings
+from orchestrator.backends.bundles.watchdog import Watch
+from orchestrator.errors import ReplayMismatch
+from orchestrator.graph.context import Caller, enter
+from orchestrator.graph.node import Node
+from orchestrator.ports.frames import Failed, Input
+from orchestrator.ports.values import Cell, Entry, Values, decode_cell, decode_manifest, digest_of
+from orchestrator.types import Digest
+
+MANIFESTS = 8
+"""Large lists whose cells a worker keeps at hand, so that a map over one does not decode it for every bundle."""
+
+_LONGEST_US = 0xFFFFFFFF
+_NONE_CELL = b"\xc0"
+
+
+class Code(Protocol):
+    """The code of a run. ``root`` is where its files are on this machine; empty if they are where they were."""
+
+    root: str
+
+    def function(self, reference: str) -> Callable[..., Any]:
+        """The author's function of a stage, by ``StageSpec.ref``."""
+        ...
+
+
+class Definition(NamedTuple):
+    """A node that can be run."""
+
+    node: Node
+    function: Callable[..., Any]
+    root: str
+
+
+@dataclass(slots=True)
+class Services:
+    """What steps are run with.
+
+    Attributes:
+        read: Bytes of an artifact.
+        secret: Value of a secret by its reference.
+        surroundings: Put back between steps; None where steps share the user's own process, or run at the same time.
+        ports: What ``step().data`` and its like hand out.
+    """
+
+    values: Values
+    read: Callable[[Digest], bytes | memoryview]
+    secret: Callable[[str], str]
+    outbox: Outbox
+    log: Log
+    surroundings: Surroundings | None = None
+    ports: Mapping[str, Any] = field(default_factory=dict)
+    _manifests: OrderedDict[Digest, list[Cell]] = field(default_factory=OrderedDict)
+    _chunks: DecodedChunks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._chunks = DecodedChunks(self.read)
+
+    def children(self, entry: Entry) -> list[Cell]:
+        """Cells of a container."""
+        if entry.data is not None:
+            return decode_manifest(entry.data).cells
+        cells = self._manifests.get(entry.digest)
+        if cells is None:
+            cells = self._manifests[entry.digest] = decode_manifest(self.read(entry.digest)).cells
+            while len(self._manifests) > MANIFESTS:
+                self._manifests.popitem(last=False)
+        return cells
+
+    def outputs_of(self, source: Input, inline: Mapping[Digest, bytes], made: Made | None = None) -> Outputs:
+        """Outputs of one node, of which some may be made in the same bundle."""
+        return Outputs(source, lambda digest: self._chunks.cells(digest, inline.get(digest)), {} if made is None else made)
+
+    def reader(self, outputs: Mapping[str, Outputs], start: int, stop: int) -> Reader:
+        """Reader of expressions over these outputs, for items ``start..stop``."""
+        return Reader(self.values, outputs, self.children, self._revealed, (start, stop))
+
+    def _revealed(self, reference: str) -> str:
+        value = self.secret(reference)
+        self.log.hide(value)
+        return value
+
+
+class StepRunner:
+    """Runs one bundle in the calling thread.
+
+    Args:
+        give_back: Tells the driver of steps that were not started.
+        caller: Makes the caller of a ``@dynamic`` body.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        bundle: RunningBundle,
+        watch: Watch,
+        give_back: Callable[[str, list[tuple[str, int, int]]], None],
+        caller: Callable[[RunningBundle, str, int], Caller],
+    ) -> None:
+        self._services = services
+        self._bundle = bundle
+        self._watch = watch
+        self._give_back = give_back
+        self._caller = caller
+        self._elapsed_us = 0
+
+    def run_part(self, part: Part, define: Callable[[str, str], Definition]) -> None:
+        """Run the steps of one segment; whatever happens becomes an outcome."""
+        segment, watch = part.segment, self._watch
+        root = ""
+        try:
+            try:
+                watch.begin(segment.node, part.next)
+                definition = define(self._bundle.run, segment.node)
+                root = definition.root
+                watch.timeout_s = definition.node.policy.timeout_s
+                watch.begin(segment.node, part.next)
+                arguments = self._prepare(part, definition)
+            finally:
+                watch.end()
+        except InputMissing:
+            self._give_back(self._bundle.id, self._bundle.drop_part(part))
+        except BaseException as error:
+            shown = watch.error() if watch.cause else error
+            while (index := self._bundle.take(part)) is not None:
+                failed = describe_failure(segment.node, index, shown, root, self._services.log.mask)
+                self._services.outbox.fail(self._bundle.id, failed)
+        else:
+            self._run_prepared(part, definition, arguments)
+
+    def _prepare(self, part: Part, definition: Definition) -> Arguments:
+        bundle, services = self._bundle, self._services
+        outputs = {
+            source.node: services.outputs_of(source, bundle.inline, bundle.made) for source in part.segment.inputs
+        }
+        reader = services.reader(outputs, part.next, part.stop)
+        return compile_arguments(definition.node, definition.function, reader)
+
+    def _run_prepared(self, part: Part, definition: Definition, arguments: Arguments) -> None:
+        """Run each step; for a light step in a map this loop is all that happens."""
+        node, root = definition.node, definition.root
+        name, bundle, outbox = node.id, self._bundle, self._services.outbox
+        contexts = Contexts(
+            bundle.run, bundle.id, name, bundle.seed, outbox, node.policy.uses, self._services.ports
+        )
+        body = self._body(part, definition, arguments)
+        wanted = bundle.made if name in bundle.wanted else None
+        take, attempts, is_dynamic = bundle.take, part.segment.attempts, node.kind == "dynamic"
+        while (index := take(part)) is not None:
+            caller = self._caller(bundle, name, index) if is_dynamic else None
+            cell = self._attempt(contexts.of(index, attempts.get(index, 1), caller), root, body)
+            if cell is None:
+                continue
+            if wanted is not None:
+                wanted[name, index] = cell
+            if node.is_map:
+                outbox.complete(bundle.id, name, index, cell, self._elapsed_us)
+            else:
+                outbox.complete_single(bundle.id, name, cell, self._elapsed_us, *_seen(node, cell))
+
+    def _attempt(self, context: BundleStep, root: str, body: Callable[[int], bytes]) -> bytes | None:
+        """Cell of a step's output; None if it failed, which is on its way to the driver then."""
+        watch, surroundings = self._watch, self._services.surroundings
+        cell: bytes | None = None
+        error: BaseException | None = None
+        self._elapsed_us = 0
+        try:
+            try:
+                if surroundings is not None:
+                    surroundings.prepare(context)
+                enter(context)
+                watch.begin(context.node, context.index)
+                cell = body(context.index)
+            finally:
+                watch.end()
+        except BaseException as raised:
+            error = raised
+        if watch.forked:
+            os._exit(1)  # a forked child came back from the body: what it does from here on is not the step's
+        failed: Failed | None = None
+        if watch.cause:
+            error = watch.error().with_traceback(error.__traceback__ if error is not None else None)
+        if error is not None:
+            failed = self._describe(context, error, root)
+        enter(None)
+        if surroundings is not None:
+            surroundings.restore()
+        written = self._services.log.end_step(self._elapsed_us)
+        if written is not None:
+            self._services.outbox.logged(self._bundle.id, context.node, context.index, *written)
+        if failed is None:
+            return cell
+        self._services.outbox.fail(self._bundle.id, failed)
+        return None
+
+    def _describe(self, context: BundleStep, error: BaseException, root: str) -> Failed:
+        """Describe an exception under the step's time-out, because its ``__str__`` is the author's code too."""
+        watch = self._watch
+        if watch.cause:
+            return describe_failure(context.node, context.index, error, root, self._services.log.mask)
+        try:
+            try:
+                watch.begin(context.node, context.index)
+                return describe_failure(context.node, context.index, error, root, self._services.log.mask)
+            finally:
+                watch.end()
+        except BaseException:
+            return describe_failure(context.node, context.index, watch.error(), root)
+
+    def _body(self, part: Part, definition: Definition, arguments: Arguments) -> Callable[[int], bytes]:
+        """What running a step means for this kind of node: from its index to the cell of its output."""
+        node, function = definition.node, definition.function
+        encode, arguments_of = self._services.values.encode, arguments.of
+        if node.policy.streaming:
+            return lambda index: self._stream(part, function, arguments, index)
+
+        def body(index: int) -> bytes:
+            args, kwargs = arguments_of(index)
+            started = perf_counter_ns()
+            result = function(*args, **kwargs)
+            self._elapsed_us = min((perf_counter_ns() - started) // 1000, _LONGEST_US)
+            return encode(result)
+
+        return body
+
+    def _stream(self, part: Part, function: Callable[..., Any], arguments: Arguments, index: int) -> bytes:
+        """Send each batch as it comes. Those that an earlier attempt delivered must come out the same."""
+        name, bundle, values = part.segment.node, self._bundle, self._services.values
+        known = self._delivered(part)
+        args, kwargs = arguments.of(index)
+        started = perf_counter_ns()
+        for number, batch in enumerate(function(*args, **kwargs)):
+            cell = values.encode(batch)
+            if number >= len(known):
+                self._services.outbox.batch(bundle.id, name, number, cell)
+            elif digest_of(decode_cell(cell)) != digest_of(known[number]):
+                raise ReplayMismatch(
+                    f"batch {number} of {name} is not what an earlier attempt delivered: a streaming stage that is retried "
+                    "must yield the same batches again"
+                )
+        self._elapsed_us = min((perf_counter_ns() - started) // 1000, _LONGEST_US)
+        return values.encode(None)
+
+    def _delivered(self, part: Part) -> list[Cell]:
+        """Batches that the journal holds already: the driver names them as an input of the step itself."""
+        own = [source for source in part.segment.inputs if source.node == part.segment.node]
+        return [cell for source in own for cell in self._services.outputs_of(source, self._bundle.inline).all()]
+
+
+def _seen(node: Node, cell: bytes) -> tuple[bool | None, int | None]:
+    """What the driver has to know of a single output: the side a branch takes, the width of maps over a list."""
+    value = decode_cell(cell)
+    if isinstance(value, Entry):
+        return (value.truth if node.kind == "branch" else None), (value.length if value.codec != "dict" else None)
+    return (bool(value) if node.kind == "branch" else None), None

@@ -1,0 +1,254 @@
+"""The worker: takes frames, runs bundles, answers in frames. It knows neither transport nor engine.
+
+``receive`` may be called from any thread and only notes what is to do. ``run`` executes bundles one after the
+other in the thread that calls it; a host, whose bodies mostly wait, gives each bundle a thread of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from orchestrator.backends.bundles.bundle import RunningBundle
+from orchestrator.backends.bundles.calls import BodyCaller
+from orchestrator.backends.bundles.chunks import ChunkWindow, chunks_of, inputs_of
+from orchestrator.backends.bundles.failure import describe_failure
+from orchestrator.backends.bundles.outbox import Outbox
+from orchestrator.backends.bundles.steps import Code, Definition, Services, StepRunner
+from orchestrator.backends.bundles.versions import versions
+from orchestrator.backends.bundles.watchdog import Watch, Watchdog
+from orchestrator.errors import StepError
+from orchestrator.graph.context import Caller
+from orchestrator.graph.json import node_from_bytes
+from orchestrator.graph.node import Ref
+from orchestrator.ports import frames
+from orchestrator.types import Digest
+
+DEFINITIONS = 2_000
+"""Compiled nodes a worker keeps; a ``@dynamic`` loop makes a new one with each call."""
+
+
+class Worker:
+    """Runs bundles of any run.
+
+    Args:
+        services: What steps are run with; their outbox sends through ``send``.
+        code: Unpacks a capsule.
+        send: Gives a frame to the transport; thread-safe, may block.
+        end: Ends the process for good, with its children; called when a step cannot be interrupted.
+        concurrent: True in a host: bundles run at the same time.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        code: Callable[[Digest], Code],
+        send: Callable[[bytes], None],
+        end: Callable[[str], None],
+        concurrent: bool = False,
+    ) -> None:
+        self._services = services
+        self._outbox = services.outbox
+        self._code = code
+        self._send = send
+        self._end = end
+        self._concurrent = concurrent
+        self._codes: dict[Digest, Code] = {}
+        self._bodies: OrderedDict[tuple[str, str], tuple[Digest, bytes]] = OrderedDict()
+        self._definitions: OrderedDict[tuple[str, str], Definition] = OrderedDict()
+        self._window = ChunkWindow()
+        self._queue: deque[RunningBundle] = deque()
+        self._bundles: dict[str, RunningBundle] = {}
+        self._watches: dict[str, Watch] = {}
+        self._callers: dict[tuple[str, int], BodyCaller] = {}
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._watchdog = Watchdog(self._stuck, services.log.tick, self._say_alive)
+
+    # ---- life
+
+    def start(self) -> None:
+        """Start the threads beside the executing one, and say hello."""
+        self._outbox.start()
+        self._watchdog.start()
+        self._send(frames.encode(frames.Hello(os.getpid(), os.uname().nodename, self._services.log.path, versions())))
+
+    def run(self) -> None:
+        """Execute bundles until told to stop."""
+        while (bundle := self._next()) is not None:
+            if self._concurrent:
+                threading.Thread(target=self._execute, args=(bundle,), name=bundle.id, daemon=True).start()
+            else:
+                self._execute(bundle)
+        self._watchdog.stop()
+        self._outbox.close()
+
+    def step(self) -> bool:
+        """Execute one queued bundle in the calling thread; False if there is none."""
+        with self._changed:
+            if not self._queue:
+                return False
+            bundle = self._queue.popleft()
+        self._execute(bundle)
+        return True
+
+    def note_fork(self) -> None:
+        """This process is a child that a step has forked: if it comes back from the body, it must end."""
+        for watch in self._watches.values():
+            watch.forked = True
+
+    def stop(self) -> None:
+        """Let ``run`` return when its queue is empty; from any thread."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def _next(self) -> RunningBundle | None:
+        with self._changed:
+            while not self._queue:
+                if self._stopping and not (self._concurrent and self._bundles):
+                    return None
+                self._changed.wait()
+            return self._queue.popleft()
+
+    # ---- frames
+
+    def receive(self, data: bytes) -> None:
+        """Take one frame in; from any thread, never blocks on a step.
+
+        Raises:
+            msgspec.DecodeError: these bytes are no frame.
+        """
+        frame = frames.decode_to_worker(data)
+        if isinstance(frame, frames.Run):
+            self._enqueue(frame)
+        elif isinstance(frame, frames.Define):
+            self._bodies[frame.run, frame.node] = frame.capsule, frame.body
+        elif isinstance(frame, frames.Release):
+            bundle = self._bundles.get(frame.bundle)
+            self._give_back(frame.bundle, bundle.release(frame.count) if bundle else [])
+        elif isinstance(frame, frames.Cancel):
+            self._cancel(frame.bundle)
+        elif isinstance(frame, frames.Returned):
+            caller = self._callers.get((frame.node, frame.index))
+            if caller is not None:
+                caller.returned(frame)
+        elif isinstance(frame, frames.Acknowledge):
+            self._outbox.acknowledge(frame.frames)
+        else:
+            self.stop()
+
+    def _enqueue(self, frame: frames.Run) -> None:
+        inline = self._window.use(chunks_of(inputs_of(frame.segments)), frame.chunks.get)
+        bundle = RunningBundle(frame, inline)
+        with self._changed:
+            self._bundles[bundle.id] = bundle
+            self._queue.append(bundle)
+            self._changed.notify()
+
+    def _cancel(self, bundle_id: str) -> None:
+        bundle = self._bundles.get(bundle_id)
+        if bundle is None:
+            return
+        bundle.cancelled = True
+        self._give_back(bundle_id, bundle.drop())
+        watch = self._watches.get(bundle_id)
+        if watch is not None:
+            watch.interrupt("cancelled")
+
+    def _give_back(self, bundle: str, steps: list[tuple[str, int, int]]) -> None:
+        self._send(frames.encode(frames.Released(bundle, steps)))
+
+    def _say_alive(self) -> None:
+        self._send(frames.encode(frames.Alive(resident_bytes())))
+
+    # ---- bundles
+
+    def _execute(self, bundle: RunningBundle) -> None:
+        watch = self._watches[bundle.id] = Watch(bundle.id)
+        self._watchdog.add(watch)
+        runner = StepRunner(self._services, bundle, watch, self._give_back, self._caller)
+        try:
+            for part in bundle.parts:
+                runner.run_part(part, self._define)
+        finally:
+            self._watchdog.remove(watch)
+            if self._services.surroundings is not None:
+                self._services.surroundings.restore_all()
+            with self._changed:
+                del self._watches[bundle.id], self._bundles[bundle.id]
+                for key in [key for key, caller in self._callers.items() if caller.bundle == bundle.id]:
+                    del self._callers[key]
+                self._changed.notify_all()
+            self._outbox.flush(bundle.id, finished=True)
+
+    def _define(self, run: str, node: str) -> Definition:
+        known = self._definitions.get((run, node))
+        if known is not None:
+            self._definitions.move_to_end((run, node))
+            return known
+        try:
+            capsule, body = self._bodies[run, node]
+        except KeyError:
+            raise StepError(f"the worker was not told what {node!r} of run {run} is; a fault of the engine") from None
+        definition = self._compiled(node_from_bytes(body), capsule)
+        self._definitions[run, node] = definition
+        while len(self._definitions) > DEFINITIONS:
+            self._definitions.popitem(last=False)
+        return definition
+
+    def _compiled(self, node: Any, capsule: Digest) -> Definition:
+        if node.stage is None:
+            return Definition(node, _truth if node.kind == "branch" else _same, "")
+        code = self._codes.get(capsule)
+        if code is None:
+            code = self._codes[capsule] = self._code(capsule)
+        return Definition(node, code.function(node.stage.ref), code.root)
+
+    def _caller(self, bundle: RunningBundle, node: str, index: int) -> Caller:
+        caller = BodyCaller(bundle.id, node, index, self._services.values, self._send, self._load)
+        self._callers[node, index] = caller
+        return caller
+
+    def _load(self, output: frames.Input, chunks: Mapping[Digest, bytes]) -> Any:
+        outputs = {output.node: self._services.outputs_of(output, chunks)}
+        argument = self._services.reader(outputs, 0, 0).argument(Ref(output.node))
+        return argument.value if argument.get is None else argument.get(0)
+
+    # ---- what cannot be interrupted
+
+    def _stuck(self, watch: Watch) -> None:
+        """A step did not end: deliver what is finished, say what became of the rest, and end the process."""
+        self._outbox.fail(watch.bundle, describe_failure(watch.node, watch.index, watch.error()))
+        for bundle in list(self._bundles.values()):
+            steps = bundle.drop()
+            if steps:
+                self._give_back(bundle.id, steps)
+        self._outbox.flush_all(forced=True)
+        self._end(f"{watch.error().message} and could not be interrupted")
+
+
+def _truth(value: Any) -> bool:
+    return bool(value)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def resident_bytes() -> int:
+    """Memory of this process in bytes: what it has now where the system says so, else the most it ever had."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+        import sys
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024

@@ -1,0 +1,326 @@
+"""One Ray for this process: a quiet local one that starts when first needed, or a cluster at an address.
+
+Ray has one connection per process and many surprises on the way to it: a bare ``init`` attaches to whatever it
+finds, a local Ray dies with the thread that started it, an unreachable address retries for minutes, and a missing
+token fails with a traceback. ``Cluster`` takes care of these; every failure is one error that says what to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.backends.ray_token import prepare_local_token, token_path, token_source, use_token_for_address
+from orchestrator.backends.supply import NodeSupply
+from orchestrator.errors import BackendError, ClusterUnreachable, ConfigError, VersionSkew
+
+_PROBE_S = 5.0
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+_SHUTDOWN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """Which Ray to use.
+
+    Attributes:
+        address: ``host:port`` of a cluster's head (``ORC_RAY_ADDRESS``); empty for a Ray on this machine.
+        num_cpus: CPUs of a local Ray; None for as many as the machine has. Also ``num_gpus``, ``resources``, ``labels``.
+        connect_timeout_s: Longest time to wait for a cluster at an address to answer.
+        start_timeout_s: Longest time to wait for a local Ray.
+        system_config: Ray's internal settings, for a local Ray (tests lower the health checks).
+    """
+
+    address: str = ""
+    num_cpus: int | None = None
+    num_gpus: int | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    connect_timeout_s: float = 20.0
+    start_timeout_s: float = 120.0
+    system_config: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Cluster:
+    """A Ray, connected on the first ``connect``. Thread-safe; several runs of a process share one."""
+
+    def __init__(self, settings: ClusterSettings | None = None) -> None:
+        self.settings = settings or ClusterSettings()
+        self._lock = threading.Lock()
+        self._stop: threading.Event | None = None
+        self._keeper: threading.Thread | None = None
+        self._connected = False
+
+    @property
+    def connected(self) -> bool:
+        """True between ``connect`` and ``shutdown``."""
+        return self._connected
+
+    @property
+    def local(self) -> bool:
+        """True if this is a Ray of our own on this machine."""
+        return not self.settings.address
+
+    def connect(self) -> None:
+        """Start or attach; returns at once if that is done already.
+
+        Raises:
+            ConfigError: the address is not ``host:port``.
+            ClusterUnreachable: nothing answers there in time, or it wants a token this machine does not send.
+            VersionSkew: Python or Ray of the cluster differ from this process's.
+        """
+        with self._lock:
+            if self._connected:
+                return
+            if self.local:
+                self._start_local()
+            else:
+                self._attach(self.settings.address)
+            self._connected = True
+
+    def nodes(self) -> list[NodeSupply]:
+        """The shapes of the living nodes."""
+        import ray
+
+        return [
+            NodeSupply(node["NodeManagerHostname"], dict(node["Resources"]), dict(node.get("Labels", {})))
+            for node in ray.nodes()
+            if node["Alive"]
+        ]
+
+    def supply(self) -> list[NodeSupply]:
+        """The shapes of the living nodes, and of those an autoscaler may still add."""
+        return self.nodes() + _autoscaled_shapes()
+
+    def available(self) -> dict[str, float]:
+        """What nobody holds at the moment, summed over the nodes; Ray's view lags a little."""
+        import ray
+
+        return dict(ray.available_resources())
+
+    def shutdown(self) -> None:
+        """Disconnect; a local Ray ends with all its processes. No error if not connected."""
+        with self._lock:
+            if self._stop is not None and self._keeper is not None:
+                self._stop.set()
+                self._keeper.join(_SHUTDOWN_S)
+            self._stop = self._keeper = None
+            self._connected = False
+
+    def facts(self) -> dict[str, str]:
+        """What ``orc doctor`` reports about Ray; starts nothing."""
+        return ray_facts(self.settings)
+
+    def _start_local(self) -> None:
+        prepare_local_token()
+        ray = _import_ray()
+        if ray.is_initialized():
+            return
+        settings = self.settings
+        arguments = {
+            "address": "local",
+            "num_cpus": settings.num_cpus,
+            "num_gpus": settings.num_gpus,
+            "resources": dict(settings.resources) or None,
+            "labels": dict(settings.labels) or None,
+            "include_dashboard": False,
+            "_system_config": dict(settings.system_config) or None,
+        }
+        self._keep(ray, arguments, settings.start_timeout_s, "a local Ray")
+
+    def _attach(self, address: str) -> None:
+        host, port = parse_address(address)
+        deadline_s = self.settings.connect_timeout_s
+        _probe(address, host, port, min(_PROBE_S, deadline_s))
+        use_token_for_address()
+        ray = _import_ray()
+        if ray.is_initialized():
+            _same_cluster(ray, address)
+            return
+        cluster = within(deadline_s, lambda: _cluster_metadata(f"{host}:{port}"), _silent(address, deadline_s))
+        check_versions(_versions(ray), cluster, f"the Ray cluster at {address}")
+        self._keep(ray, {"address": f"{host}:{port}"}, deadline_s, f"the Ray cluster at {address}")
+
+    def _keep(self, ray: Any, arguments: dict[str, Any], timeout_s: float, what: str) -> None:
+        """Run ``ray.init`` on a thread that lives as long as the connection.
+
+        A local Ray's processes are bound to the thread that started them; the caller's may be a short one.
+        """
+        stop, up = threading.Event(), threading.Event()
+        failure: list[Exception] = []
+
+        def keeper() -> None:
+            try:
+                ray.init(**arguments, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
+                _mute(ray)
+            except Exception as error:
+                failure.append(error)
+                return
+            finally:
+                up.set()
+            stop.wait()
+            ray.shutdown()
+
+        thread = threading.Thread(target=keeper, name="orc-ray", daemon=True)
+        thread.start()
+        if not up.wait(timeout_s):
+            raise ClusterUnreachable(f"{what} did not answer within {timeout_s:g} s; see the logs under /tmp/ray")
+        if failure:
+            raise _explained(failure[0], what) from failure[0]
+        self._stop, self._keeper = stop, thread
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Host and port of a cluster's head; raises ConfigError for anything but ``host:port``."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdigit():
+        hint = "Ray Client (ray://) is not supported; " if address.startswith("ray://") else ""
+        raise ConfigError(f"ORC_RAY_ADDRESS={address!r} is no address: {hint}give host:port of the head, e.g. 10.0.0.5:6379")
+    return host.strip("[]"), int(port)
+
+
+def check_versions(ours: Mapping[str, str], theirs: Mapping[str, str], where: str) -> None:
+    """Compare what both sides know of Python, Ray, pyarrow and the engine.
+
+    Raises:
+        VersionSkew: naming every difference with both versions.
+    """
+    differences = [f"{part} {ours[part]} here and {theirs[part]} there" for part in ours if theirs.get(part, ours[part]) != ours[part]]
+    if differences:
+        raise VersionSkew(f"{where} does not match this process: {', '.join(differences)}; install the same versions on both sides")
+
+
+def ray_facts(settings: ClusterSettings) -> dict[str, str]:
+    """Facts about Ray for ``orc doctor``: version, address and whether it answers, token and its rights."""
+    from importlib.metadata import version
+
+    facts = {"ray": version("ray"), "python": platform.python_version(), "address": settings.address or "local"}
+    if settings.address:
+        try:
+            host, port = parse_address(settings.address)
+            _probe(settings.address, host, port, _PROBE_S)
+            facts["reachable"] = "yes"
+        except BackendError as error:
+            facts["reachable"] = error.message
+        except ConfigError as error:
+            facts["reachable"] = error.message
+    source = token_source()
+    facts["token"] = source or "none"
+    if source == str(token_path()):
+        facts["token_mode"] = oct(token_path().stat().st_mode & 0o777)
+    facts["auth_mode"] = os.environ.get("RAY_AUTH_MODE", "unset")
+    return facts
+
+
+def within(timeout_s: float, work: Callable[[], Any], late: BackendError) -> Any:
+    """Result of a call into Ray that has no time-out of its own; raises ``late`` when it takes longer."""
+    result: list[Any] = []
+    failure: list[Exception] = []
+
+    def run() -> None:
+        try:
+            result.append(work())
+        except Exception as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name="orc-ray-call", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if failure:
+        raise _explained(failure[0], "Ray") from failure[0]
+    if not result:
+        raise late
+    return result[0]
+
+
+def _import_ray() -> Any:
+    """The ray module, imported quietly: no telemetry, no hooks into ``uv run``, errors only."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    return ray
+
+
+def _mute(ray: Any) -> None:
+    """Stop Ray from printing ``(raylet) A worker died …``: the journal and our own log view say it better."""
+    ray._private.worker._worker_logs_enabled = False
+
+
+def _probe(address: str, host: str, port: int, timeout_s: float) -> None:
+    try:
+        socket.create_connection((host, port), timeout_s).close()
+    except OSError as error:
+        raise ClusterUnreachable(
+            f"no Ray cluster answers at {address}: {error}; start one there (ray start --head --port={port}), "
+            "or correct or unset ORC_RAY_ADDRESS",
+            address=address,
+        ) from error
+
+
+def _silent(address: str, timeout_s: float) -> ClusterUnreachable:
+    return ClusterUnreachable(
+        f"something listens at {address} but did not answer as a Ray head within {timeout_s:g} s; "
+        "check that ORC_RAY_ADDRESS names the head's GCS port (6379 by default)",
+        address=address,
+    )
+
+
+def _cluster_metadata(address: str) -> dict[str, str]:
+    """Python and Ray versions the cluster was started with; empty if it does not say."""
+    import ray._common.usage.usage_lib as usage
+    from ray._raylet import GcsClient
+
+    metadata = usage.get_cluster_metadata(GcsClient(address=address)) or {}
+    return {part: metadata[f"{part}_version"] for part in ("python", "ray") if f"{part}_version" in metadata}
+
+
+def _versions(ray: Any) -> dict[str, str]:
+    return {"python": platform.python_version(), "ray": ray.__version__}
+
+
+def _same_cluster(ray: Any, address: str) -> None:
+    connected = ray.get_runtime_context().gcs_address
+    if connected != address:
+        raise ClusterUnreachable(
+            f"this process is connected to the Ray at {connected} already, and Ray allows one connection; "
+            f"call ray.shutdown() before using {address}"
+        )
+
+
+def _explained(error: Exception, what: str) -> BackendError:
+    """Ray's own exception as one of ours, with the next thing to do."""
+    text = " ".join(str(error).split())
+    if isinstance(error, BackendError):
+        return error
+    if "Authentication" in type(error).__name__ or "auth" in text.lower():
+        source = token_source()
+        have = f"the token of {source} was refused" if source else "this machine has no token"
+        return ClusterUnreachable(
+            f"{what} wants a token: {have}; put the cluster's token into {token_path()} (mode 0600) or RAY_AUTH_TOKEN "
+            "and leave RAY_AUTH_MODE unset or set it to token"
+        )
+    if "version mismatch" in text.lower():
+        return VersionSkew(f"{what} does not match this process: {text}")
+    return ClusterUnreachable(f"{what} could not be used: {text[:500] or type(error).__name__}")
+
+
+def _autoscaled_shapes() -> list[NodeSupply]:
+    """Node groups that an autoscaler has announced and may still start."""
+    from ray._private.state import state
+
+    config = state.get_cluster_config()
+    if config is None:
+        return []
+    return [
+        NodeSupply(f"node group {group.name}", {name: float(amount) for name, amount in group.resources.items()}, None)
+        for group in config.node_group_configs
+        if group.max_count != 0
+    ]

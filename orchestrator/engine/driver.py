@@ -1,0 +1,265 @@
+"""The driver: one loop that lets the machine decide and acts on it.
+
+Each turn drains what workers, the inbox and the clock say, applies the facts that follow, submits what became
+ready, commits, and only then starts steps with effects. A pure step may start before its
+input's fact is committed; because facts are committed in the order they were applied, its own fact never comes first.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from orchestrator.engine.cells import Cells
+from orchestrator.engine.islands import Islands
+from orchestrator.engine.lookups import Lookups
+from orchestrator.engine.machine import Machine
+from orchestrator.engine.pace import Pace
+from orchestrator.engine.planner import Planner, pace_key
+from orchestrator.engine.snapshot import encode_snapshot
+from orchestrator.errors import StoreUnavailable
+from orchestrator.graph import fact as f
+from orchestrator.graph.json import node_to_bytes
+from orchestrator.ports import frames
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.executor import Accepted, Executor, ExecutorEvent, FromBundle, Lost, Refused, RunCode
+from orchestrator.ports.files import Files
+from orchestrator.ports.journal import Append, CacheEntry, Journal, Ownership, Snapshot
+from orchestrator.ports.values import Values
+
+POLL_S = 0.25
+"""Longest wait for workers before the inbox and the clock are looked at again."""
+
+SNAPSHOT_FACTS = 20_000
+"""Facts between two snapshots."""
+
+STORE_RETRY_S = 1.0
+
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Transaction:
+    """Facts applied but not yet committed, with what belongs to them."""
+
+    facts: list[f.Fact] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+    cache: dict[str, CacheEntry] = field(default_factory=dict)
+
+
+Observer = Callable[[Iterable[f.Fact], float], None]
+
+
+class Driver:
+    """Runs one run to its end, or until it is interrupted.
+
+    Args:
+        machine: The run's machine, after recovery if there was a run before.
+        ownership: The hold on the run; its epoch goes with every commit.
+        on_facts: Told of each committed group of facts (progress, tests); must not block.
+        detach: Return while the run waits for a person instead of going on waiting.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        ownership: Ownership,
+        journal: Journal,
+        executor: Executor,
+        cells: Cells,
+        values: Values,
+        files: Files,
+        clock: Clock,
+        on_facts: Observer | None = None,
+        detach: bool = False,
+    ) -> None:
+        created = machine.fold.created
+        assert created is not None
+        self._machine = machine
+        self._ownership = ownership
+        self._journal = journal
+        self._executor = executor
+        self._cells = cells
+        self._values = values
+        self._clock = clock
+        self._on_facts = on_facts
+        self._detach = detach
+        self._random = random.Random()
+        self._pending = Transaction()
+        self._state: f.RunState = "running"
+        self._pace = Pace()
+        self._planner = Planner(machine, self._pace, executor.slots, created.seed, lambda: uuid.uuid4().hex)
+        self._lookups = Lookups(machine, journal, cells, files, self.take)
+        self._islands = Islands(machine, executor, cells)
+        self._inbox_read_at = 0.0
+        self._last_snapshot = machine.fold.seq
+        self._interrupted = False
+        executor.open(RunCode(machine.fold.run, created.capsule, self._define, cells.inline_chunk))
+
+    # ---- from outside
+
+    def interrupt(self) -> None:
+        """Make ``run`` return soon, leaving the run to be resumed; from any thread or a signal handler."""
+        self._interrupted = True
+        self._executor.wake()
+
+    def run(self) -> f.RunState:
+        """Drive until the run has ended (its state), waits and ``detach`` is set, or is interrupted (``running``)."""
+        fold = self._machine.fold
+        self._lookups.settle(self._clock.now())
+        while True:
+            self._submit(barriers=False)
+            self._commit()
+            if fold.finished is not None:
+                return fold.finished.state
+            if self._interrupted or (self._detach and self._state == "waiting"):
+                return self._state
+            self._submit(barriers=True)
+            self._turn(self._executor.poll(self._wait_s()))
+
+    # ---- one turn
+
+    def _turn(self, events: list[ExecutorEvent]) -> None:
+        now = self._clock.now()
+        for event in events:
+            self._observe(event, now)
+        if self._clock.monotonic() - self._inbox_read_at >= POLL_S:
+            self._read_inbox()
+        self.take(self._machine.observe_due(now))
+        self._lookups.settle(self._clock.now())
+        if self._machine.flights and not self._machine.frontier.ready:
+            idle = self._executor.idle()
+            if idle:
+                self._machine.releases += self._planner.take_back(idle)
+        self._act()
+
+    def take(self, facts: Iterable[f.Fact]) -> None:
+        """Apply facts one by one and put them into the next commit."""
+        now = self._clock.now()
+        for fact in facts:
+            self._machine.apply(fact, now)
+            self._pending.facts.append(fact)
+            if isinstance(fact, f.StepsCompleted) and not fact.cached:
+                self._learn(fact, now)
+
+    def _observe(self, event: ExecutorEvent, now: float) -> None:
+        machine, jitter = self._machine, self._random.random
+        if isinstance(event, FromBundle):
+            frame = event.frame
+            if isinstance(frame, frames.Outcomes):
+                self.take(machine.observe_outcomes(frame, event.worker, now, jitter))
+            elif isinstance(frame, frames.Released):
+                machine.observe_released(frame)
+            else:
+                self.take(self._islands.called(frame))
+        elif isinstance(event, Accepted):
+            self._accepted(event)
+        elif isinstance(event, Lost):
+            self.take(machine.observe_lost(event.worker, event.reason, event.bundles, event.timed_out, now, jitter))
+        elif isinstance(event, Refused):
+            self.take(machine.observe_refused(event.bundle, event.message))
+
+    def _accepted(self, event: Accepted) -> None:
+        flight = self._machine.flights.get(event.bundle)
+        if flight is not None:
+            flight.worker = event.worker
+            self.take(f.StepsStarted(node, a, b, event.bundle, event.worker) for node, a, b in flight.segments)
+
+    def _read_inbox(self) -> None:
+        """Turn requests of others into facts. An answer that comes before its question stays until it is asked."""
+        self._inbox_read_at = self._clock.monotonic()
+        fold = self._machine.fold
+        for row in self._journal.inbox(fold.run):
+            body = row.body
+            if body["kind"] == "cancel":
+                self.take(self._machine.observe_cancel(str(body.get("by", "")), str(body.get("reason", ""))))
+            elif body["node"] in fold.waiting:
+                self.take(self._machine.observe_answer(body["node"], self._values.encode(body["value"])))
+            elif body["node"] not in fold.nodes or not fold.nodes[body["node"]].is_settled:
+                continue
+            self._pending.taken.append(row.key)
+
+    def _act(self) -> None:
+        machine, executor = self._machine, self._executor
+        for bundle, count in _drain(machine.releases):
+            executor.release(bundle, count)
+        for bundle in _drain(machine.cancels):
+            executor.cancel(bundle)
+        for answer in _drain(machine.answers):
+            self._islands.answer(answer)
+
+    def _submit(self, barriers: bool) -> None:
+        if not self._machine.ending and self._machine.frontier.ready:
+            for bundle in self._planner.plan(self._executor.room(), barriers):
+                self._executor.submit(bundle)
+
+    def _wait_s(self) -> float:
+        due = self._machine.next_due()
+        return POLL_S if due is None else min(POLL_S, max(0.0, due - self._clock.now()))
+
+    def _define(self, node: str) -> bytes:
+        return node_to_bytes(self._machine.fold.nodes[node].node)
+
+    def _learn(self, fact: f.StepsCompleted, now: float) -> None:
+        """Remember the pace of a stage, and make outputs of cached stages reusable."""
+        node = self._machine.fold.nodes[fact.node].node
+        self._pace.completed(pace_key(node), fact.elapsed_us)
+        if node.policy.cache_s is not None and not fact.degraded:
+            for index in range(fact.start, fact.stop):
+                entry = self._lookups.entry(fact, index, node.policy.cache_s, now)
+                if entry is not None:
+                    self._pending.cache[entry[0]] = entry[1]
+
+    # ---- commit
+
+    def _commit(self) -> None:
+        """Make everything applied so far durable, then tell the observer."""
+        pending, fold = self._pending, self._machine.fold
+        state = self._run_state()
+        if not pending.facts and not pending.taken and state == self._state:
+            return
+        chunks = dict(self._machine.chunks)
+        now = self._clock.now()
+        append = Append(
+            fold.run, self._ownership.epoch, fold.seq, now, pending.facts, chunks, pending.taken, pending.cache,
+            None if state == self._state else state,
+        )  # fmt: skip
+        fold.seq = self._append(append)
+        self._state = state
+        self._cells.remember(chunks)
+        self._machine.chunks.clear()
+        self._pending = Transaction()
+        if self._on_facts is not None:
+            self._on_facts(append.facts, now)
+        if fold.seq - self._last_snapshot >= SNAPSHOT_FACTS:
+            self._journal.save_snapshot(fold.run, Snapshot(fold.seq, encode_snapshot(fold)))
+            self._last_snapshot = fold.seq
+
+    def _append(self, append: Append) -> int:
+        """Append, waiting out a full disk or a store that is away: nothing new is submitted meanwhile."""
+        attempts = 0
+        while True:
+            try:
+                return self._journal.append(append)
+            except StoreUnavailable:
+                attempts += 1
+                if self._interrupted or attempts > 600:
+                    raise
+                self._clock.sleep(STORE_RETRY_S)
+
+    def _run_state(self) -> f.RunState:
+        machine = self._machine
+        if machine.fold.finished is not None:
+            return machine.fold.finished.state
+        busy = machine.flights or machine.frontier.ready or machine.fold.retrying
+        return "waiting" if machine.fold.waiting and not busy else "running"
+
+
+def _drain(items: list[T]) -> list[T]:
+    taken = items[:]
+    items.clear()
+    return taken

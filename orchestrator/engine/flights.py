@@ -1,0 +1,45 @@
+"""Bundles on their way: what each still owes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Flight:
+    """A bundle on a worker: what it still owes."""
+
+    segments: list[tuple[str, int, int]]
+    alone: bool = False
+    host: bool = False
+    heavy: bool = False
+    worker: str = ""
+    size: int = 0
+    releasing: bool = False
+    cancelled: bool = False
+    level: int = 0
+
+
+def without(
+    segments: Iterable[tuple[str, int, int]], node: str, start: int, stop: int
+) -> Iterator[tuple[str, int, int]]:
+    for name, a, b in segments:
+        if name != node or stop <= a or b <= start:
+            yield name, a, b
+            continue
+        if a < start:
+            yield name, a, start
+        if stop < b:
+            yield name, stop, b
+
+
+def runs(marks: bytearray, mark: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Maximal ranges inside ``start..stop`` whose bytes are ``mark``."""
+    index = marks.find(mark, start, stop)
+    while index >= 0:
+        end = index
+        while end < stop and marks[end] == mark:
+            end += 1
+        yield index, end
+        index = marks.find(mark, end, stop)

@@ -1,0 +1,58 @@
+"""Where the inputs of a range of steps are: references into chunks, never values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from orchestrator.engine.state import NodeState, RunFold
+from orchestrator.graph.node import Node, Ref, refs
+from orchestrator.ports.frames import Input, Segment, Span
+
+
+def segment(fold: RunFold, node: Node, start: int, stop: int, together: Collection[str] = ()) -> Segment:
+    """Steps ``start..stop`` of a node with their inputs; nodes ``together`` run earlier in the same bundle."""
+    state = fold.nodes[node.id]
+    attempts = {
+        index: state.attempt(index)
+        for index in {*state.failed_attempts, *state.deaths}
+        if start <= index < stop
+    }  # fmt: skip
+    return Segment(node.id, start, stop, inputs(fold, node, start, stop, together), attempts)
+
+
+def inputs(fold: RunFold, node: Node, start: int, stop: int, together: Collection[str] = ()) -> list[Input]:
+    """One Input for each node that the arguments refer to."""
+    found: dict[str, Input] = {}
+    for name, expr in node.args.items():
+        for ref in refs(expr):
+            by_item = name in node.mapped and ref is expr and not ref.path
+            if ref.node in together:
+                found[ref.node] = Input(ref.node, False, [Span(0, 1, "", 0)])
+            else:
+                _add(found, fold.nodes[ref.node], ref, (start, stop) if by_item else None)
+    return list(found.values())
+
+
+def output(state: NodeState) -> Input:
+    """The whole output of a node, as an input of somebody."""
+    if state.node.many:
+        return Input(state.node.id, True, list(state.outputs.spans))
+    span = state.outputs.find(0)
+    return Input(state.node.id, False, [span] if span else [])
+
+
+def _add(found: dict[str, Input], source: NodeState, ref: Ref, items: tuple[int, int] | None) -> None:
+    if not source.node.many:
+        found[ref.node] = output(source)
+        return
+    if items is not None:
+        spans = source.outputs.within(*items)
+    elif ref.path and isinstance(ref.path[0], int):
+        span = source.outputs.find(ref.path[0])
+        spans = [span] if span else []
+    else:
+        spans = list(source.outputs.spans)
+    known = found.get(ref.node)
+    if known is not None and known.spans != spans:  # taken in two ways: all of it serves both
+        spans = list(source.outputs.spans)
+    found[ref.node] = Input(ref.node, True, spans)

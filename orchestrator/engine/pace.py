@@ -1,0 +1,64 @@
+"""How long the steps of each stage take, learned while running: the basis of bundle sizes.
+
+History is a hint only: sizes grow 1, 2, 4, … with each bundle that comes back, so that a wrong guess can never
+serialise heavy steps behind light ones.
+"""
+
+from __future__ import annotations
+
+import array
+from collections import deque
+from dataclasses import dataclass, field
+
+BUNDLE_S = 0.05
+"""Work aimed at in one bundle: long against a hop to a worker, short against a person's patience."""
+
+_SAMPLES = 64
+_MAX_STEPS = 4096
+
+
+@dataclass(slots=True)
+class StagePace:
+    """Recent durations of one stage, and how many of its steps may travel together."""
+
+    size: int = 1
+    samples: deque[int] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+
+    @property
+    def p90_s(self) -> float | None:
+        """90th percentile of recent durations in seconds; None while nothing is known."""
+        if not self.samples:
+            return None
+        ordered = sorted(self.samples)
+        return ordered[(len(ordered) * 9) // 10 if len(ordered) > 1 else 0] / 1e6
+
+
+class Pace:
+    """Paces of all stages of a run, by code fingerprint."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, StagePace] = {}
+
+    def completed(self, stage: str, elapsed_us: bytes) -> None:
+        """Learn from one delivered range (little-endian uint32 microseconds, one per step)."""
+        if not elapsed_us:
+            return
+        pace = self._stages.setdefault(stage, StagePace())
+        count = len(elapsed_us) // 4
+        picked = range(0, count, max(1, count // 16))
+        column = array.array("I", elapsed_us)
+        pace.samples.extend(max(1, column[i]) for i in picked)
+        pace.size = min(pace.size * 2, _MAX_STEPS)
+
+    def share(self, stage: str) -> float:
+        """What part of a bundle one step of this stage takes: 1 means it travels alone."""
+        pace = self._stages.get(stage)
+        p90_s = pace.p90_s if pace else None
+        if pace is None or p90_s is None:
+            return 1.0
+        return max(1.0 / pace.size, p90_s / BUNDLE_S)
+
+    def step_s(self, stage: str) -> float | None:
+        """Expected duration of a step, in seconds; None while unknown."""
+        pace = self._stages.get(stage)
+        return pace.p90_s if pace else None

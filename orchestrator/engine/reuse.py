@@ -1,0 +1,132 @@
+"""The cache: keys of steps from code and inputs, hits, and why a step missed.
+
+A key is a digest of named parts: the stage's code, each argument's content, and the declared environment. The parts
+are kept with the entry, so that a miss can say which of them changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from orchestrator.engine.cells import Cells
+from orchestrator.engine.state import RunFold
+from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node, Ref, SecretRef
+from orchestrator.ports.files import Files
+from orchestrator.ports.frames import Span
+from orchestrator.ports.journal import CacheEntry
+from orchestrator.ports.values import digest_bytes, digest_of
+from orchestrator.types import Digest
+
+
+class CacheKey(NamedTuple):
+    """Key of one step and the parts it was made of."""
+
+    digest: Digest
+    parts: Mapping[str, str]
+
+
+class CacheKeys:
+    """Computes cache keys of steps whose inputs exist."""
+
+    def __init__(self, fold: RunFold, cells: Cells, files: Files) -> None:
+        self._fold = fold
+        self._cells = cells
+        self._files = files
+
+    def key(self, node: Node, index: int) -> CacheKey:
+        """Key of item ``index`` of a node.
+
+        Raises:
+            NotFound: a ``File`` argument names a file that is not there.
+        """
+        assert node.stage is not None
+        parts = {"stage": node.stage.ref, "code": node.stage.fingerprint}
+        for name, expr in node.args.items():
+            item = index if name in node.mapped else None
+            parts[f"argument {name}"] = self._argument(expr, item, name in node.stage.files)
+        environment = node.policy.resources.runtime_env
+        if environment:
+            parts["runtime_env"] = _digest(json.dumps(environment, sort_keys=True))
+        return CacheKey(_digest(json.dumps(parts, sort_keys=True)), parts)
+
+    def _argument(self, expr: Expr, item: int | None, is_file: bool) -> str:
+        if is_file:
+            path = self._text(expr, item)
+            if path is not None:
+                return self._files.version(path)
+        return self._digest(expr, item)
+
+    def _text(self, expr: Expr, item: int | None) -> str | None:
+        """The str value of an argument that names a file, if the driver can see it."""
+        if isinstance(expr, Const) and expr.cell is not None and item is None:
+            cell = self._cells.decode(expr.cell)
+            return cell if isinstance(cell, str) else None
+        if isinstance(expr, Ref):
+            span = self._span(expr, item)
+            cell = self._cells.part(span, self._below(expr, item)) if span else None
+            return cell if isinstance(cell, str) else None
+        return None
+
+    def _digest(self, expr: Expr, item: int | None) -> str:
+        if isinstance(expr, SecretRef):
+            return f"secret {expr.reference}"
+        if isinstance(expr, Const):
+            assert expr.cell is not None
+            cell = self._cells.decode(expr.cell)
+            if item is None:
+                return digest_of(cell)
+            child = self._cells.child(cell, item)
+            return digest_of(child) if child is not None else _digest(f"{digest_of(cell)}[{item}]")
+        if isinstance(expr, ListExpr):
+            if item is not None:
+                return self._digest(expr.items[item], None)
+            return _digest("".join(["(" if expr.is_tuple else "[", *(self._digest(e, None) for e in expr.items)]))
+        if isinstance(expr, DictExpr):
+            return _digest(json.dumps({key: self._digest(e, None) for key, e in expr.items.items()}))
+        return self._reference(expr, item)
+
+    def _reference(self, ref: Ref, item: int | None) -> str:
+        source = self._fold.nodes[ref.node]
+        if source.node.many and item is None and not ref.path:
+            spans = source.outputs.spans
+            return _digest("".join(
+                digest_of(self._cells.chunk(s.chunk)[s.at + i]) for s in spans for i in range(s.stop - s.start)
+            ))  # fmt: skip
+        span = self._span(ref, item)
+        if span is None:
+            return "missing"
+        path = self._below(ref, item)
+        part = self._cells.part(span, path)
+        if part is not None:
+            return digest_of(part)
+        return _digest(f"{digest_of(self._cells.at(span))}{path}")
+
+    def _span(self, ref: Ref, item: int | None) -> Span | None:
+        source = self._fold.nodes[ref.node]
+        if not source.node.many:
+            return source.outputs.find(0)
+        first = item if item is not None else ref.path[0] if ref.path else None
+        return source.outputs.find(first) if isinstance(first, int) else None
+
+    def _below(self, ref: Ref, item: int | None) -> tuple[str | int | tuple[str, str], ...]:
+        """Path below the output that ``_span`` picked."""
+        if not self._fold.nodes[ref.node].node.many:
+            return (*ref.path, *(() if item is None else (item,)))
+        return ref.path if item is not None else ref.path[1:]
+
+
+def miss_reason(key: CacheKey, nearest: CacheEntry | None) -> str:
+    """Why a step has to run: which part of its key differs from the newest entry of the same stage."""
+    if nearest is None:
+        return "nothing stored for this stage yet"
+    changed = [name for name, value in key.parts.items() if nearest.parts.get(name) != value]
+    gone = [name for name in nearest.parts if name not in key.parts]
+    if not changed and not gone:
+        return "the stored output has expired or is gone"
+    return ", ".join([*(f"{name} changed" for name in changed), *(f"{name} is no longer given" for name in gone)])
+
+
+def _digest(text: str) -> Digest:
+    return digest_bytes(text.encode())

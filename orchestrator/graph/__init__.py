@@ -1,0 +1,1 @@
+"""What a pipeline is: stages, tracing, the graph and its facts; standard library only."""

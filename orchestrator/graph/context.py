@@ -1,0 +1,217 @@
+"""What a step knows about itself while its body runs: ``step()``.
+
+A worker makes a ``StepContext`` for each step and runs the body inside ``active(context)``. A stage that is called
+as a plain function gets a local context of its own. In the body of a ``@dynamic`` step the context has a ``caller``:
+every stage called there goes through it and becomes a durable step.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Protocol
+
+from orchestrator.errors import BackendError, InvalidStage, WrongType
+
+if TYPE_CHECKING:
+    from orchestrator.graph.node import Node
+    from orchestrator.graph.stage import Stage
+
+PORTS = ("data", "tune", "serving")
+"""Parts of the engine that a stage may drive, when it says so with ``uses=``."""
+
+
+class Caller(Protocol):
+    """Runs what a body calls: one durable step each inside ``@dynamic``, in process for plain calls."""
+
+    def call(self, stage: Stage[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], mapped: bool) -> Any:
+        """Output of ``stage(*args, **kwargs)``, or with ``mapped`` of ``stage.map(*args, **kwargs)``.
+
+        ``trace.call_node`` turns the same arguments into the Node that is sent to the driver.
+        """
+        ...
+
+    def wait(self, node: Node) -> Any:
+        """Outcome of an ``approve`` or ``signal`` node."""
+        ...
+
+
+def idempotency_key(run_id: str, node: str, index: int) -> str:
+    """Key of a step, the same for all its attempts and different for all other steps."""
+    return blake2b(f"{run_id}\n{node}\n{index}".encode(), digest_size=16).hexdigest()
+
+
+class StepContext:
+    """One attempt of one step, as its body sees it.
+
+    Args:
+        run_id: The run; ``local`` for a plain call.
+        node: Id of the step's node, ``index`` its item.
+        attempt: Counts from 1.
+        seed: Seed of ``random``; the same for every attempt.
+        uses: Ports the stage declared; ``ports`` the ones that the worker can hand out.
+        caller: Runs the stages that the body calls; None if they are to be plain functions.
+        on_report: Receives the metrics of each ``report``.
+        save: Keeps a checkpoint for the next attempt; ``restore`` gives the last one, or None.
+        clock: Wall-clock seconds; a ``@dynamic`` host gives one that replays.
+        cursor: Position of an incremental stage; the body reads the last one and may set the next.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        node: str,
+        index: int = 0,
+        *,
+        attempt: int = 1,
+        seed: int = 0,
+        uses: tuple[str, ...] = (),
+        ports: Mapping[str, Any] | None = None,
+        caller: Caller | None = None,
+        on_report: Callable[[Mapping[str, float]], None] | None = None,
+        save: Callable[[Any], None] | None = None,
+        restore: Callable[[], Any] | None = None,
+        clock: Callable[[], float] = time.time,
+        cursor: Any = None,
+    ) -> None:
+        self.run_id = run_id
+        self.node = node
+        self.index = index
+        self.attempt = attempt
+        self.seed = seed
+        self.cursor = cursor
+        self.caller = caller
+        self.key_was_read = False
+        self._uses = uses
+        self._ports = ports or {}
+        self._on_report = on_report
+        self._save = save
+        self._restore = restore
+        self._clock = clock
+        self._random: random.Random | None = None
+        self._kept: Any = None
+
+    @property
+    def key(self) -> str:
+        """Idempotency key: the same for every attempt of this step. Reading it makes the step a barrier."""
+        self.key_was_read = True
+        return idempotency_key(self.run_id, self.node, self.index)
+
+    @property
+    def address(self) -> str:
+        """Address of the step: ``scope/name#2[7]``."""
+        return f"{self.node}[{self.index}]"
+
+    def report(self, **metrics: float) -> None:
+        """Report metrics of the running step: curves, early stopping.
+
+        Raises:
+            WrongType: a metric is not a number.
+        """
+        checked: dict[str, float] = {}
+        for name, value in metrics.items():
+            try:
+                checked[name] = float(value)
+            except (TypeError, ValueError):
+                raise WrongType(f"step {self.address}: report({name}={value!r}) is not a number") from None
+        if self._on_report is not None:
+            self._on_report(checked)
+
+    def checkpoint(self, obj: Any) -> None:
+        """Keep ``obj`` for the next attempt of this step, in place of what was kept before."""
+        if self._save is None:
+            self._kept = obj
+        else:
+            self._save(obj)
+
+    def restored(self) -> Any:
+        """What the last ``checkpoint`` of this step kept, in this attempt or an earlier one; None if nothing."""
+        return self._kept if self._restore is None else self._restore()
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """Logger whose records carry the step's address as ``record.step``."""
+        return logging.LoggerAdapter(logging.getLogger("orchestrator.step"), {"step": self.address})
+
+    def now(self) -> float:
+        """Wall-clock seconds since the epoch; in a ``@dynamic`` body the same when it is replayed."""
+        return self._clock()
+
+    @property
+    def random(self) -> random.Random:
+        """Random numbers that are the same for every attempt and replay of this step."""
+        if self._random is None:
+            self._random = random.Random(self.seed)
+        return self._random
+
+    @property
+    def data(self) -> Any:
+        """Ray Data, for stages declared with ``uses=("data",)``."""
+        return self._port("data")
+
+    @property
+    def tune(self) -> Any:
+        """Ray Tune, for stages declared with ``uses=("tune",)``."""
+        return self._port("tune")
+
+    @property
+    def serving(self) -> Any:
+        """Ray Serve, for stages declared with ``uses=("serving",)``."""
+        return self._port("serving")
+
+    def _port(self, name: str) -> Any:
+        if name not in self._uses:
+            raise InvalidStage(
+                f"step {self.address} reads step().{name}, but its stage does not declare it: @stage(uses=({name!r},))"
+            )
+        if name not in self._ports:
+            raise BackendError(
+                f"step {self.address}: step().{name} is not available here; run the pipeline with .run() or .start()"
+            )
+        return self._ports[name]
+
+
+_CURRENT: ContextVar[StepContext | None] = ContextVar("orchestrator_step", default=None)
+
+
+def current() -> StepContext | None:
+    """Context of the running step, or None outside of any."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def active(context: StepContext | None) -> Iterator[StepContext | None]:
+    """Make ``context`` the one that ``step()`` returns, in this thread and task."""
+    token = _CURRENT.set(context)
+    try:
+        yield context
+    finally:
+        _CURRENT.reset(token)
+
+
+def enter(context: StepContext | None) -> None:
+    """Make ``context`` the current one until the next call; for workers, which run one step after another."""
+    _CURRENT.set(context)
+
+
+def step() -> StepContext:
+    """The running step: its key, seed, attempt, log, metrics, checkpoints and ports.
+
+    Raises:
+        InvalidStage: no stage is running in this thread.
+    """
+    context = _CURRENT.get()
+    if context is None:
+        raise InvalidStage("step() was called where no stage runs; call it in the body of a stage (in its own thread)")
+    return context
+
+
+def local_context(name: str, uses: tuple[str, ...] = (), caller: Caller | None = None) -> StepContext:
+    """A context for a plain call: nothing is journaled, the key is new each time."""
+    return StepContext(f"local-{uuid.uuid4().hex[:12]}", name, uses=uses, caller=caller)

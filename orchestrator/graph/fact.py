@@ -1,0 +1,246 @@
+"""Facts: what happened in a run, in the past tense.
+
+A run is a fold over these. They carry ranges, so that a map of a million items is a few thousand
+facts; exceptions to a range are sparse facts of their own. Times are wall-clock
+seconds since the epoch and are given by the journal when a fact is appended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+RunState = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
+FINISHED: frozenset[str] = frozenset({"succeeded", "degraded", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed, as the worker described it: text only, nothing to unpickle.
+
+    Attributes:
+        classes: Paths (``module:qualname``) of the exception's class and its bases, most derived first.
+        frames: ``file:line in function`` of the user's frames, innermost last.
+        charged: False if the death of a worker or node is to blame: that has its own budget.
+    """
+
+    classes: tuple[str, ...]
+    message: str
+    frames: tuple[str, ...] = ()
+    charged: bool = True
+
+    @property
+    def name(self) -> str:
+        """Short name of the exception's class."""
+        return self.classes[0].rpartition(":")[2] if self.classes else "Error"
+
+
+@dataclass(frozen=True, slots=True)
+class RunCreated:
+    """A run exists: its graph and code are stored under these digests."""
+
+    pipeline: str
+    graph: str
+    capsule: str
+    params: Mapping[str, str]
+    on: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    git_commit: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DriverStarted:
+    """A driver took the run over under a new epoch; unfinished steps are pending again."""
+
+    epoch: int
+    driver: str
+    host: str
+    pid: int
+    backend: str
+    slots: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAdded:
+    """A ``@dynamic`` body called a stage: ``node`` is the JSON form of the new node, its arguments sealed.
+
+    Attributes:
+        parent: Node and item of the ``@dynamic`` step; ``ordinal`` counts its calls from 0.
+        key: Digest of stage fingerprint and input digests; a replay must come to the same.
+    """
+
+    parent: str
+    index: int
+    ordinal: int
+    key: str
+    node: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MapExpanded:
+    """The width of a map became known."""
+
+    node: str
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepsStarted:
+    """Steps went to a worker in one bundle; ``bundle`` is random and is the attempt's id."""
+
+    node: str
+    start: int
+    stop: int
+    bundle: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepsCompleted:
+    """Steps ``start..stop`` have outputs: cells ``at, at+1, …`` of a chunk.
+
+    Attributes:
+        chunk: Digest of the chunk that holds the outputs.
+        elapsed_us: Wall time of each body in microseconds, little-endian uint32 each; empty when not measured.
+        truth: ``bool(output)`` if a branch waits for it (single steps of kind ``branch`` only).
+        length: ``len(output)`` if the output is a list (single steps only): the width of maps over it.
+        cached: Run whose output was reused; empty if the steps ran.
+        degraded: A fallback took the place of the output.
+    """
+
+    node: str
+    start: int
+    stop: int
+    chunk: str
+    at: int = 0
+    elapsed_us: bytes = b""
+    truth: bool | None = None
+    length: int | None = None
+    cached: str = ""
+    degraded: bool = False
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchesProduced:
+    """A streaming step produced batches ``start..stop``: cells ``at, …`` of a chunk."""
+
+    node: str
+    start: int
+    stop: int
+    chunk: str
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMissed:
+    """Cached steps have to run; ``reason`` names the part of the key that decided."""
+
+    node: str
+    start: int
+    stop: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """An attempt failed and will be repeated at ``retry_at`` (wall-clock seconds)."""
+
+    node: str
+    index: int
+    failure: Failure
+    retry_at: float
+    bundle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """A step failed for good; ``action`` says what that means for the run."""
+
+    node: str
+    index: int
+    failure: Failure
+    action: Literal["fail", "drop", "keep", "fallback"] = "fail"
+    bundle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepsSkipped:
+    """Steps will not run: a branch went the other way, or an item they depend on was dropped."""
+
+    node: str
+    start: int
+    stop: int
+    reason: Literal["branch", "dropped", "cancelled", "upstream_failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsReported:
+    """``step().report(...)`` inside a stage."""
+
+    node: str
+    index: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LogsWritten:
+    """Where the output of steps ``start..stop`` stands: byte offsets (two per step) in a worker's log file."""
+
+    node: str
+    start: int
+    stop: int
+    file: str
+    offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker process or node died; the steps it held and had not delivered run again."""
+
+    worker: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequested:
+    """An ``approve`` or ``signal`` step waits; ``deadline`` in wall-clock seconds, None for ever."""
+
+    node: str
+    text: str
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody asked for the run to end."""
+
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The run has ended. ``outcome`` is ``refused`` when a gate said no."""
+
+    state: RunState
+    reason: str = ""
+    outcome: str = ""
+
+
+Fact: TypeAlias = (
+    RunCreated | DriverStarted | NodeAdded | MapExpanded | StepsStarted | StepsCompleted | BatchesProduced | CacheMissed
+    | AttemptFailed | StepFailed | StepsSkipped | MetricsReported | LogsWritten | WorkerLost | ApprovalRequested
+    | CancelRequested | RunFinished
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A fact with its place in the journal: gap-free ``seq`` from 1, and wall-clock seconds."""
+
+    seq: int
+    at: float
+    fact: Fact

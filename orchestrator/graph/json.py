@@ -1,0 +1,359 @@
+"""Graphs and nodes as JSON, exactly; and sealing, which turns the author's objects into encoded cells.
+
+Constants that are plain (None, bool, int, float, str, bytes, and lists, tuples, dicts of them) have a readable form;
+anything else must be sealed first.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, replace
+from typing import Any
+
+from orchestrator.errors import ConfigError, CyclicGraph, NotSerializable
+from orchestrator.graph.node import (
+    Const,
+    DictExpr,
+    Expr,
+    Graph,
+    Guard,
+    ListExpr,
+    Node,
+    Ref,
+    SecretRef,
+    Source,
+    StageSpec,
+    dependencies,
+    refs,
+)
+from orchestrator.graph.policy import Policy, Resources, RetryPolicy
+
+FORMAT = 1
+_EXACT_INT = 2**53
+
+
+def graph_to_json(graph: Graph) -> dict[str, Any]:
+    """A graph as JSON values.
+
+    Raises:
+        NotSerializable: a constant is neither plain nor sealed; names its place.
+    """
+    return {
+        "format": FORMAT,
+        "pipeline": graph.pipeline,
+        "nodes": [node_to_json(node) for node in graph.nodes],
+        "output": _expr_to_json(graph.output, "the pipeline's result"),
+        "params": {name: _expr_to_json(expr, f"parameter {name!r}") for name, expr in graph.params.items()},
+        "source": _source_to_json(graph.source),
+    }
+
+
+def graph_from_json(document: Mapping[str, Any]) -> Graph:
+    """The graph that ``graph_to_json`` wrote.
+
+    Raises:
+        ConfigError: the document is no graph, or a newer release wrote it.
+        CyclicGraph: a node refers to itself or to a later one.
+    """
+    if document.get("format") != FORMAT:
+        raise ConfigError(f"this is no graph that this release reads (format {document.get('format')!r}, not {FORMAT})")
+    try:
+        graph = Graph(
+            document["pipeline"],
+            tuple(node_from_json(node) for node in document["nodes"]),
+            _expr_from_json(document["output"]),
+            {name: _expr_from_json(expr) for name, expr in document["params"].items()},
+            _source_from_json(document["source"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"the stored graph is broken: {type(error).__name__}: {error}") from None
+    check_order(graph)
+    return graph
+
+
+def check_order(graph: Graph) -> None:
+    """Refuse a graph whose nodes do not stand after what they depend on, or are not unique.
+
+    Raises:
+        CyclicGraph: a node refers to itself, to a later node or to none.
+    """
+    known: set[str] = set()
+    for node in graph.nodes:
+        for ref in dependencies(node):
+            if ref.node not in known:
+                raise CyclicGraph(f"node {node.id!r} depends on {ref.node!r}, which does not come before it")
+        if node.id in known:
+            raise CyclicGraph(f"two nodes have the id {node.id!r}")
+        known.add(node.id)
+    for ref in refs(graph.output):
+        if ref.node not in known:
+            raise CyclicGraph(f"the pipeline returns the result of {ref.node!r}, which is not in the graph")
+
+
+def node_to_json(node: Node) -> dict[str, Any]:
+    """A node as JSON values; what has its default is left out. Raises NotSerializable."""
+    document: dict[str, Any] = {"id": node.id, "kind": node.kind}
+    if node.stage is not None:
+        document["stage"] = _stage_to_json(node.stage)
+    if node.args:
+        document["args"] = {
+            name: _expr_to_json(expr, f"argument {name!r} of {node.id!r}") for name, expr in node.args.items()
+        }
+    if node.mapped:
+        document["mapped"] = list(node.mapped)
+    if node.guards:
+        document["guards"] = [[guard.branch, guard.expected] for guard in node.guards]
+    if node.fallback is not None:
+        document["fallback"] = _expr_to_json(node.fallback, f"the fallback of {node.id!r}")
+    if node.prompt:
+        document["prompt"] = node.prompt
+    if node.timeout_s is not None:
+        document["timeout_s"] = node.timeout_s
+    if node.source is not None:
+        document["source"] = _source_to_json(node.source)
+    return document
+
+
+def node_from_json(document: Mapping[str, Any]) -> Node:
+    """The node that ``node_to_json`` wrote."""
+    fallback = _expr_from_json(document["fallback"]) if "fallback" in document else None
+    if fallback is not None and not isinstance(fallback, Const):
+        raise ValueError("a fallback is a constant")
+    return Node(
+        id=document["id"],
+        kind=document["kind"],
+        stage=_stage_from_json(document["stage"]) if "stage" in document else None,
+        args={name: _expr_from_json(expr) for name, expr in document.get("args", {}).items()},
+        mapped=tuple(document.get("mapped", ())),
+        guards=tuple(Guard(branch, expected) for branch, expected in document.get("guards", ())),
+        fallback=fallback,
+        prompt=document.get("prompt", ""),
+        timeout_s=document.get("timeout_s"),
+        source=_source_from_json(document.get("source")),
+    )
+
+
+def node_to_bytes(node: Node) -> bytes:
+    """JSON text of a node, as ``Define`` and ``Call`` frames carry it; the same for equal nodes."""
+    return json.dumps(node_to_json(node), separators=(",", ":"), allow_nan=False).encode()
+
+
+def node_from_bytes(data: bytes) -> Node:
+    """The node that ``node_to_bytes`` wrote."""
+    return node_from_json(json.loads(data))
+
+
+def seal(graph: Graph, encode: Callable[[object], bytes]) -> Graph:
+    """The graph with every constant as the bytes that ``encode`` makes of it (``Values.encode``)."""
+    return replace(
+        graph,
+        nodes=tuple(seal_node(node, encode) for node in graph.nodes),
+        output=_seal_expr(graph.output, encode),
+        params={name: _seal_expr(expr, encode) for name, expr in graph.params.items()},
+    )
+
+
+def seal_node(node: Node, encode: Callable[[object], bytes]) -> Node:
+    """The node with every constant as the bytes that ``encode`` makes of it."""
+    fallback = node.fallback
+    if fallback is not None and fallback.cell is None:
+        fallback = Const(cell=encode(fallback.value))
+    return replace(node, args={name: _seal_expr(expr, encode) for name, expr in node.args.items()}, fallback=fallback)
+
+
+def _seal_expr(expr: Expr, encode: Callable[[object], bytes]) -> Expr:
+    match expr:
+        case Const(cell=None):
+            return Const(cell=encode(expr.value))
+        case ListExpr():
+            return replace(expr, items=tuple(_seal_expr(item, encode) for item in expr.items))
+        case DictExpr():
+            return DictExpr({key: _seal_expr(item, encode) for key, item in expr.items.items()})
+        case _:
+            return expr
+
+
+# ---- expressions
+
+
+def _expr_to_json(expr: Expr, place: str) -> Any:
+    match expr:
+        case Const(cell=None):
+            return {"const": _plain_to_json(expr.value, place)}
+        case Const(cell=cell):
+            return {"cell": base64.b64encode(cell or b"").decode()}
+        case SecretRef(reference=reference):
+            return {"secret": reference}
+        case Ref(node=node, path=path):
+            return {"ref": node, "path": [list(element) if isinstance(element, tuple) else element for element in path]}
+        case ListExpr(items=items, is_tuple=is_tuple):
+            return {"tuple" if is_tuple else "list": [_expr_to_json(item, place) for item in items]}
+        case DictExpr(items=entries):
+            return {"dict": {key: _expr_to_json(item, place) for key, item in entries.items()}}
+
+
+def _expr_from_json(document: Mapping[str, Any]) -> Expr:
+    if "const" in document:
+        return Const(_plain_from_json(document["const"]))
+    if "cell" in document:
+        return Const(cell=_bytes(document["cell"]))
+    if "secret" in document:
+        return SecretRef(document["secret"])
+    if "ref" in document:
+        path = document["path"]
+        return Ref(document["ref"], tuple((e[0], e[1]) if isinstance(e, list | tuple) else e for e in path))
+    if "dict" in document:
+        return DictExpr({key: _expr_from_json(item) for key, item in document["dict"].items()})
+    is_tuple = "tuple" in document
+    items = document["tuple" if is_tuple else "list"]
+    return ListExpr(tuple(_expr_from_json(item) for item in items), is_tuple)
+
+
+def _plain_to_json(value: object, place: str) -> Any:
+    """Plain values: JSON's own for what JSON keeps exactly, an object with one key that names the type for the rest."""
+    kind = type(value)
+    if value is None or kind is bool:
+        return value
+    if isinstance(value, int) and kind is int:
+        return value if -_EXACT_INT < value < _EXACT_INT else {"int": str(value)}
+    if isinstance(value, float) and kind is float:
+        return value if math.isfinite(value) else {"float": repr(value)}
+    if isinstance(value, str) and kind is str:
+        if value.isascii() or _encodable(value):
+            return value
+        return {"text": _base64(value.encode("utf-8", "surrogatepass"))}
+    if isinstance(value, bytes) and kind is bytes:
+        return {"bytes": _base64(value)}
+    if isinstance(value, list | tuple) and kind in (list, tuple):
+        items = [_plain_to_json(item, place) for item in value]
+        return items if kind is list else {"tuple": items}
+    if isinstance(value, dict) and kind is dict:
+        return {"dict": [[_plain_to_json(key, place), _plain_to_json(item, place)] for key, item in value.items()]}
+    raise NotSerializable(f"{place} is a {kind.__name__}, which has no readable form; the graph must be sealed first")
+
+
+def _plain_from_json(document: Any) -> Any:
+    if isinstance(document, list):
+        return [_plain_from_json(item) for item in document]
+    if not isinstance(document, Mapping):
+        return document
+    ((kind, content),) = document.items()
+    match kind:
+        case "int":
+            return int(content)
+        case "float":
+            return float(content)
+        case "text":
+            return _bytes(content).decode("utf-8", "surrogatepass")
+        case "bytes":
+            return _bytes(content)
+        case "tuple":
+            return tuple(_plain_from_json(item) for item in content)
+        case "dict":
+            return {_plain_from_json(key): _plain_from_json(item) for key, item in content}
+        case _:
+            raise ValueError(f"no constant is of kind {kind!r}")
+
+
+def _encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from None
+
+
+# ---- stages
+
+
+def _stage_to_json(stage: StageSpec) -> dict[str, Any]:
+    document: dict[str, Any] = {"name": stage.name, "ref": stage.ref, "fingerprint": stage.fingerprint}
+    policy = _changed(stage.policy)
+    if policy:
+        document["policy"] = policy
+    for name in ("files", "parameters"):
+        if value := getattr(stage, name):
+            document[name] = list(value)
+    if stage.types:
+        document["types"] = dict(stage.types)
+    document["returns"] = stage.returns
+    if stage.doc:
+        document["doc"] = stage.doc
+    return document
+
+
+def _stage_from_json(document: Mapping[str, Any]) -> StageSpec:
+    return StageSpec(
+        name=document["name"],
+        ref=document["ref"],
+        fingerprint=document["fingerprint"],
+        policy=_policy_from_json(document.get("policy", {})),
+        files=tuple(document.get("files", ())),
+        parameters=tuple(document.get("parameters", ())),
+        types=dict(document.get("types", {})),
+        returns=document["returns"],
+        doc=document.get("doc", ""),
+    )
+
+
+def _changed(record: Policy | RetryPolicy | Resources) -> dict[str, Any]:
+    """Fields of a policy that differ from their default."""
+    document: dict[str, Any] = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        if value == default:
+            continue
+        if isinstance(value, Policy | RetryPolicy | Resources):
+            document[field.name] = _changed(value)
+        elif isinstance(value, tuple):
+            document[field.name] = list(value)
+        else:
+            document[field.name] = _plain_to_json(value, f"option {field.name!r}")
+    return document
+
+
+def _policy_from_json(document: Mapping[str, Any]) -> Policy:
+    values = _values(document)
+    if "retry" in document:
+        retry = _values(document["retry"])
+        if "on" in retry:
+            retry["on"] = tuple(retry["on"])
+        values["retry"] = RetryPolicy(**retry)
+    if "resources" in document:
+        values["resources"] = Resources(**_values(document["resources"]))
+    if "uses" in values:
+        values["uses"] = tuple(values["uses"])
+    return Policy(**values)
+
+
+def _values(document: Mapping[str, Any]) -> dict[str, Any]:
+    nested = ("retry", "resources")
+    return {
+        name: value if name in nested and isinstance(value, dict) and "dict" not in value else _plain_from_json(value)
+        for name, value in document.items()
+        if not (name in nested and isinstance(value, Mapping) and "dict" not in value)
+    }
+
+
+def _source_to_json(source: Source | None) -> list[Any] | None:
+    return None if source is None else [source.file, source.line]
+
+
+def _source_from_json(document: Any) -> Source | None:
+    return None if document is None else Source(document[0], document[1])

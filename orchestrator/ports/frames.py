@@ -1,0 +1,219 @@
+"""What the driver and its workers say to each other; the same bytes over pipes and Ray actors.
+
+``Define`` teaches a worker a node once; ``Run`` then names only ranges. Outcomes stream back in
+frames of up to 256 or every ~20 ms, each with the chunk that holds the outputs.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from orchestrator.types import Digest
+
+
+class Span(msgspec.Struct, array_like=True, frozen=True):
+    """Outputs of items ``start..stop`` of a node: cells ``at…`` of a chunk. An empty chunk means: made earlier in this bundle."""
+
+    start: int
+    stop: int
+    chunk: Digest
+    at: int
+
+
+class Input(msgspec.Struct, array_like=True, frozen=True):
+    """Where the output of a node is. For a node with many items the spans needed here, in order, dropped items left out."""
+
+    node: str
+    many: bool
+    spans: list[Span]
+
+
+class Segment(msgspec.Struct, array_like=True, frozen=True):
+    """Steps ``start..stop`` of a node; ``attempts`` holds the attempt's number where it is not 1."""
+
+    node: str
+    start: int
+    stop: int
+    inputs: list[Input]
+    attempts: dict[int, int] = {}
+
+
+# ---- to a worker
+
+
+class Define(msgspec.Struct, tag="define", frozen=True):
+    """A node of a run, in JSON form (``graph.json``), arguments sealed; and the capsule that holds its code."""
+
+    run: str
+    node: str
+    capsule: Digest
+    body: bytes
+
+
+class Run(msgspec.Struct, tag="run", frozen=True):
+    """One bundle: segments run in order; a later one may use outputs of an earlier one.
+
+    ``chunks`` brings inline chunks this worker has not been sent lately.
+    """
+
+    run: str
+    bundle: str
+    epoch: int
+    seed: int
+    segments: list[Segment]
+    chunks: dict[Digest, bytes] = {}
+
+
+class Release(msgspec.Struct, tag="release", frozen=True):
+    """Give back up to ``count`` steps from the unstarted tail of a bundle."""
+
+    bundle: str
+    count: int
+
+
+class Cancel(msgspec.Struct, tag="cancel", frozen=True):
+    """End a bundle: drop what has not started, interrupt what runs."""
+
+    bundle: str
+
+
+class Returned(msgspec.Struct, tag="returned", frozen=True):
+    """Answer to a ``Call``: the output (as an input would come), or why there is none."""
+
+    node: str
+    index: int
+    ordinal: int
+    output: Input | None
+    chunks: dict[Digest, bytes] = {}
+    classes: list[str] = []
+    message: str = ""
+
+
+class Acknowledge(msgspec.Struct, tag="ack", frozen=True):
+    """The driver has read this many frames since the last acknowledgement."""
+
+    frames: int
+
+
+class Stop(msgspec.Struct, tag="stop", frozen=True):
+    """Flush and exit."""
+
+
+ToWorker: TypeAlias = Define | Run | Release | Cancel | Returned | Acknowledge | Stop
+
+# ---- from a worker
+
+
+class Hello(msgspec.Struct, tag="hello", frozen=True):
+    """The worker is ready; ``versions`` of Python, engine, pyarrow and Ray where loaded."""
+
+    pid: int
+    host: str
+    log: str
+    versions: dict[str, str]
+
+
+class Completed(msgspec.Struct, array_like=True, frozen=True):
+    """Steps ``start..stop`` have outputs: cells ``at…`` of the frame's chunk; see ``fact.StepsCompleted``."""
+
+    node: str
+    start: int
+    stop: int
+    at: int
+    elapsed_us: bytes = b""
+    truth: bool | None = None
+    length: int | None = None
+
+
+class Failed(msgspec.Struct, array_like=True, frozen=True):
+    """An attempt raised; see ``fact.Failure``."""
+
+    node: str
+    index: int
+    classes: list[str]
+    message: str
+    frames: list[str]
+
+
+class Reported(msgspec.Struct, array_like=True, frozen=True):
+    """Metrics of a running step."""
+
+    node: str
+    index: int
+    metrics: dict[str, float]
+
+
+class Logged(msgspec.Struct, array_like=True, frozen=True):
+    """Two byte offsets per step into the worker's log file."""
+
+    node: str
+    start: int
+    stop: int
+    offsets: list[int]
+
+
+class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
+    """Results of some steps of a bundle. ``data`` is the chunk unless it was large and is an artifact already.
+
+    ``batches`` are outputs of streaming steps that are still running. ``finished`` says the bundle has no more to do.
+    """
+
+    bundle: str
+    chunk: Digest
+    data: bytes | None
+    completed: list[Completed] = []
+    failed: list[Failed] = []
+    batches: list[Completed] = []
+    metrics: list[Reported] = []
+    logs: list[Logged] = []
+    finished: bool = False
+
+
+class Released(msgspec.Struct, tag="released", frozen=True):
+    """Steps given back or dropped unstarted: (node, start, stop)."""
+
+    bundle: str
+    steps: list[tuple[str, int, int]]
+
+
+class Call(msgspec.Struct, tag="call", frozen=True):
+    """A ``@dynamic`` body called a stage: ``node`` is the JSON form of the call with sealed arguments.
+
+    ``key`` is a digest of stage fingerprint and input digests; a replayed call must have the recorded one.
+    """
+
+    node: str
+    index: int
+    ordinal: int
+    key: str
+    body: bytes
+
+
+class Alive(msgspec.Struct, tag="alive", frozen=True):
+    """Sent each second by a worker that can still run its control thread."""
+
+    rss: int = 0
+
+
+FromWorker: TypeAlias = Hello | Outcomes | Released | Call | Alive
+
+_encoder = msgspec.msgpack.Encoder()
+_to_worker = msgspec.msgpack.Decoder(ToWorker)  # type: ignore[arg-type]
+_from_worker = msgspec.msgpack.Decoder(FromWorker)  # type: ignore[arg-type]
+
+
+def encode(frame: ToWorker | FromWorker) -> bytes:
+    """Bytes of a frame."""
+    return _encoder.encode(frame)
+
+
+def decode_to_worker(data: bytes) -> ToWorker:
+    """A frame for a worker; raises msgspec.DecodeError."""
+    return _to_worker.decode(data)  # type: ignore[no-any-return]
+
+
+def decode_from_worker(data: bytes) -> FromWorker:
+    """A frame from a worker; raises msgspec.DecodeError."""
+    return _from_worker.decode(data)  # type: ignore[no-any-return]

@@ -1,0 +1,186 @@
+"""Port of the journal: the facts of every run, and what must change in the same transaction.
+
+Promises that every back end keeps and ``tests/store/test_journal_conformance.py`` checks: an append is all or
+nothing and durable when it returns; ``seq`` is gap-free from 1; an append with an older epoch or another ``seq`` than the
+run's changes nothing and raises StaleEpoch; finished runs accept no facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from orchestrator.graph.fact import Fact, Recorded, RunState
+from orchestrator.types import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as the journal's index knows it; a projection of its facts, kept in the same transactions."""
+
+    id: str
+    pipeline: str
+    state: RunState
+    seq: int
+    epoch: int
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    driver: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class CacheEntry(NamedTuple):
+    """A reusable output: where it is, which run made it, and until when it may be reused (wall-clock seconds)."""
+
+    run: str
+    chunk: Digest
+    at: int
+    expires_at: float
+    parts: Mapping[str, str] = {}
+
+
+class InboxRow(NamedTuple):
+    """A request by somebody who does not own the run: approval, signal, cancellation."""
+
+    key: str
+    body: Mapping[str, Any]
+    at: float
+
+
+class Snapshot(NamedTuple):
+    """Machine state after the fact ``seq``."""
+
+    seq: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One transaction of a driver.
+
+    Attributes:
+        epoch, seq: What the driver believes the run's epoch and last seq to be.
+        chunks: Inline chunks the facts refer to, by digest.
+        taken: Keys of inbox rows that these facts answer; they are removed with the same commit.
+        cache: Outputs that become reusable.
+        state: The run's state after these facts; None leaves it.
+    """
+
+    run: str
+    epoch: int
+    seq: int
+    at: float
+    facts: Sequence[Fact]
+    chunks: Mapping[Digest, bytes] = field(default_factory=dict)
+    taken: Sequence[str] = ()
+    cache: Mapping[str, CacheEntry] = field(default_factory=dict)
+    state: RunState | None = None
+
+
+class Ownership(Protocol):
+    """A driver's hold on a run; ``release`` gives it up. The hold ends by itself when the process dies."""
+
+    run: str
+    epoch: int
+
+    def release(self) -> None:
+        """Give the run up; no error if already done."""
+        ...
+
+
+class Journal(Protocol):
+    """Durable, gap-free facts of runs. Thread-safe."""
+
+    def create(self, row: RunRow, facts: Sequence[Fact], chunks: Mapping[Digest, bytes]) -> None:
+        """Make a run with its first facts (seq 1…), state and tags from ``row``.
+
+        Raises:
+            ValueError: the id is empty or taken.
+        """
+        ...
+
+    def own(self, run: str, driver: str) -> Ownership:
+        """Take a run over under the next epoch.
+
+        Raises:
+            NotFound: no such run.
+            RunOwned: a living driver holds it; the message names it.
+        """
+        ...
+
+    def owner(self, run: str) -> str | None:
+        """The living driver that holds the run, or None."""
+        ...
+
+    def append(self, append: Append) -> int:
+        """Commit one transaction and return the run's new last ``seq``.
+
+        Raises:
+            StaleEpoch: the run's epoch or seq is not what the driver believes; nothing was written.
+            StoreUnavailable: disk full or no connection; nothing was written, the same append may be tried again.
+        """
+        ...
+
+    def facts(self, run: str, after: int = 0) -> Iterator[Recorded]:
+        """Facts with ``seq > after`` in order.
+
+        Raises:
+            NotFound: no such run.
+            JournalCorrupt: a gap, or a fact that cannot be read.
+        """
+        ...
+
+    def chunk(self, run: str, digest: Digest) -> bytes | None:
+        """An inline chunk of the run, verified against its digest; None if it is not inline."""
+        ...
+
+    def save_snapshot(self, run: str, snapshot: Snapshot) -> None:
+        """Replace the run's snapshot."""
+        ...
+
+    def snapshot(self, run: str) -> Snapshot | None:
+        """The run's snapshot, if any."""
+        ...
+
+    def post(self, run: str, key: str, body: Mapping[str, Any], at: float) -> bool:
+        """Put a request into the run's inbox; False if one with this key was ever posted.
+
+        Raises:
+            NotFound: no such run.
+        """
+        ...
+
+    def inbox(self, run: str) -> list[InboxRow]:
+        """Requests not yet taken, oldest first."""
+        ...
+
+    def cached(self, keys: Sequence[str], now: float) -> dict[str, CacheEntry]:
+        """Reusable outputs among these keys that have not expired."""
+        ...
+
+    def nearest_cached(self, stage: str, now: float) -> CacheEntry | None:
+        """The newest entry a stage's node wrote (its ``parts['stage']``), to explain a miss."""
+        ...
+
+    def run(self, run: str) -> RunRow:
+        """One run, by id or by a unique beginning of it; raises NotFound."""
+        ...
+
+    def runs(
+        self, pipeline: str | None = None, state: str | None = None, limit: int = 50, before: float | None = None
+    ) -> list[RunRow]:
+        """Runs, newest first; ``before`` pages by creation time."""
+        ...
+
+    def live_digests(self, load: Callable[[Digest], bytes | memoryview]) -> Iterator[Digest]:
+        """Every digest that some fact, chunk, graph, capsule or unexpired cache entry names: collection's roots.
+
+        ``load`` reads an artifact (``ArtifactStore.get``): graphs are artifacts that name others.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close connections; no error if already done."""
+        ...

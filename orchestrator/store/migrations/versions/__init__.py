@@ -1,0 +1,1 @@
+"""Migrations in order: one file each, loaded by alembic."""

@@ -1,0 +1,99 @@
+"""Tables of the journal.
+
+Migrations lead to exactly these (a test compares them); ``HEAD`` is the newest one. Times are wall-clock seconds.
+Ids are ordered by code point in every database, which the search by a beginning of an id relies on.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+HEAD = "0001"
+"""Newest migration under ``migrations/versions``; they are numbered upwards."""
+
+metadata = MetaData()
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("pipeline", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("driver", Text, nullable=False),
+    Index("run_by_age", "created_at"),
+    Index("run_by_pipeline", "pipeline", "created_at"),
+    Index("run_by_state", "state", "created_at"),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("run", Text, ForeignKey("run.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+fact = Table(
+    "fact",
+    metadata,
+    Column("run", Text, ForeignKey("run.id"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    # Facts of a run lie side by side in the primary key's own tree: half the pages of a table plus an index.
+    sqlite_with_rowid=False,
+)
+
+chunk = Table(
+    "chunk",
+    metadata,
+    Column("run", Text, ForeignKey("run.id"), primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    Column("run", Text, ForeignKey("run.id"), primary_key=True),
+    Column("seq", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("run", Text, ForeignKey("run.id"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("at", Double, nullable=False),
+    # A request that was taken stays as a key, so that the same key is never accepted again.
+    Column("taken", Boolean, nullable=False),
+    Index("inbox_once", "run", "key", unique=True),
+)
+
+cache = Table(
+    "cache",
+    metadata,
+    Column("key", Text, primary_key=True),
+    # No foreign key: an entry may outlive the run that made it, and a lost chunk is only a cache miss.
+    Column("run", Text, nullable=False),
+    Column("chunk", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("parts", LargeBinary, nullable=False),
+    Column("written_at", Double, nullable=False),
+    Index("cache_by_stage", "stage", "written_at"),
+)
+
+version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+"""Alembic's own table, written here when a fresh database is made without it."""

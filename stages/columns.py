@@ -1,0 +1,155 @@
+"""Columns of Arrow tables: finding them, converting them, and saying clearly what is wrong with them.
+
+Every stage that takes column names goes through here, so that a missing or mistyped column is
+reported in the same words everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator.errors import ConfigError, NotFound
+from stages.errors import DataRejected
+
+Floats = npt.NDArray[np.float64]
+"""A one- or two-dimensional array of float64, NaN where a value is missing."""
+
+
+def suggestion(name: str, available: Iterable[str]) -> str:
+    """A sentence that offers the closest of ``available``; empty when none is close."""
+    close = get_close_matches(name, list(available), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def listed(names: Iterable[str], limit: int = 30) -> str:
+    """Names for an error message, cut after ``limit``."""
+    found = list(names)
+    return ", ".join(found[:limit]) + (f", … ({len(found)} in all)" if len(found) > limit else "")
+
+
+def require_columns(available: Sequence[str], wanted: Iterable[str], where: str) -> None:
+    """Check that all wanted columns are there.
+
+    Args:
+        where: What is looked at, for the message: ``"flights.parquet"`` or ``"the table given to join"``.
+
+    Raises:
+        NotFound: a column is missing; names it, the place, what is there and the closest match.
+    """
+    for name in wanted:
+        if name not in available:
+            raise NotFound(
+                f"{where} has no column {name!r}.{suggestion(name, available)} It has: {listed(available)}.",
+                column=name,
+                columns=list(available),
+            )
+
+
+def type_named(name: str) -> pa.DataType:
+    """The Arrow type of a name such as ``int64``, ``double``, ``string`` or ``timestamp[s]``.
+
+    Raises:
+        ConfigError: Arrow has no type of that name.
+    """
+    try:
+        return pa.type_for_alias(name)
+    except ValueError:
+        raise ConfigError(
+            f"{name!r} is not an Arrow type; write for example int64, float64, string, bool, date32, timestamp[s]"
+        ) from None
+
+
+def cast_columns(table: pa.Table, types: Mapping[str, str], where: str) -> pa.Table:
+    """Cast columns to the named types; values that do not fit are an error, never a null.
+
+    ISO times with an offset (``…Z``, ``…+02:00``) cast to a type without a zone become UTC.
+
+    Raises:
+        NotFound: a column is missing.
+        DataRejected: a column holds what cannot be cast; names it, its type and the first such value.
+        ConfigError: a type name is not known.
+    """
+    require_columns(table.column_names, types, where)
+    for name, type_name in types.items():
+        wanted = type_named(type_name)
+        column = table.column(name)
+        if column.type == wanted:
+            continue
+        try:
+            cast = _cast(column, wanted)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            row, value = _first_misfit(column, wanted)
+            raise DataRejected(
+                f"{where}: column {name!r} holds {column.type} and cannot be read as {type_name}; "
+                f"the first value that does not fit is {value!r} in row {row}.",
+                column=name,
+                row=row,
+            ) from None
+        table = table.set_column(table.column_names.index(name), name, cast)
+    return table
+
+
+def _cast(column: Any, wanted: pa.DataType) -> Any:
+    texts = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if texts and pa.types.is_timestamp(wanted) and wanted.tz is None:
+        try:
+            return pc.cast(column, wanted)
+        except pa.ArrowInvalid:
+            return pc.cast(pc.cast(column, pa.timestamp(wanted.unit, "UTC")), wanted)
+    return pc.cast(column, wanted)
+
+
+def _first_misfit(column: Any, wanted: pa.DataType) -> tuple[int, Any]:
+    """Row and value of the first misfit, found by halving: a few casts instead of one a row."""
+    low, high = 0, len(column)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            _cast(column.slice(low, middle - low), wanted)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            high = middle
+        else:
+            low = middle
+    return low, column[low].as_py() if len(column) else None
+
+
+def floats(column: Any, where: str) -> Floats:
+    """A numeric or boolean column as float64, NaN where it is null.
+
+    Args:
+        where: Name of the column, for the message.
+
+    Raises:
+        DataRejected: the column is not numeric.
+    """
+    kind = column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        raise DataRejected(f"Column {where!r} holds {kind}; numbers are needed here.", column=where)
+    return np.asarray(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def column_floats(table: pa.Table, name: str, where: str) -> Floats:
+    """``floats`` of a named column; raises NotFound when it is missing."""
+    require_columns(table.column_names, [name], where)
+    return floats(table.column(name), name)
+
+
+def matrix(table: pa.Table, names: Sequence[str], where: str) -> Floats:
+    """Columns side by side: shape (rows, len(names)), NaN where a value is missing."""
+    require_columns(table.column_names, names, where)
+    result = np.empty((table.num_rows, len(names)), dtype=np.float64)
+    for position, name in enumerate(names):
+        result[:, position] = floats(table.column(name), name)
+    return result
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """True for integers, floats and booleans: what can be averaged."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))

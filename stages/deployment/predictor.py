@@ -1,0 +1,142 @@
+"""A model as a server needs it: from bytes, rows of plain values in, probabilities out.
+
+Knows nothing of Ray or HTTP. Rows become an Arrow table and take the way that training rows took
+(``Model.predict``); the payload is JSON, so loading it runs no code of its author.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from orchestrator.errors import ConfigError
+from stages.columns import suggestion
+from stages.errors import RowRejected
+from stages.features import Calendar, Category, Features, Number
+from stages.features.encoders import InputKind
+from stages.training import Model
+
+FORMAT = "stages.model/1"
+
+DEFAULT_MAX_ROWS = 10_000
+
+_ARROW_TYPES = {"text": pa.string(), "number": pa.float64(), "time": pa.timestamp("s")}
+
+
+def model_to_payload(model: Model) -> bytes:
+    """The model as JSON; equal models give equal bytes."""
+    document = {"format": FORMAT, "model": asdict(model)}
+    return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
+
+
+def model_from_payload(payload: bytes) -> Model:
+    """The model back from its JSON.
+
+    Raises:
+        ConfigError: these bytes are no such model.
+    """
+    try:
+        document = json.loads(payload)
+        if document["format"] != FORMAT:
+            raise ConfigError(f"The payload has the format {document['format']!r}; this predictor reads {FORMAT!r}.")
+        fields = document["model"]
+        state = fields["features"]
+        features = Features(
+            categories=[Category(**entry) for entry in state["categories"]],
+            numbers=[Number(**entry) for entry in state["numbers"]],
+            calendars=[Calendar(**entry) for entry in state["calendars"]],
+            names=state["names"],
+            categorical=state["categorical"],
+        )
+        return Model(kind=fields["kind"], text=fields["text"], features=features, target=fields["target"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"The payload is no model that model_to_payload wrote: {error!r}") from error
+
+
+class Predictor:
+    """Answers rows with probabilities.
+
+    Args:
+        payload: What ``model_to_payload`` gave.
+        config: ``max_rows``: most rows of one request.
+    """
+
+    def __init__(self, payload: bytes, config: Mapping[str, Any] | None = None) -> None:
+        self.model = model_from_payload(payload)
+        self.max_rows = int((config or {}).get("max_rows", DEFAULT_MAX_ROWS))
+
+    def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+        """Probability of the target for each row.
+
+        Args:
+            rows: Each with all inputs of the model; None where a value is missing, times as ISO text or
+                ``datetime`` without a zone. What the model does not use is ignored.
+
+        Returns:
+            ``{"probability": p}`` for each row, in order.
+
+        Raises:
+            RowRejected: a row lacks an input or carries one of the wrong kind, or there are too many rows.
+        """
+        table = self.to_table(rows)
+        if not table.num_rows:
+            return []
+        return [{"probability": float(value)} for value in self.model.predict(table)]
+
+    def to_table(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+        """Checked rows as a table of the model's inputs; raises RowRejected."""
+        if not isinstance(rows, list | tuple):
+            raise RowRejected(f"Rows must be a list of objects, not {type(rows).__name__}.")
+        if len(rows) > self.max_rows:
+            raise RowRejected(f"{len(rows)} rows in one request are too many; send at most {self.max_rows}.")
+        inputs = self.model.features.inputs
+        columns: dict[str, list[Any]] = {name: [] for name in inputs}
+        for position, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                raise RowRejected(f"Row {position} is {type(row).__name__}, not an object.", row=position)
+            for name, kind in inputs.items():
+                if name not in row:
+                    raise RowRejected(
+                        f"Row {position} lacks the input {name!r}.{suggestion(name, map(str, row))} "
+                        f"Every row needs: {', '.join(inputs)} (null where unknown).",
+                        row=position,
+                        input=name,
+                    )
+                columns[name].append(_checked(row[name], kind, position, name))
+        return pa.table({name: pa.array(columns[name], _ARROW_TYPES[kind]) for name, kind in inputs.items()})
+
+
+def _checked(value: Any, kind: InputKind, position: int, name: str) -> Any:
+    if value is None:
+        return None
+    if kind == "text" and isinstance(value, str):
+        return value
+    if kind == "number" and isinstance(value, int | float) and (number := _finite(value)) is not None:
+        return number
+    if kind == "time" and isinstance(value, str | datetime) and (time := _local_time(value)) is not None:
+        return time
+    wanted = {"text": "text", "number": "a finite number", "time": "an ISO time without a zone, like 2013-07-01T17:30"}
+    raise RowRejected(f"Row {position}: {name!r} must be {wanted[kind]}, not {value!r}.", row=position, input=name)
+
+
+def _finite(value: int | float) -> float | None:
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) and not isinstance(value, bool) else None
+
+
+def _local_time(value: str | datetime) -> datetime | None:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    return value.replace(microsecond=0) if value.tzinfo is None else None

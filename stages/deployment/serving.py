@@ -1,0 +1,194 @@
+"""Putting a model behind HTTP, and asking it over HTTP what it answers.
+
+``deploy`` acts through ``step().serving``; ``exercise`` is an ordinary HTTP client, so it measures what a
+user of the endpoint would see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import ipaddress
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pyarrow as pa
+
+from orchestrator import stage, step
+from orchestrator.errors import ConfigError
+from stages.deployment.predictor import DEFAULT_MAX_ROWS, model_to_payload
+from stages.training import Model
+
+PREDICTOR = "stages.deployment.predictor:Predictor"
+"""The class that a server builds from the payload."""
+
+TOLERANCE = 1e-9
+"""Largest difference between an answer and the offline prediction that still counts as agreement."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A model version that answers at ``url``; the version is the digest of what was deployed."""
+
+    app: str
+    version: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What real requests to an endpoint found.
+
+    Attributes:
+        deployment: What was asked.
+        passed: Every request was answered, and every answer agreed with the offline prediction.
+        failures: Requests that were not answered with predictions; ``first_failure`` says why, for the first.
+        p50_ms, p95_ms, p99_ms: Latency as the client saw it, connection set-up included in the first request only.
+        max_difference: Largest difference to the offline probability; None if nothing was answered.
+    """
+
+    deployment: Deployment
+    passed: bool
+    requests: int
+    rows: int
+    failures: int
+    first_failure: str | None
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_difference: float | None
+
+    def __str__(self) -> str:
+        answered = f"{self.requests - self.failures} of {self.requests} requests answered ({self.rows} rows)"
+        times = f"p50 {self.p50_ms:.1f} ms, p95 {self.p95_ms:.1f} ms, p99 {self.p99_ms:.1f} ms"
+        difference = "unknown" if self.max_difference is None else f"{self.max_difference:.1e}"
+        failure = f"; first failure: {self.first_failure}" if self.first_failure else ""
+        return (
+            f"{self.deployment.app} {self.deployment.version}: {answered}, {times}, "
+            f"largest difference to offline {difference}{failure}"
+        )
+
+
+@stage(uses=("serving",), effects=True, timeout="5m")
+def deploy(model: Model, app: str, max_rows: int = DEFAULT_MAX_ROWS) -> Deployment:
+    """Serve a model under an application's name; the same model again changes nothing.
+
+    Args:
+        app: Name of the application, also part of its URL.
+        max_rows: Most rows of one request.
+
+    Raises:
+        ServingFailed: the deployment did not become healthy.
+    """
+    payload = model_to_payload(model)
+    version = hashlib.blake2b(payload, digest_size=6).hexdigest()
+    endpoint = step().serving.deploy(
+        app=app, version=version, predictor=PREDICTOR, payload=payload, config={"max_rows": max_rows}
+    )
+    return Deployment(app, version, str(endpoint.url))
+
+
+@stage(effects=True, timeout="5m")
+def exercise(
+    deployment: Deployment,
+    model: Model,
+    table: pa.Table,
+    requests: int = 100,
+    rows_per_request: int = 1,
+    timeout_s: float = 10.0,
+) -> Exercise:
+    """Send rows of a table to an endpoint on this machine and compare the answers with offline predictions.
+
+    Rows are spread evenly over the table. Requests go one after the other over one connection.
+
+    Raises:
+        ConfigError: the endpoint is not on this machine, or there are not enough rows.
+        NotFound, DataRejected: the table lacks an input of the model or has one of the wrong type.
+    """
+    needed = requests * rows_per_request
+    if not 0 < needed <= table.num_rows:
+        raise ConfigError(f"{requests} requests of {rows_per_request} rows need {needed} of {table.num_rows} rows")
+    chosen = table.take(pa.array(np.linspace(0, table.num_rows - 1, needed).astype(np.int64)))
+    expected = model.predict(chosen)
+    rows = [_plain(row) for row in chosen.select(list(model.features.inputs)).to_pylist()]
+    client = _Client(deployment.url, timeout_s)
+    latencies, differences, failures = [], [], []
+    try:
+        for start in range(0, needed, rows_per_request):
+            part = slice(start, start + rows_per_request)
+            began = time.perf_counter()
+            try:
+                answers = client.predict(rows[part])
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                failures.append(f"{type(error).__name__}: {error}")
+                continue
+            latencies.append((time.perf_counter() - began) * 1000)
+            differences.append(float(np.abs(answers - expected[part]).max()))
+    finally:
+        client.close()
+    p50, p95, p99 = np.percentile(latencies, [50, 95, 99]) if latencies else (0.0, 0.0, 0.0)
+    largest = max(differences) if differences else None
+    return Exercise(
+        deployment=deployment,
+        passed=not failures and largest is not None and largest <= TOLERANCE,
+        requests=requests,
+        rows=needed,
+        failures=len(failures),
+        first_failure=failures[0] if failures else None,
+        p50_ms=float(p50),
+        p95_ms=float(p95),
+        p99_ms=float(p99),
+        max_difference=largest,
+    )
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+class _Client:
+    """One kept-alive connection to an endpoint on this machine; set up again after a failure."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or not _is_local(parts.hostname):
+            raise ConfigError(f"exercise asks endpoints on this machine only (http://127.0.0.1…), not {url!r}")
+        self._path = parts.path or "/"
+        self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout_s)
+
+    def predict(self, rows: Sequence[dict[str, Any]]) -> Any:
+        """Probabilities for rows; raises OSError, HTTPException, or ValueError for an answer that is none."""
+        try:
+            body = json.dumps({"rows": rows})
+            self._connection.request("POST", self._path, body, {"Content-Type": "application/json"})
+            response = self._connection.getresponse()
+            text = response.read()
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            raise
+        if response.status != 200:
+            raise ValueError(f"HTTP {response.status}: {text[:300].decode(errors='replace')}")
+        try:
+            answers = [float(answer["probability"]) for answer in json.loads(text)["predictions"]]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not an answer with predictions ({error!r}): {text[:300]!r}") from error
+        if len(answers) != len(rows):
+            raise ValueError(f"{len(answers)} predictions for {len(rows)} rows")
+        return np.array(answers)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""Whole jobs composed from the stages; each is named by a file in ``configs/``."""

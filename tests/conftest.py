@@ -1,0 +1,31 @@
+"""What every test gets: a home of its own, no settings from outside, and GPU tests only where there is a GPU."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("steady", deadline=None)  # the machine's load is no property of the code
+settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is read from, or left in, the home of whoever runs the tests."""
+    for name in os.environ:
+        if name.startswith("ORC_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ORC_HOME", str(tmp_path / "orc-home"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked ``gpu`` on a machine that has none."""
+    if shutil.which("nvidia-smi"):
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))

