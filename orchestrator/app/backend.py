@@ -9,7 +9,6 @@ from orchestrator.graph.node import Graph
 from orchestrator.ports.executor import Executor
 
 if TYPE_CHECKING:
-    from orchestrator.app.installation import Installation
     from orchestrator.backends.bundles.transport import WorkerSettings
 
 
@@ -29,12 +28,11 @@ def worker_settings(settings: Settings) -> WorkerSettings:
 
 def open_executor(settings: Settings, backend: str) -> Executor:
     """An executor of that name."""
+    if backend == "ray":
+        from orchestrator.app.ray_backend import open_ray
+
+        return open_ray(settings.ray_address, worker_settings(settings))
     from orchestrator.backends.bundles.pipes import PipeTransport
     from orchestrator.backends.bundles.pool import Pool
 
     return Pool(PipeTransport(worker_settings(settings), settings.slots))
-
-
-def open_inline(installation: Installation) -> Executor:
-    """An executor that runs steps in this process."""
-    raise RuntimeError(installation)

@@ -96,6 +96,11 @@ class Run:
             time.sleep(_POLL_S)
         return self
 
+    def stop(self) -> None:
+        """Stop driving the run in this process, leaving it to be resumed; nothing if another process drives it."""
+        if self._session is not None:
+            self._session.stop()
+
     def cancel(self, reason: str = "") -> None:
         """Ask the run's driver to end it; a run without a driver ends when it is resumed."""
         body = {"kind": "cancel", "by": "api", "reason": reason}

@@ -97,13 +97,13 @@ class Step:
     @property
     def logs(self) -> str:
         """What the step wrote to its standard streams, all attempts in order."""
-        parts = []
+        parts, folder = [], self._installation.settings.logs_dir
         for recorded in self._facts():
             fact = recorded.fact
             if isinstance(fact, f.LogsWritten):
                 for i, index in enumerate(range(fact.start, fact.stop)):
                     if self._index in (None, index):
-                        parts.append(_read(Path(fact.file), *fact.offsets[2 * i : 2 * i + 2]))
+                        parts.append(_read(folder / f"{fact.file}.log", *fact.offsets[2 * i : 2 * i + 2]))
         return "".join(parts)
 
     @property

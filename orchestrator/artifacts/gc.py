@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import msgspec
 
@@ -17,6 +18,9 @@ from orchestrator.errors import ArtifactMissing
 from orchestrator.ports.artifacts import ArtifactInfo, ArtifactStore
 from orchestrator.ports.values import CONTAINERS, Cell, decode_chunk, decode_manifest, entries
 from orchestrator.types import Digest
+
+LiveDigests: TypeAlias = Callable[[Callable[[Digest], memoryview]], Iterable[Digest]]
+"""Gives the digests that the journal names; it reads graphs through its argument."""
 
 GRACE_S = 24 * 3600.0
 
@@ -41,7 +45,7 @@ class Collected:
 
 def collect(
     store: ArtifactStore,
-    live_digests: Callable[[], Iterable[Digest]],
+    live_digests: LiveDigests,
     now: float,
     grace_s: float = GRACE_S,
     dry_run: bool = False,
@@ -60,11 +64,11 @@ def collect(
         StoreUnavailable: the store does not answer; what was removed by then stays removed.
     """
     before = now - grace_s
-    reached = reach(store, live_digests())
+    reached = reach(store, live_digests(store.get))
     everything = list(store.list())
     old = [info for info in everything if info.digest not in reached and info.modified_at < before]
     if old:
-        reached = reach(store, live_digests())
+        reached = reach(store, live_digests(store.get))
         old = [info for info in old if info.digest not in reached]
     removed = old if dry_run else [info for info in old if store.delete(info.digest, before)]
     return _report(everything, removed, dry_run)

@@ -20,7 +20,8 @@ import secrets
 import sys
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
@@ -34,6 +35,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WRITE_BYTES = 4 * 1024 * 1024
+_BESIDE_BYTES = 16 * 1024 * 1024
+"""From here on hashing runs beside writing: neither holds the interpreter's lock."""
 _MAP_BYTES = 1024 * 1024
 """Smaller artifacts are read: a map costs a file descriptor for as long as the value lives."""
 _MOST_MAPS = 256
@@ -80,14 +83,21 @@ class LocalStore:
 
     def put(self, *parts: Buffer) -> Digest:
         """Store bytes; see ``ports.artifacts.ArtifactStore``."""
-        return self.write(_slices(parts))
+        if sum(memoryview(part).nbytes for part in parts) < _BESIDE_BYTES:
+            return self.write(_slices(parts))
+        with ThreadPoolExecutor(1) as beside:
+            hashing = beside.submit(_digest, parts)
+            return self.write(_slices(parts), digest=hashing.result)
 
-    def write(self, chunks: Iterable[Buffer], expected: Digest | None = None) -> Digest:
+    def write(
+        self, chunks: Iterable[Buffer], expected: Digest | None = None, digest: Callable[[], Digest] | None = None
+    ) -> Digest:
         """Store bytes that arrive in pieces.
 
         Args:
             chunks: The bytes, in order.
             expected: The digest they must have, if it is known.
+            digest: Waits for their digest, if somebody else computes it; else they are hashed between writes.
 
         Raises:
             ArtifactCorrupt: they have another digest; nothing was stored.
@@ -96,29 +106,16 @@ class LocalStore:
         unfinished = self._unfinished / f"{os.getpid()}-{secrets.token_hex(8)}"
         try:
             with _unavailable(f"cannot write an artifact under {self.root}"):
-                digest, size = self._write_unfinished(unfinished, chunks)
-                if expected is not None and digest != expected:
-                    raise ArtifactCorrupt(f"artifact {expected} arrived with digest {digest} ({size} bytes)")
-                self._publish(unfinished, digest, size)
+                hasher = None if digest else blake3()
+                size = _write_file(unfinished, chunks, hasher)
+                found = hasher.hexdigest() if hasher is not None else digest() if digest is not None else ""
+                if expected is not None and found != expected:
+                    raise ArtifactCorrupt(f"artifact {expected} arrived with digest {found} ({size} bytes)")
+                self._publish(unfinished, found, size)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 unfinished.unlink()
-        return digest
-
-    def _write_unfinished(self, path: Path, chunks: Iterable[Buffer]) -> tuple[Digest, int]:
-        hasher = blake3()
-        size = 0
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
-        try:
-            for chunk in chunks:
-                hasher.update(chunk)
-                size += len(chunk)
-                written = os.write(descriptor, chunk)
-                while written < len(chunk):
-                    written += os.write(descriptor, memoryview(chunk)[written:])
-        finally:
-            os.close(descriptor)
-        return hasher.hexdigest(), size
+        return found
 
     def _publish(self, unfinished: Path, digest: Digest, size: int) -> None:
         """Make a written file visible, or drop it if a sound copy is there."""
@@ -282,6 +279,30 @@ def _slices(parts: Iterable[Buffer]) -> Iterator[memoryview]:
         view = memoryview(part).cast("B")
         for start in range(0, len(view), _WRITE_BYTES):
             yield view[start : start + _WRITE_BYTES]
+
+
+def _digest(parts: Iterable[Buffer]) -> Digest:
+    hasher = blake3()
+    for part in parts:
+        hasher.update(memoryview(part).cast("B"))
+    return hasher.hexdigest()
+
+
+def _write_file(path: Path, chunks: Iterable[Buffer], hasher: blake3 | None) -> int:
+    """Write a new read-only file; returns its size in bytes."""
+    size = 0
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+    try:
+        for chunk in chunks:
+            if hasher is not None:
+                hasher.update(chunk)
+            size += len(chunk)
+            written = os.write(descriptor, chunk)
+            while written < len(chunk):
+                written += os.write(descriptor, memoryview(chunk)[written:])
+    finally:
+        os.close(descriptor)
+    return size
 
 
 def _version(status: os.stat_result) -> _Version:

@@ -118,8 +118,10 @@ class RemoteStore:
 
     def list(self) -> Iterator[ArtifactInfo]:
         """All artifacts, in no order."""
-        with self._available("list artifacts"):
-            found: dict[str, dict[str, Any]] = self._files.find(self._root, detail=True) if self._there() else {}
+        found: dict[str, dict[str, Any]] = {}
+        with self._available("list artifacts"), contextlib.suppress(FileNotFoundError):
+            self._files.invalidate_cache()
+            found = self._files.find(self._root, detail=True)
         for path, detail in found.items():
             name = path.rpartition("/")[2]
             if _DIGEST.fullmatch(name):
@@ -158,10 +160,6 @@ class RemoteStore:
         if not _DIGEST.fullmatch(digest):
             raise ArtifactMissing(f"{digest!r} is not the digest of an artifact")
         return f"{self._root}/{digest[:2]}/{digest[2:4]}/{digest}"
-
-    def _there(self) -> bool:
-        self._files.invalidate_cache()
-        return bool(self._files.exists(self._root))
 
     def _info(self, digest: Digest) -> ArtifactInfo | None:
         path = self._path(digest)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,10 @@ from orchestrator.ports.values import (
 BARE_CHARS = 1024
 """Longer strings are entries, so that descriptions of them stay short."""
 _MOST_DEPTH = 100
-_MOST_REPEATED = 100_000
+_MOST_REPEATED = 5_000_000
+"""Objects that decoding would make of parts that are referred to more than once, before a value is taken as one."""
+_PLAIN_BYTES = 16
+"""Estimate of the bytes of one object in plain data."""
 
 _BARE = frozenset({type(None), bool, int, float})
 _encode = msgspec.msgpack.Encoder().encode
@@ -46,7 +50,7 @@ def resolve(path: str) -> Any:
         AttributeError: it has no such object.
     """
     module, _, qualname = path.partition(":")
-    found: Any = importlib.import_module(module)
+    found: Any = sys.modules.get(module) or importlib.import_module(module)
     for name in qualname.split("."):
         found = getattr(found, name)
     return found
@@ -151,7 +155,7 @@ class _Walk:
         opaque: Take the value as one, by the codec that takes everything; for circles.
     """
 
-    __slots__ = ("_cells", "_done", "_opaque", "_open", "_repeated", "_values", "resolve", "signer")
+    __slots__ = ("_done", "_objects", "_opaque", "_open", "_repeated", "_values", "resolve", "signer")
 
     def __init__(self, values: StoredValues, opaque: bool = False) -> None:
         self.signer = values.signer
@@ -160,7 +164,7 @@ class _Walk:
         self._opaque = opaque
         self._open: set[int] = set()
         self._done: dict[int, tuple[object, Cell, int]] = {}
-        self._cells = 0
+        self._objects = 0
         self._repeated = 0
 
     def cell(self, value: object, at: str) -> Cell:
@@ -170,7 +174,7 @@ class _Walk:
             Unencodable: a part of it cannot be stored.
             NotATree: it contains itself, or the same parts so often that it would never end.
         """
-        self._cells += 1
+        self._objects += 1
         if type(value) in _BARE or (type(value) is str and len(value) <= BARE_CHARS):
             try:
                 _encode(value)
@@ -179,6 +183,7 @@ class _Walk:
                 pass
         known = self._done.get(id(value))
         if known is not None:
+            self._objects += known[2]
             self._repeated += known[2]
             if self._repeated > _MOST_REPEATED:
                 raise NotATree
@@ -186,13 +191,15 @@ class _Walk:
         if id(value) in self._open or len(self._open) > _MOST_DEPTH:
             raise NotATree
         self._open.add(id(value))
-        before = self._cells
+        before = self._objects
         try:
             cell = self._entry(value)
         except Unencodable as error:
             raise Unencodable(at + error.at, error.reason) from error
+        if cell.codec == "msgpack" and type(value) in (list, dict):
+            self._objects += cell.size // _PLAIN_BYTES
         self._open.discard(id(value))
-        self._done[id(value)] = value, cell, 1 + self._cells - before
+        self._done[id(value)] = value, cell, 1 + self._objects - before
         return cell
 
     def _entry(self, value: object) -> Entry:

@@ -42,9 +42,10 @@ class LiveCode:
 class InlineChannel:
     """A worker in this process; see ``transport.Channel``."""
 
-    def __init__(self, name: str, worker: Worker, sink: Sink) -> None:
+    def __init__(self, name: str, worker: Worker, host: bool, sink: Sink) -> None:
         self.name = name
         self.worker = worker
+        self.host = host
         self.alive = True
         self._sink = sink
 
@@ -66,6 +67,8 @@ class InlineChannel:
         if self.alive:
             self.alive = False
             self.worker.stop()
+            if not self.host:
+                self.worker.close()
             self._sink(self.name, Death(reason))
 
 
@@ -118,7 +121,7 @@ class InlineTransport:
         services = Services(self._values, self._store.get, self._secret, outbox, NoLog(), None, self._ports)
         host = needs.kind == "host"
         worker = Worker(services, self._code, send, lambda reason: None, concurrent=host)
-        channel = InlineChannel(name, worker, sink)
+        channel = InlineChannel(name, worker, host, sink)
         self._channels.append(channel)
         worker.start()
         if host:
@@ -129,7 +132,7 @@ class InlineTransport:
         """See ``Transport``; runs one bundle if there is one."""
         self._arrived.clear()
         self._channels = [channel for channel in self._channels if channel.alive]
-        if not any(channel.worker.step() for channel in self._channels):
+        if not any(channel.worker.step() for channel in self._channels if not channel.host):
             self._arrived.wait(timeout_s)
 
     def wake(self) -> None:

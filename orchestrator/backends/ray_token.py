@@ -36,17 +36,21 @@ def prepare_local_token() -> None:
         return
     path = token_path()
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w") as file:
-                file.write(secrets.token_hex(32))
-    except FileExistsError:
-        pass  # another process made it at the same moment: it is as good as ours
+        if not path.is_file():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _create(path)
+        restrict_token_file()
     except OSError:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-        return
-    restrict_token_file()
+
+
+def _create(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return  # another process made it at the same moment: it is as good as ours
+    with os.fdopen(handle, "w") as file:
+        file.write(secrets.token_hex(32))
 
 
 def restrict_token_file() -> None:

@@ -90,7 +90,7 @@ class Driver:
         self._detach = detach
         self._random = random.Random()
         self._pending = Transaction()
-        self._state: f.RunState = "running"
+        self._state: f.RunState = "queued"
         self._pace = Pace()
         self._planner = Planner(machine, self._pace, executor.slots, created.seed, lambda: uuid.uuid4().hex)
         self._lookups = Lookups(machine, journal, cells, files, self.take)

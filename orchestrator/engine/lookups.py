@@ -108,7 +108,7 @@ class Lookups:
             self._reuse(node.id, cells, found)
             self.missed.update({(node.id, start + i): key for i, key in enumerate(keys) if start + i not in cells})
             if len(cells) < len(keys):
-                reason = miss_reason(keys[0], self._journal.nearest_cached(keys[0].parts["stage"], now))
+                reason = miss_reason(keys, self._journal.nearest_cached(keys[0].parts["stage"], now))
                 self._missing(front, start, stop, cells, reason)
         self._machine.frontier.unchecked.pop(node.id, None)
 

@@ -7,7 +7,7 @@ are kept with the entry, so that a miss can say which of them changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.engine.cells import Cells
@@ -18,6 +18,9 @@ from orchestrator.ports.frames import Span
 from orchestrator.ports.journal import CacheEntry
 from orchestrator.ports.values import digest_bytes, digest_of
 from orchestrator.types import Digest
+
+
+_COMPARED = 256
 
 
 class CacheKey(NamedTuple):
@@ -117,10 +120,11 @@ class CacheKeys:
         return ref.path if item is not None else ref.path[1:]
 
 
-def miss_reason(key: CacheKey, nearest: CacheEntry | None) -> str:
-    """Why a step has to run: which part of its key differs from the newest entry of the same stage."""
+def miss_reason(keys: Sequence[CacheKey], nearest: CacheEntry | None) -> str:
+    """Why items of a map have to run: which parts of the closest key differ from the newest entry of the stage."""
     if nearest is None:
         return "nothing stored for this stage yet"
+    key = min(keys[:_COMPARED], key=lambda k: sum(nearest.parts.get(name) != value for name, value in k.parts.items()))
     changed = [name for name, value in key.parts.items() if nearest.parts.get(name) != value]
     gone = [name for name in nearest.parts if name not in key.parts]
     if not changed and not gone:

@@ -141,12 +141,20 @@ def item_type(annotation: Any) -> Any:
     if issubclass(origin, str | bytes | bytearray):
         return None
     if issubclass(origin, tuple):
+        args = args or named_tuple_types(origin)
         if len(args) == 2 and args[1] is Ellipsis:
             return args[0]
         return union(*args) if args else Any
     if issubclass(origin, abc.Sequence) or origin in (abc.Iterable, abc.Iterator, abc.Generator, abc.Collection):
         return args[0] if args else Any
     return Any if origin is object else None
+
+
+def named_tuple_types(cls: type) -> tuple[Any, ...]:
+    """Types of the fields of a NamedTuple; empty for other classes."""
+    names = getattr(cls, "_fields", ()) if issubclass(cls, tuple) else ()
+    found = _class_hints(cls) if names else {}
+    return tuple(found.get(name, Any) for name in names)
 
 
 def yielded_type(annotation: Any) -> Any:
@@ -234,6 +242,7 @@ def key_type(annotation: Any, key: int | str) -> Any:
         return fields[key]
     if not isinstance(origin, type) or origin is object:
         return Any
+    args = args or named_tuple_types(origin)
     if dataclasses.is_dataclass(origin) and not hasattr(origin, "__getitem__"):
         raise Unresolvable
     if origin in (int, float, bool, complex, type(None), set, frozenset):

@@ -187,7 +187,7 @@ class MetricsReported:
 
 @dataclass(frozen=True, slots=True)
 class LogsWritten:
-    """Where the output of steps ``start..stop`` stands: byte offsets (two per step) in a worker's log file."""
+    """Where the output of steps ``start..stop`` stands: two byte offsets per step in the log ``file`` of a worker."""
 
     node: str
     start: int

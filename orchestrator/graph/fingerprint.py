@@ -30,7 +30,8 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 def fingerprint(function: Callable[..., Any]) -> str:
     """One digest over all parts; equal in every process and on every machine for equal code."""
     parts = fingerprint_parts(function)
-    return _digest("\n".join(f"{name} {digest}" for name, digest in sorted(parts.items())))
+    described = (f"{name} {digest}" for name, digest in sorted(parts.items()))
+    return _digest("\n".join([code_name(underlying(function)), *described]))
 
 
 def fingerprint_parts(function: Callable[..., Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from orchestrator.graph.annotation import Stream, describe, item_type, members, plain, substitute, union
+from orchestrator.graph.annotation import Stream, describe, item_type, members, named_tuple_types, plain, substitute, union
 from orchestrator.graph.placeholder import Placeholder
 from orchestrator.graph.secret import Secret
 
@@ -91,12 +91,10 @@ def _compatible_classes(source: Any, target: Any, bindings: Bindings) -> bool:
         inner = get_args(source)[0] if get_args(source) else Any
         as_list, as_iterator = types.GenericAlias(list, (inner,)), types.GenericAlias(abc.Generator, (inner, Any, Any))
         return compatible(as_list, target, bindings) or compatible(as_iterator, target, bindings)
-    if typing.is_typeddict(target_class) or typing.is_typeddict(source_class):
-        return (
-            source_class is target_class
-            or not (issubclass(source_class, dict) and issubclass(target_class, dict | abc.Mapping))
-            or not (typing.is_typeddict(source_class) and typing.is_typeddict(target_class))
-        )
+    if typing.is_typeddict(target_class):
+        return typing.is_typeddict(source_class) or issubclass(source_class, abc.Mapping)
+    if typing.is_typeddict(source_class):
+        source = source_class = dict
     if getattr(target_class, "_is_protocol", False) and target_class.__module__ not in ("typing", "collections.abc"):
         return True
     if source_class in _WIDER.get(target_class, ()):
@@ -110,11 +108,13 @@ def _compatible_classes(source: Any, target: Any, bindings: Bindings) -> bool:
 
 def _compatible_arguments(source: Any, target: Any, bindings: Bindings) -> bool:
     source_args, target_args = get_args(source), get_args(target)
+    if isinstance(source, type):
+        source_args = source_args or named_tuple_types(source)
     if not target_args or not source_args:
         if isinstance(source, type) and target_args and item_type(source) not in (None, Any):
             return compatible(item_type(source), target_args[0], bindings)
         return True
-    source_class, target_class = get_origin(source), get_origin(target)
+    source_class, target_class = get_origin(source) or source, get_origin(target)
     if issubclass(target_class, tuple):
         return _compatible_tuples(source_args, target_args, bindings)
     if target_class is _CALLABLE or target_class is type:

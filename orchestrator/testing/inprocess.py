@@ -11,6 +11,7 @@ from orchestrator.app.run import Run
 from orchestrator.app.runner import Runner
 from orchestrator.config.settings import Settings
 from orchestrator.graph.pipeline import Pipeline, RunOptions
+from orchestrator.graph.stage import Stage
 
 if TYPE_CHECKING:
     from orchestrator.engine.driver import Observer
@@ -32,14 +33,17 @@ class InProcess:
         if installation is None:
             installation = Installation(Settings.from_environment({"ORC_HOME": str(home)}))
         self.installation = installation
+        self._stages: dict[str, Stage[..., Any]] = {}
         self.runner = Runner(installation, on_facts, executors=self._executor)
 
     def run(self, pipeline: Pipeline[..., Any], tags: Mapping[str, str] | None = None, **params: Any) -> Run:
         """Run to the end; raises RunFailed or RunCancelled."""
+        self._stages.update(pipeline.trace(**params).stages)
         return self.runner.run(pipeline, params, RunOptions(tags=tags or {}))
 
     def start(self, pipeline: Pipeline[..., Any], **params: Any) -> Run:
         """Begin a run and return at once."""
+        self._stages.update(pipeline.trace(**params).stages)
         return self.runner.start(pipeline, params, RunOptions())
 
     def plan(self, pipeline: Pipeline[..., Any], **params: Any) -> Plan:
@@ -47,10 +51,10 @@ class InProcess:
         return self.runner.plan(pipeline, params, RunOptions())
 
     def resume(self, run: str) -> Run:
-        """Drive a run on to its end."""
+        """Drive a run on to its end; its stages must be importable, or have been run by this object before."""
         return self.runner.resume(run).wait()
 
     def _executor(self, backend: str) -> Executor:
-        from orchestrator.app.backend import open_inline
+        from orchestrator.backends.inline import inline_executor
 
-        return open_inline(self.installation)
+        return inline_executor(self.installation.values, self.installation.artifacts, self._stages)

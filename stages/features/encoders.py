@@ -83,11 +83,6 @@ class Number:
         return [(values - self.center) / self.scale]
 
 
-CalendarPart = Literal[
-    "minute_of_day", "hour", "weekday", "day", "yearday", "month", "hour_sin", "hour_cos", "weekday_sin", "weekday_cos"
-]
-
-
 @dataclass(frozen=True)
 class Calendar:
     """Numbers from a timestamp without a zone (local time): ``hour``, ``weekday`` (Monday is 0), and their circles."""

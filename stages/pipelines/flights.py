@@ -112,7 +112,7 @@ def prepare(flights: pa.Table, weather: pa.Table, late_min: float) -> pa.Table:
     return add_flag(looked_up, TARGET, "arr_delay", ">", late_min)
 
 
-@stage
+@stage(cache="30d", timeout="10m")
 def conclude(
     quality: list[QualityReport],
     model: Fitted,

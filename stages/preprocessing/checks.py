@@ -131,7 +131,7 @@ class QualityReport:
         return "\n".join([f"{self.name}: {self.rows} rows", *(f"  {result}" for result in self.results)])
 
 
-@stage(timeout="10m")
+@stage(cache="30d", timeout="10m")
 def assess(table: pa.Table, checks: Sequence[Check], name: str = "table", sample: int = 20) -> QualityReport:
     """Run all checks on a table; a failure is a result, not an error.
 
@@ -198,7 +198,7 @@ def _repeated(table: pa.Table, columns: Sequence[str]) -> Any:
     return np.sort(pc.list_flatten(repeated).to_numpy(zero_copy_only=False).astype(np.int64))
 
 
-@stage
+@stage(cache="30d", timeout="10m")
 def enforce(table: pa.Table, report: QualityReport) -> pa.Table:
     """Let the table pass if no blocking check failed.
 

@@ -24,7 +24,7 @@ class Split:
     test: pa.Table
 
 
-@stage
+@stage(cache="30d", timeout="10m")
 def join(
     left: pa.Table,
     right: pa.Table,
@@ -64,10 +64,11 @@ def join(
     numbered = left.append_column(order, pa.array(np.arange(left.num_rows)))
     kind = "left outer" if how == "left" else "inner"
     joined = numbered.join(right.select([*on, *taken]), keys=list(on), join_type=kind)
-    return joined.sort_by(order).select([*left.column_names, *taken])
+    # One chunk a column: how the join cuts its output depends on threads, and equal tables are to have equal digests.
+    return joined.sort_by(order).select([*left.column_names, *taken]).combine_chunks()
 
 
-@stage
+@stage(cache="30d", timeout="10m")
 def shift_time(table: pa.Table, column: str, by_s: int) -> pa.Table:
     """Move a timestamp column by a number of seconds.
 
@@ -85,7 +86,7 @@ def shift_time(table: pa.Table, column: str, by_s: int) -> pa.Table:
     return table.set_column(table.column_names.index(column), column, moved)
 
 
-@stage
+@stage(cache="30d", timeout="10m")
 def split_by(table: pa.Table, column: str, values: Sequence[Any]) -> list[pa.Table]:
     """One table for each value of a column, in the order of ``values``: the shards of a fan-out.
 
@@ -111,7 +112,7 @@ def _parts(table: pa.Table, column: str, values: Sequence[Any]) -> list[pa.Table
     return parts
 
 
-@stage
+@stage(cache="30d", timeout="10m")
 def split_time(table: pa.Table, column: str, train: Sequence[Any], test: Sequence[Any]) -> Split:
     """Split by values of a time-like column (months, years, dates): train on some, judge by later ones.
 
@@ -125,7 +126,7 @@ def split_time(table: pa.Table, column: str, train: Sequence[Any], test: Sequenc
     return Split(_stack(parts[: len(train)]), _stack(parts[len(train) :]))
 
 
-@stage
+@stage(cache="30d", timeout="10m")
 def concat(tables: Sequence[pa.Table]) -> pa.Table:
     """Tables of one schema below each other, in order.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar
 
@@ -107,25 +109,39 @@ class Opaque:
         return 1
 
 
+_armed = False
+
+
+@contextlib.contextmanager
+def armed() -> Iterator[None]:
+    """While hostile objects are hostile; a failing test has to be able to print them afterwards."""
+    global _armed
+    _armed = True
+    try:
+        yield
+    finally:
+        _armed = False
+
+
 class Hostile:
     """Every method a curious reader might call ends the process, if it is let."""
 
     def _end(self, *_: Any) -> NoReturn:
-        raise SystemExit("hostile")
+        raise SystemExit("hostile") if _armed else AttributeError("disarmed")
 
-    __len__ = __bool__ = __repr__ = __str__ = __eq__ = __hash__ = __iter__ = __getattr__ = __format__ = _end
-    __class__ = property(_end)  # type: ignore[assignment]
+    __len__ = __bool__ = __repr__ = __str__ = __eq__ = __hash__ = __iter__ = __format__ = _end
 
 
 class HostilePickle(Hostile):
-    __reduce__ = __reduce_ex__ = __getstate__ = Hostile._end  # type: ignore[assignment]
+    __reduce__ = __reduce_ex__ = __getstate__ = __getattr__ = Hostile._end
+    __class__ = property(Hostile._end)
 
 
 class Rude(BaseException):
     """Neither an Exception nor one of Python's own."""
 
     def __str__(self) -> str:
-        raise SystemExit("even in its message")
+        raise SystemExit("even in its message") if _armed else AttributeError("disarmed")
 
 
 class RudePickle:

@@ -35,7 +35,13 @@ from tests.artifacts.test_local_store import file_of, flip_byte
 LONG = "x" * (INLINE_BYTES + 1)
 
 scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.text(st.characters(), max_size=5)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.text(st.characters(), max_size=5)
 )
 keys = st.text(max_size=5) | st.integers(-3, 2**65)
 trees = st.recursive(
@@ -323,7 +329,7 @@ def test_damaged_artifacts_are_never_loaded(values: StoredValues, local: LocalSt
 def test_damaged_inline_bytes_are_never_loaded(values: StoredValues) -> None:
     entry = entry_of(values, samples.Opaque(1))
     assert entry.data is not None
-    forged = Entry(*(getattr(entry, name) for name in entry.__struct_fields__[:-1]), entry.data[:-1] + b"x")
+    forged = Entry(**{**_fields(entry), "data": entry.data[:-1] + b"x"})
     with pytest.raises(ArtifactCorrupt):
         values.load(decode_cell(encode_cell(forged)))
 
@@ -349,6 +355,9 @@ def test_a_collected_artifact_is_missing(values: StoredValues, local: LocalStore
 )
 def test_what_cannot_be_rebuilt_says_why(values: StoredValues, codec: str, path: str, message: str) -> None:
     entry = entry_of(values, samples.Plain(1))
-    fields = {name: getattr(entry, name) for name in entry.__struct_fields__}
     with pytest.raises(ArtifactUnreadable, match=message):
-        values.load(Entry(**{**fields, "codec": codec, "type": path}))
+        values.load(Entry(**{**_fields(entry), "codec": codec, "type": path}))
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in entry.__struct_fields__}

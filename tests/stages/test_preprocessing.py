@@ -143,6 +143,17 @@ def test_weather_is_that_of_the_hour_before(flights: pa.Table, weather: pa.Table
     assert None not in expected
 
 
+def test_equal_joins_have_equal_bytes(flights: pa.Table, weather: pa.Table) -> None:
+    def stored() -> bytes:
+        joined = join(flights, weather, on=["origin", "time_hour"])
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, joined.schema) as writer:
+            writer.write_table(joined)
+        return bytes(sink.getvalue())
+
+    assert stored() == stored()
+
+
 def test_only_timestamps_shift() -> None:
     with pytest.raises(DataRejected, match="only timestamps can be shifted"):
         shift_time(TABLE, "delay", 60)

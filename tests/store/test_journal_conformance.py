@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -286,6 +287,20 @@ def test_a_request_that_cannot_be_stored_is_refused(journal: SqlJournal) -> None
     with pytest.raises(ValueError, match="request 'a' cannot be stored"):
         journal.post("r1", "a", {"value": object()}, 1.0)
     assert journal.post("r1", "a", {}, 1.0)
+
+
+def test_requests_posted_at_once_all_arrive_and_each_key_once(backend: SqliteBackend, journal: SqlJournal) -> None:
+    journal.create(row(), [CREATED], {})
+    others = [journal, backend.open(), backend.open()]
+
+    def post(poster: int) -> int:
+        own = sum(others[poster % 3].post("r1", f"{poster} {number}", {}, 1.0) for number in range(10))
+        assert own == 10
+        return sum(others[poster % 3].post("r1", f"shared {number}", {}, 1.0) for number in range(10))
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(post, range(6))) == 10
+    assert len(journal.inbox("r1")) == 70
 
 
 # ---- cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -126,6 +128,21 @@ def test_a_lock_file_left_by_a_dead_owner_is_taken_over(tmp_path: Path) -> None:
     assert holder(path) == "next"
     lock.release()
     assert not path.exists()
+
+
+def test_a_copy_of_the_descriptor_does_not_keep_a_released_lock(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    before = os.dup(0)
+    os.close(before)
+    lock = take(path, "first")
+    assert lock is not None
+    copy = os.dup(before)
+    assert os.path.samestat(os.fstat(copy), path.stat())
+    file = path.open("r")
+    lock.release()
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    file.close()
+    os.close(copy)
 
 
 def test_waiting_for_a_lock(tmp_path: Path) -> None:

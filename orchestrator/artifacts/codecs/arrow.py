@@ -1,7 +1,8 @@
 """``arrow``: Arrow tables and record batches as uncompressed IPC, which is also their form in memory.
 
-Reading maps the artifact and copies nothing; Arrow data cannot be changed, so it is shared. Tables are IPC files and
-batches are IPC streams, so equal content of the two classes has different digests.
+Reading maps the artifact and copies nothing; Arrow data cannot be changed, so it is shared. A dictionary column whose
+chunks have different dictionaries comes back with one that holds them all; the values are the same. Tables are IPC
+files and batches are IPC streams, so equal content of the two classes has different digests.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _table_bytes(table: Any) -> Any:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
-    except pa.ArrowInvalid:  # dictionaries inside structs that differ between chunks
+    except pa.ArrowInvalid:  # differing dictionaries inside structs of chunks too large to join
         return None
     return sink.getvalue()
 

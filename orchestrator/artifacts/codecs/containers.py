@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from orchestrator.artifacts.codec import Codec, Decoding, Encoded, Encoding
 from orchestrator.artifacts.describe import class_path, join, preview, qualname_of
 from orchestrator.errors import ArtifactUnreadable
-from orchestrator.ports.values import Cell, Entry, Loaded, Manifest, decode_manifest, encode_manifest
+from orchestrator.ports.values import PREVIEW_CHARS, Cell, Entry, Loaded, Manifest, decode_manifest, encode_manifest
 
 _PICKLE_HOOKS = (
     "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__", "__getstate__", "__setstate__",
@@ -135,7 +135,7 @@ def _manifest(
 ) -> Encoded:
     data = encode_manifest(keys, cells, path)
     outside = sum(cell.size for cell in cells if isinstance(cell, Entry) and cell.data is None)
-    texts = (cell.preview if isinstance(cell, Entry) else preview(cell) for cell in cells)
+    texts = (cell.preview if isinstance(cell, Entry) else repr(cell)[:PREVIEW_CHARS] for cell in cells)
     if keys is not None:
         pairs = zip(keys, texts, strict=True)
         texts = (f"{key}={text}" if named else f"{key!r}: {text}" for key, text in pairs)

@@ -25,7 +25,7 @@ class FrameCodec(Codec):
 
     def encode(self, value: Any, encoding: Encoding) -> Encoded | None:
         """IPC bytes of a simple frame."""
-        import pandas as pd  # type: ignore[import-untyped]
+        import pandas as pd
         import pyarrow as pa
 
         if type(value) is not pd.DataFrame or not _is_simple(value):

@@ -118,7 +118,7 @@ def _by_value_pickler(sink: _Sink, resolve: Callable[[str], Any]) -> Any:
 
         def reducer_override(self, obj: Any) -> Any:
             """Keep by reference what has a path: a copied class would not be the class that the reader knows."""
-            if isinstance(obj, type | FunctionType):
+            if issubclass(type(obj), type | FunctionType):
                 path = f"{obj.__module__}:{obj.__qualname__}"
                 if "<" not in path and ask(resolve, path) is obj:
                     return NotImplemented

@@ -25,7 +25,7 @@ class BundleStep(StepContext):
         """Follows from the run's seed and the step's address, so it is the same for every attempt."""
         return step_seed(self._run_seed, self.node, self.index)
 
-    def _on_report(self, metrics: Mapping[str, float]) -> None:  # type: ignore[override]
+    def _on_report(self, metrics: Mapping[str, float]) -> None:
         self._outbox.report(self._bundle, self.node, self.index, metrics)
 
 

@@ -48,6 +48,7 @@ class PipeChannel:
     sink: Sink
     mark: str
     alive: bool = True
+    heard: bool = False
     closing_until: float | None = None
     received: bytearray = field(default_factory=bytearray)
     unsent: deque[memoryview] = field(default_factory=deque)
@@ -92,6 +93,7 @@ class PipeChannel:
             stop = start + 4 + int.from_bytes(received[start : start + 4], "big")
             if len(received) < stop:
                 break
+            self.heard = True
             self.sink(self.name, bytes(received[start + 4 : stop]))
             start = stop
         if start:
@@ -268,7 +270,15 @@ class PipeTransport:
         code = channel.process.wait()
         channel.alive = False
         del self._channels[channel.name]
-        channel.sink(channel.name, Death(_reason(code)))
+        channel.sink(channel.name, Death(_reason(code) + self._last_words(channel)))
+
+    def _last_words(self, channel: PipeChannel) -> str:
+        """Why a worker did not even start, as its log has it."""
+        if channel.heard:
+            return ""
+        path = log_path(self._settings, channel.name)
+        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+        return f": {lines[-1]} (see {path})" if lines else f" (its log {path} is empty)"
 
     def wake(self) -> None:
         """See ``Transport``."""

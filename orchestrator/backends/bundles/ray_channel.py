@@ -123,10 +123,11 @@ class RayChannel:
         )
 
     def ended(self, reason: str, never: bool) -> None:
-        """The actor's ``run`` is over; its last frames may still be in the socket."""
+        """The actor's ``run`` is over, or never will be; its last frames may still be in the socket. Told once."""
+        if self.ending is not None:
+            return
+        self.ending = time.monotonic()
         self._reason, self._never = reason, never
-        if self.ending is None:
-            self.ending = time.monotonic()
         self.kill()
         self.read()
         if self._socket is None:

@@ -85,6 +85,10 @@ class Worker:
                 threading.Thread(target=self._execute, args=(bundle,), name=bundle.id, daemon=True).start()
             else:
                 self._execute(bundle)
+        self.close()
+
+    def close(self) -> None:
+        """Stop the threads beside the executing one."""
         self._watchdog.stop()
         self._outbox.close()
 

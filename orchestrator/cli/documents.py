@@ -1,0 +1,197 @@
+"""What ``--json`` prints: one class per document, from which the published JSON Schemas are made.
+
+``python -m orchestrator.cli.documents DIRECTORY`` writes them. Times are ISO 8601 in UTC, durations seconds, sizes
+bytes. Fields may be added in any version; none is removed or changes its meaning without a new schema id.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+State = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
+
+
+class RunItem(Struct, frozen=True):
+    """One run. ``driver`` is null when no living process drives it."""
+
+    id: str
+    pipeline: str
+    state: State
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    driver: str | None
+    tags: dict[str, str]
+
+
+class FailureItem(Struct, frozen=True):
+    """Why an attempt failed; ``frames`` are lines of the user's code, innermost last."""
+
+    item: int
+    error: str
+    message: str
+    frames: list[str]
+
+
+class StepItem(Struct, frozen=True):
+    """One node of a run; a map is one node with one step per item. ``steps`` is null while its width is unknown."""
+
+    address: str
+    kind: str
+    state: Literal["pending", "running", "retrying", "waiting", "done", "reused", "failed", "skipped", "degraded"]
+    steps: int | None
+    done: int
+    reused: int
+    failed: int
+    elapsed_s: float | None
+    failures: list[FailureItem]
+
+
+class RunDocument(Struct, frozen=True):
+    """Output of ``orc show --json``. ``outcome`` is ``refused`` when a gate said no."""
+
+    run: RunItem
+    params: dict[str, str]
+    git_commit: str
+    reason: str
+    outcome: str
+    waiting: dict[str, str]
+    steps: list[StepItem]
+
+
+class PlanItem(Struct, frozen=True):
+    """What would become of a node; ``steps`` is null while the width of a map is not known."""
+
+    node: str
+    kind: str
+    action: Literal["reuse", "run", "after", "skip", "wait"]
+    steps: int | None
+    reason: str
+
+
+class PlanDocument(Struct, frozen=True):
+    """Output of ``orc plan --json``: nodes in the order in which they could run."""
+
+    pipeline: str
+    reused: int
+    to_run: int
+    nodes: list[PlanItem]
+
+
+class Fact(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="fact"):
+    """A line of ``orc run --json`` and ``orc resume --json``: a fact of the run. ``start`` and ``stop`` are items."""
+
+    event: str
+    run: str
+    at: str
+    seq: int
+    node: str = ""
+    start: int | None = None
+    stop: int | None = None
+    state: str = ""
+    message: str = ""
+
+
+class RunEnded(Struct, frozen=True, tag_field="kind", tag="end"):
+    """The last line of ``orc run --json`` and ``orc resume --json``; ``result`` as in ``orc get``."""
+
+    run: str
+    state: State
+    outcome: str
+    message: str
+    result: Any
+
+
+class ReasonItem(Struct, frozen=True):
+    """Something that happened to a step, and why."""
+
+    at: str
+    what: str
+    why: str
+
+
+class WhyDocument(Struct, frozen=True):
+    """Output of ``orc why --json``: what happened to a step, in order."""
+
+    run: str
+    address: str
+    state: str
+    needs: list[str]
+    reasons: list[ReasonItem]
+
+
+class ValueDocument(Struct, frozen=True):
+    """Output of ``orc get --json``.
+
+    ``value`` has plain data as it is; in the place of anything else stands an object with ``$type``, ``size``,
+    ``digest`` and ``preview``. Nothing is unpickled.
+    """
+
+    run: str
+    address: str
+    value: Any
+
+
+class CheckItem(Struct, frozen=True):
+    """One check of ``orc doctor``."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+class CollectionDocument(Struct, frozen=True):
+    """Output of ``orc gc --json``; with ``dry_run`` nothing was removed."""
+
+    dry_run: bool
+    kept: int
+    removed: list[str]
+    freed_bytes: int
+
+
+class AnswerDocument(Struct, frozen=True):
+    """Output of ``orc approve``, ``signal`` and ``cancel`` with ``--json``.
+
+    Without a ``driver`` the answer waits until somebody resumes the run.
+    """
+
+    run: str
+    address: str
+    driver: str | None
+
+
+DOCUMENTS: Final[dict[str, Any]] = {
+    "answer": AnswerDocument,
+    "doctor": list[CheckItem],
+    "event": Fact | RunEnded,
+    "gc": CollectionDocument,
+    "get": ValueDocument,
+    "ls": list[RunItem],
+    "plan": PlanDocument,
+    "show": RunDocument,
+    "why": WhyDocument,
+}
+"""Documents by the name of their schema."""
+
+
+def schema(name: str) -> str:
+    """The published schema of a document."""
+    body = msgspec.json.schema(DOCUMENTS[name])
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:ray-orchestrator:schema:{name}:1"}
+    return json.dumps({**head, **body}, indent=2) + "\n"
+
+
+def write_schemas(directory: Path) -> None:
+    """Write all schemas as ``NAME.schema.json``."""
+    for name in DOCUMENTS:
+        (directory / f"{name}.schema.json").write_text(schema(name))
+
+
+if __name__ == "__main__":
+    write_schemas(Path(sys.argv[1]))

@@ -1,0 +1,109 @@
+"""``orc ls`` and ``orc show``: runs and their steps, from the journal alone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.app.installation import Installation
+from orchestrator.cli.documents import RunDocument, RunItem
+from orchestrator.cli.following import Follower
+from orchestrator.cli.output import duration, iso, local_time, table, write, write_json
+from orchestrator.cli.progress import CONTROL_KINDS, summary
+from orchestrator.cli.running import RunId
+from orchestrator.config.suggestion import meant_or_known
+from orchestrator.errors import ConfigError
+from orchestrator.graph.fact import FINISHED
+
+if TYPE_CHECKING:
+    from orchestrator.ports.journal import RunRow
+
+_STATES = ("queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled")
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def ls(
+    pipeline: Annotated[str | None, typer.Argument(metavar="PIPELINE", help="only runs of this pipeline")] = None,
+    state: Annotated[str | None, typer.Option("--state", metavar="STATE", help="only runs in this state")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="at most this many")] = 20,
+    json: Json = False,
+) -> None:
+    """List runs, newest first."""
+    if state is not None and state not in _STATES:
+        raise ConfigError(f"--state {state}: there is no such state{meant_or_known(state, _STATES)}")
+    here = Installation()
+    items = [run_item(here, row) for row in here.journal.runs(pipeline, state, limit)]
+    if json:
+        write_json(items)
+        return
+    if not items:
+        write("no runs yet; start one with: orc run PIPELINE")
+        return
+    rows = [(item.id, item.pipeline, described_state(item), _local(item.started_at), _took(item)) for item in items]
+    write(table(("id", "pipeline", "state", "started", "took"), rows))
+
+
+def show(run_id: RunId, json: Json = False) -> None:
+    """Show a run and its steps."""
+    here = Installation()
+    row = here.journal.run(run_id)
+    follower = Follower(here, row.id)
+    follower.advance()
+    document = run_document(here, row, follower)
+    if json:
+        write_json(document)
+        return
+    item = document.run
+    write(f"{item.id}  {described_state(item)}  started {_local(item.started_at)}  took {_took(item)}")
+    if document.reason:
+        write(f"because: {document.reason}")
+    for name, value in document.params.items():
+        write(f"  {name} = {value}")
+    for step in document.steps:
+        if step.kind not in CONTROL_KINDS:
+            write(f"{step.state:<8} {summary(step)}")
+    for address, text in document.waiting.items():
+        write(f"waits for an answer: {address}: {text}")
+
+
+def run_item(here: Installation, row: RunRow) -> RunItem:
+    """A run as documents show it."""
+    driver = None if row.state in FINISHED else here.journal.owner(row.id)
+    times = (iso(row.created_at) or "", iso(row.started_at), iso(row.finished_at))
+    return RunItem(row.id, row.pipeline, row.state, *times, driver, dict(row.tags))
+
+
+def run_document(here: Installation, row: RunRow, follower: Follower) -> RunDocument:
+    """A run with its steps."""
+    fold = follower.fold
+    created = here.created(row.id)
+    return RunDocument(
+        run=run_item(here, row),
+        params=dict(created.params),
+        git_commit=created.git_commit,
+        reason=fold.finished.reason if fold.finished else "",
+        outcome=fold.finished.outcome if fold.finished else "",
+        waiting={node: request.text for node, request in fold.waiting.items()},
+        steps=follower.steps(),
+    )
+
+
+def described_state(item: RunItem) -> str:
+    """The state for people: a run that nobody drives says so."""
+    if item.state in FINISHED or item.driver is not None:
+        return item.state
+    return f"{item.state}, driver: none"
+
+
+def _local(at: str | None) -> str:
+    return local_time(None if at is None else datetime.fromisoformat(at).timestamp())
+
+
+def _took(item: RunItem) -> str:
+    if item.started_at is None or item.finished_at is None:
+        return "-"
+    began, ended = datetime.fromisoformat(item.started_at), datetime.fromisoformat(item.finished_at)
+    return duration((ended - began).total_seconds())

@@ -1,0 +1,122 @@
+"""Entry point of ``orc``: finds the command, loads only its module, and turns every outcome into an exit code.
+
+Commands are functions with typer annotations; each is a program of its own, so ``orc --help`` needs neither typer nor
+any of their modules.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NamedTuple, NoReturn
+
+from orchestrator.cli.exit_code import ExitCode, tell
+
+
+class Command(NamedTuple):
+    """Where a command is, and what it is for."""
+
+    module: str
+    function: str
+    help: str
+
+
+COMMANDS: Final = {
+    "run": Command("running", "run", "run a pipeline and wait for its end"),
+    "plan": Command("planning", "plan", "say what a run would do and why, without doing it"),
+    "resume": Command("running", "resume", "go on with a run whose driver is gone"),
+    "cancel": Command("answers", "cancel", "end a run"),
+    "ls": Command("listing", "ls", "list runs, newest first"),
+    "show": Command("listing", "show", "show a run and its steps"),
+    "logs": Command("steps", "logs", "print what a step wrote"),
+    "get": Command("steps", "get", "print or save the output of a step or run"),
+    "why": Command("steps", "why", "say why a step ran, waited, was reused or failed"),
+    "approve": Command("answers", "approve", "answer a step that waits for a person"),
+    "signal": Command("answers", "signal", "answer a step that waits for a program"),
+    "gc": Command("upkeep", "gc", "remove artifacts that nothing needs any more"),
+    "doctor": Command("upkeep", "doctor", "check this installation"),
+}
+"""Commands in the order of the help text."""
+
+_INTRODUCTION: Final = """\
+usage: orc COMMAND [ARGUMENTS]
+
+Durable machine-learning pipelines, from raw data to a served model.
+"""
+
+_CODES: Final = """\
+Exit codes: 0 ok, 1 failed, 2 usage, 3 refused by a gate, 4 not found, 5 cluster unreachable, 6 degraded,
+124 timed out, 130 interrupted. Settings: ORC_HOME, ORC_STORE, ORC_ARTIFACTS, ORC_RAY_ADDRESS, ORC_SLOTS.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run ``orc`` with arguments (those of the process when None) and exit."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _dispatch(given)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("orc: interrupted\n")
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has gone; nothing more can be said to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.FAILED
+    sys.exit(int(code))
+
+
+def _dispatch(given: list[str]) -> int:
+    if not given or given[0] in ("-h", "--help", "help"):
+        sys.stdout.write(help_text())
+        return ExitCode.OK if given else ExitCode.USAGE
+    if given[0] in ("-V", "--version"):
+        import orchestrator
+
+        sys.stdout.write(f"orc {orchestrator.__version__}\n")
+        return ExitCode.OK
+    name, *rest = given
+    if name not in COMMANDS:
+        from orchestrator.config.suggestion import did_you_mean
+
+        sys.stderr.write(f"orc: there is no command {name!r}{did_you_mean(name, COMMANDS)}; see orc --help\n")
+        return ExitCode.USAGE
+    return call(name, rest)
+
+
+def call(name: str, arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; errors are told on standard error."""
+    import importlib
+
+    import typer
+
+    command = COMMANDS[name]
+    program = f"orc {name}"
+    sys.path.insert(0, os.getcwd())  # pipelines of the project one stands in, as `python -m` does
+    function = getattr(importlib.import_module(f"orchestrator.cli.{command.module}"), command.function)
+
+    @functools.wraps(function)
+    def told(*args: object, **kwargs: object) -> NoReturn:
+        try:
+            code = function(*args, **kwargs) or ExitCode.OK
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            code = tell(error, program)
+        raise typer.Exit(int(code))
+
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name, context_settings={"help_option_names": ["-h", "--help"]})(told)
+    try:
+        typer.main.get_command(app).main(list(arguments), prog_name=program)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else ExitCode.FAILED
+    return ExitCode.OK
+
+
+def help_text() -> str:
+    """What ``orc --help`` prints."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:<{width}}{command.help}" for name, command in COMMANDS.items()]
+    return "\n".join([_INTRODUCTION, *lines, "", "`orc COMMAND --help` says more.", "", _CODES])

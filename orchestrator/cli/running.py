@@ -1,0 +1,184 @@
+"""``orc run`` and ``orc resume``: start or take over a run, show its progress, and report how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from orchestrator.app.runner import Runner
+from orchestrator.cli.documents import RunEnded
+from orchestrator.cli.exit_code import ExitCode
+from orchestrator.cli.following import Follower
+from orchestrator.cli.output import duration, note, write, write_json_line
+from orchestrator.cli.progress import CONTROL_KINDS, open_progress
+from orchestrator.cli.text import as_text
+from orchestrator.cli.values import Outputs
+from orchestrator.config.job import load_job
+from orchestrator.errors import ConfigError, NotFound
+from orchestrator.graph.fact import FINISHED, RunState
+from orchestrator.types import seconds
+
+if TYPE_CHECKING:
+    from orchestrator.app.installation import Installation
+    from orchestrator.app.run import Run
+
+_TURN_S = 0.1
+
+What = Annotated[str, typer.Argument(metavar="PIPELINE", help="module:pipeline, a YAML file, or a name under configs/")]
+Values = Annotated[
+    list[str] | None, typer.Argument(metavar="NAME=VALUE", help="parameters, and stages.NAME.option=VALUE")
+]
+On = Annotated[
+    str | None, typer.Option("--on", metavar="local|ray", help="where steps run; decided by need if not given")
+]
+Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="kept with the run; repeatable")]
+Detach = Annotated[bool, typer.Option("--detach", help="return while the run waits for a person or a program")]
+TimeLimit = Annotated[
+    str | None, typer.Option("--timeout", metavar="DURATION", help="stop after this long: exit code 124")
+]
+AllowDegraded = Annotated[bool, typer.Option("--allow-degraded", help="exit with 0 when the run is degraded")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON lines")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show no progress")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="a run's id, or a unique beginning of it")]
+
+
+def run(
+    what: What,
+    values: Values = None,
+    on: On = None,
+    tag: Tags = None,
+    detach: Detach = False,
+    timeout: TimeLimit = None,
+    allow_degraded: AllowDegraded = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Run a pipeline and wait for its end."""
+    runner = Runner()
+    job = load_job(what, values or [])
+    pipeline = job.pipeline.options(on=_backend(on), tags=_tags(tag or []))
+
+    def start() -> Run:
+        return runner.start(pipeline, job.params, pipeline.run_options, detach)
+
+    return _watch(runner.installation, start, timeout, allow_degraded, json, quiet)
+
+
+def resume(
+    run_id: RunId,
+    on: On = None,
+    detach: Detach = False,
+    timeout: TimeLimit = None,
+    allow_degraded: AllowDegraded = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Go on with a run whose driver is gone; finished steps are not run again."""
+    runner = Runner()
+
+    def start() -> Run:
+        return runner.resume(run_id, _backend(on), detach)
+
+    return _watch(runner.installation, start, timeout, allow_degraded, json, quiet)
+
+
+def _watch(
+    here: Installation, start: Callable[[], Run], timeout: str | None, allow_degraded: bool, as_json: bool, quiet: bool
+) -> int:
+    limit_s = None if timeout is None else seconds(timeout)
+    began = time.monotonic()
+    running = start()
+    follower = Follower(here, running.id)
+    progress = open_progress(follower, as_json, quiet)
+    try:
+        while not _ended(running, _TURN_S):
+            progress.show(follower.advance())
+            if limit_s is not None and time.monotonic() - began > limit_s:
+                running.stop()
+                note(f"run {running.id} has not ended within {duration(limit_s)}; go on with: orc resume {running.id}")
+                return ExitCode.TIMED_OUT
+    except KeyboardInterrupt:
+        running.stop()
+        note(f"interrupted; go on with: orc resume {running.id}")
+        return ExitCode.INTERRUPTED
+    finally:
+        progress.show(follower.advance())
+        progress.close()
+    return _report(follower, running.state, time.monotonic() - began, allow_degraded, as_json)
+
+
+def _ended(running: Run, timeout_s: float) -> bool:
+    """Whether the driver has returned, after waiting a little; raises what made it fail."""
+    try:
+        running.wait(timeout_s)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _report(follower: Follower, state: RunState, elapsed_s: float, allow_degraded: bool, as_json: bool) -> int:
+    """Tell how a run ended: its result as data, the rest for people."""
+    finished = follower.fold.finished
+    outcome = finished.outcome if finished else ""
+    has_result = state in ("succeeded", "degraded")
+    result = _result(follower) if has_result else None
+    if as_json:
+        reason = finished.reason if finished else ""
+        write_json_line(RunEnded(follower.run, state, outcome, reason, result))
+    else:
+        ended = "refused by a gate" if outcome == "refused" else state
+        note(f"run {follower.run} {ended} in {duration(elapsed_s)}{_tally(follower)}")
+        _advise(follower.run, state, follower)
+        if result is not None:
+            write(as_text(result))
+    if outcome == "refused":
+        return ExitCode.REFUSED
+    if state == "degraded":
+        return ExitCode.OK if allow_degraded else ExitCode.DEGRADED
+    return ExitCode.FAILED if state in FINISHED and not has_result else ExitCode.OK
+
+
+def _result(follower: Follower) -> Any:
+    try:
+        return Outputs(follower.installation, follower.fold).result()
+    except NotFound:
+        return None
+
+
+def _tally(follower: Follower) -> str:
+    items = [item for item in follower.steps() if item.kind not in CONTROL_KINDS]
+    reused = sum(item.reused for item in items)
+    ran = sum(item.done for item in items) - reused
+    return f": {ran:,} ran, {reused:,} reused"
+
+
+def _advise(run_id: str, state: str, follower: Follower) -> None:
+    """Say what to type next."""
+    if state == "failed":
+        for node, index in follower.fold.failed[:1]:
+            failure = follower.fold.nodes[node].failures[index]
+            note(f"{node}[{index}] failed: {failure.name}: {failure.message}")
+            for frame in failure.frames:
+                note(f"  {frame}")
+            note(f"see: orc logs {run_id} '{node}[{index}]'    orc why {run_id} '{node}[{index}]'")
+    elif state == "waiting":
+        note(f"it waits; answer with orc approve or orc signal, then: orc resume {run_id}")
+
+
+def _backend(on: str | None) -> Literal["local", "ray"] | None:
+    if on not in (None, "local", "ray"):
+        raise ConfigError(f"--on {on}: write 'local' or 'ray'")
+    return cast("Literal['local', 'ray'] | None", on)
+
+
+def _tags(written: list[str]) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for text in written:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise ConfigError(f"--tag {text}: write --tag name=value")
+        tags[name] = value
+    return tags

@@ -1,0 +1,146 @@
+"""``orc logs``, ``orc get`` and ``orc why``: what one step wrote, gave, and went through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.app.installation import Installation
+from orchestrator.app.run import Run
+from orchestrator.cli.documents import ReasonItem, ValueDocument, WhyDocument
+from orchestrator.cli.following import Follower
+from orchestrator.cli.listing import Json
+from orchestrator.cli.output import duration, iso, local_time, note, size, write, write_json
+from orchestrator.cli.running import RunId
+from orchestrator.cli.text import as_text
+from orchestrator.cli.values import Outputs
+from orchestrator.errors import ConfigError
+from orchestrator.graph import fact as f
+from orchestrator.graph.node import dependencies
+
+Address = Annotated[
+    str, typer.Argument(metavar="STEP", help="scope/name#2[7]; the last part is enough if it is unique")
+]
+MaybeAddress = Annotated[
+    str | None, typer.Argument(metavar="STEP", help="scope/name#2[7]; what the pipeline returned if not given")
+]
+To = Annotated[Path | None, typer.Option("--to", metavar="FILE", help="save the stored bytes to a file")]
+
+
+def logs(run_id: RunId, address: Address) -> None:
+    """Print what a step wrote, all attempts in order."""
+    step = _run(run_id)[address]
+    text = step.logs
+    write(text.removesuffix("\n")) if text else note(f"{step.address} wrote nothing")
+
+
+def get(run_id: RunId, address: MaybeAddress = None, to: To = None, json: Json = False) -> None:
+    """Print or save the output of a step, or what the run returned; nothing is unpickled."""
+    here = Installation()
+    run = Run(here, here.journal.run(run_id).id)
+    outputs = Outputs(here, run.fold())
+    if to is not None:
+        if address is None:
+            raise ConfigError("--to saves the output of one step; name the step")
+        count = to.write_bytes(outputs.stored(run[address].cells()))
+        note(f"{to}: {size(count)}")
+        return
+    if address is None:
+        run.raise_for_state()
+        value = outputs.result()
+    else:
+        cells = run[address].cells()
+        value = outputs.data(cells[0]) if len(cells) == 1 else [outputs.data(cell) for cell in cells]
+    if json:
+        write_json(ValueDocument(run.id, "" if address is None else run[address].address, value))
+    else:
+        write(as_text(value))
+
+
+def why(run_id: RunId, address: Address, json: Json = False) -> None:
+    """Say why a step ran, waited, was reused or failed."""
+    here = Installation()
+    run = Run(here, here.journal.run(run_id).id)
+    step = run[address]
+    node, _, index = step.address.partition("[")
+    item = int(index.rstrip("]")) if index else None
+    follower = Follower(here, run.id)
+    reasons = [
+        ReasonItem(iso(recorded.at) or "", *said)
+        for recorded in follower.advance()
+        for said in _reasons(recorded, node, item)
+    ]
+    state = follower.step(node)
+    needs = list(dict.fromkeys(ref.node for ref in dependencies(follower.fold.nodes[node].node)))
+    if not reasons and state.state == "pending":
+        open_ = [need for need in needs if not follower.fold.nodes[need].is_settled]
+        what = f"needs {', '.join(open_)}" if open_ else "is about to run"
+        reasons = [ReasonItem("", "waits", what)]
+    if json:
+        write_json(WhyDocument(run.id, step.address, state.state, needs, reasons))
+        return
+    write(f"{step.address}: {state.state}" + (f", after {', '.join(needs)}" if needs else ""))
+    for reason in reasons:
+        at = local_time(datetime.fromisoformat(reason.at).timestamp())[-8:] if reason.at else "-"
+        write(f"  {at:<8}  {reason.what:<10} {reason.why}".rstrip())
+
+
+def _run(run_id: str) -> Run:
+    here = Installation()
+    return Run(here, here.journal.run(run_id).id)
+
+
+def _reasons(recorded: f.Recorded, node: str, item: int | None) -> Iterator[tuple[str, str]]:
+    """What a fact says about a step; for a whole map, about any of its items."""
+    fact: Any = recorded.fact
+    if getattr(fact, "node", None) != node or not _concerns(fact, item):
+        return
+    if isinstance(fact, f.CacheMissed):
+        yield "not reused", fact.reason
+    elif isinstance(fact, f.StepsStarted):
+        yield "started", f"{_items(fact)}on {fact.worker}"
+    elif isinstance(fact, f.StepsCompleted):
+        if fact.cached:
+            yield "reused", f"{_items(fact)}same code and inputs as in {fact.cached}"
+        else:
+            yield "degraded" if fact.degraded else "done", _items(fact) + ("a fallback" if fact.degraded else "")
+    elif isinstance(fact, f.AttemptFailed):
+        blame = "" if fact.failure.charged else " (the worker's fault, not the step's)"
+        again = duration(max(fact.retry_at - recorded.at, 0))
+        yield "retry", f"[{fact.index}] {fact.failure.name}: {fact.failure.message}{blame}; again in {again}"
+    elif isinstance(fact, f.StepFailed):
+        yield "failed", f"[{fact.index}] {fact.failure.name}: {fact.failure.message} ({fact.action})"
+    elif isinstance(fact, f.StepsSkipped):
+        yield "skipped", f"{_items(fact)}{_SKIPPED[fact.reason]}"
+    elif isinstance(fact, f.ApprovalRequested):
+        yield "waits", fact.text
+    elif isinstance(fact, f.MapExpanded):
+        yield "expanded", f"{fact.width} items"
+
+
+_SKIPPED = {
+    "branch": "its branch was not taken",
+    "dropped": "what it needs was dropped",
+    "cancelled": "the run was cancelled",
+    "upstream_failed": "what it needs failed",
+}
+
+
+def _concerns(fact: Any, item: int | None) -> bool:
+    if item is None:
+        return True
+    index = getattr(fact, "index", None)
+    if index is not None:
+        return bool(index == item)
+    start, stop = getattr(fact, "start", None), getattr(fact, "stop", None)
+    return start is None or stop is None or start <= item < stop
+
+
+def _items(fact: Any) -> str:
+    if fact.stop - fact.start == 1 and fact.start == 0:
+        return ""
+    return f"[{fact.start}] " if fact.stop - fact.start == 1 else f"[{fact.start}..{fact.stop - 1}] "

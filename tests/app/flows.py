@@ -1,0 +1,251 @@
+"""Pipelines that the tests of runs use; their steps leave evidence in a ledger where that matters."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator import File, Retry, Secret, approve, dynamic, pipeline, signal, stage, step, when
+from orchestrator.testing import write_ledger
+
+
+@dataclass
+class Pair:
+    small: list[int]
+    large: list[int]
+
+
+@stage
+def numbers(n: int) -> list[int]:
+    return list(range(n))
+
+
+@stage
+def double(x: int) -> int:
+    return 2 * x
+
+
+@stage
+def total(xs: list[int]) -> int:
+    return sum(xs)
+
+
+@stage
+def split(xs: list[int], at: int) -> Pair:
+    return Pair([x for x in xs if x < at], [x for x in xs if x >= at])
+
+
+@pipeline
+def sums(n: int = 10, at: int = 5) -> dict[str, int]:
+    parts = split(numbers(n), at)
+    return {"small": total(double.map(parts.small)), "large": total(double.map(parts.large))}
+
+
+@stage
+def noted(x: int, ledger: str) -> int:
+    write_ledger(ledger)
+    return x + 1
+
+
+@stage(retries=Retry(attempts=3, backoff="0s..0s"))
+def unsteady(x: int, ledger: str) -> int:
+    write_ledger(ledger)
+    if step().attempt < 3:
+        raise ConnectionError(f"attempt {step().attempt}")
+    return x
+
+
+@pipeline
+def retried(ledger: str) -> int:
+    return unsteady(7, ledger)
+
+
+@stage(cache="1d")
+def stored(x: int, ledger: str, label: str = "a") -> int:
+    write_ledger(ledger)
+    return 10 * x
+
+
+@pipeline
+def cached(ledger: str, label: str = "a") -> int:
+    return total(stored.map([1, 2, 3], ledger=ledger, label=label))
+
+
+@stage(cache="1d")
+def read(path: File) -> str:
+    return Path(path).read_text()
+
+
+@pipeline
+def reading(path: str) -> str:
+    return read(path)
+
+
+@pipeline
+def asking() -> str:
+    return when(approve("ship it?"), then=lambda: word("shipped"), otherwise=lambda: word("kept"))
+
+
+@pipeline
+def signalled() -> Any:
+    return same(signal("labels"))
+
+
+@stage
+def same(x: Any) -> Any:
+    return x
+
+
+@stage
+def word(text: str) -> str:
+    return text
+
+
+@dynamic(max_steps=20)
+def countdown(n: int, ledger: str) -> int:
+    while n > 0:
+        n = minus(n, ledger)
+    return n
+
+
+@stage
+def minus(n: int, ledger: str) -> int:
+    write_ledger(ledger)
+    return n - 1
+
+
+@dynamic
+def nested(depth: int) -> int:
+    if depth == 0:
+        return double(1)
+    return nested(depth - 1) + sum(double.map([1, 2]))
+
+
+@pipeline
+def islands(n: int, ledger: str) -> int:
+    return countdown(n, ledger)
+
+
+@pipeline
+def four_nested() -> int:
+    return total([nested(3), nested(3), nested(3), nested(3)])
+
+
+@dynamic
+def forgiving() -> str:
+    try:
+        fail("inside")
+    except ValueError as error:
+        return f"caught {error}"
+    return "not reached"
+
+
+@stage
+def fail(text: str) -> str:
+    raise ValueError(text)
+
+
+@pipeline
+def catching() -> str:
+    return forgiving()
+
+
+@pipeline
+def failing() -> str:
+    return word(fail("no good"))
+
+
+@stage(streaming=True)
+def batches(n: int) -> Iterator[int]:
+    for i in range(n):
+        yield i
+
+
+@pipeline
+def streamed(n: int) -> int:
+    return total(double.map(batches(n)))
+
+
+@stage
+def login(password: str) -> int:
+    print("the password is", password)
+    return len(password)
+
+
+@pipeline
+def secretive() -> int:
+    return login(Secret("env:FLOW_PASSWORD"))
+
+
+@stage
+def reporting() -> int:
+    for iteration in range(3):
+        step().report(auc=0.5 + iteration / 10)
+    print("trained")
+    return 1
+
+
+@pipeline
+def observed() -> int:
+    return reporting()
+
+
+@stage
+def nap(seconds: float, ledger: str) -> float:
+    write_ledger(ledger)
+    time.sleep(seconds)
+    return seconds
+
+
+@pipeline
+def slow(ledger: str, n: int = 6, seconds: float = 0.4) -> list[float]:
+    return nap.map([seconds] * n, ledger=ledger)
+
+
+@stage
+def unique() -> str:
+    return uuid.uuid4().hex
+
+
+@stage(effects=True)
+def publish(payload: str, ledger: str) -> str:
+    write_ledger(ledger, payload, with_key=True)
+    return payload
+
+
+@stage(retries=Retry(attempts=4, backoff="0s..0s"))
+def shaky(x: int, ledger: str) -> int:
+    write_ledger(ledger)
+    if step().attempt == 1 and x % 3 == 0:
+        raise ConnectionError("first time")
+    return x * x
+
+
+@pipeline
+def everything(ledger: str) -> dict[str, Any]:
+    """Maps, retries, a dynamic part, effects and an output too large to stay inline."""
+    payload = unique()
+    squares = shaky.map(numbers(6), ledger=ledger)
+    counted = countdown(3, ledger)
+    return {
+        "sent": publish(payload, ledger),
+        "seen": [same(payload), same(payload)],
+        "total": total(squares),
+        "counted": counted,
+        "big": large(100_000),
+    }
+
+
+@stage
+def large(n: int) -> list[int]:
+    return list(range(n))
+
+
+@stage
+def where() -> str:
+    return os.getcwd()
