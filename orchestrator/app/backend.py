@@ -13,8 +13,15 @@ if TYPE_CHECKING:
 
 
 def choose_backend(settings: Settings, graph: Graph, on: str | None) -> str:
-    """``local`` or ``ray``: what was asked for, else a cluster if one is named."""
-    return on or ("ray" if settings.ray_address else "local")
+    """Where a run's steps go: what was asked for, else by settings and graph.
+
+    ``ray`` if a cluster is named, or some step needs one (then all steps go to a local Ray). ``auto`` otherwise: local
+    worker processes, and a local Ray beside them if a ``@dynamic`` body calls a stage that needs it.
+    """
+    if on:
+        return on
+    needs_ray = any(not node.policy.resources.light or node.policy.uses for node in graph.nodes)
+    return "ray" if settings.ray_address or needs_ray else "auto"
 
 
 def worker_settings(settings: Settings) -> WorkerSettings:
@@ -27,12 +34,18 @@ def worker_settings(settings: Settings) -> WorkerSettings:
 
 
 def open_executor(settings: Settings, backend: str) -> Executor:
-    """An executor of that name."""
+    """An executor for a backend that ``choose_backend`` named."""
     if backend == "ray":
-        from orchestrator.app.ray_backend import open_ray
-
-        return open_ray(settings.ray_address, worker_settings(settings))
+        return _open_ray(settings)
     from orchestrator.backends.bundles.pipes import PipeTransport
     from orchestrator.backends.bundles.pool import Pool
+    from orchestrator.backends.split import SplitExecutor
 
-    return Pool(PipeTransport(worker_settings(settings), settings.slots))
+    workers = Pool(PipeTransport(worker_settings(settings), settings.slots))
+    return workers if backend == "local" else SplitExecutor(workers, lambda: _open_ray(settings))
+
+
+def _open_ray(settings: Settings) -> Executor:
+    from orchestrator.app.ray_backend import open_ray
+
+    return open_ray(settings.ray_address, worker_settings(settings))

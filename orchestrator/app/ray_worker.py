@@ -25,7 +25,7 @@ class RayWorker:
 
     def __call__(self, connection: socket.socket, name: str, needs: WorkerNeeds) -> None:
         """Work until the driver says stop, or is gone."""
-        mark = f"{secrets.token_hex(8)}/{name}"
+        mark = f"{os.environ.get(orphans.MARK) or secrets.token_hex(8)}/{name}"
         os.environ[orphans.MARK] = mark
         serve(connection, self.settings, name, needs.kind, mark, self._ports(needs))
 

@@ -205,7 +205,7 @@ class Run:
         Raises:
             NotFound: no such step; names those that look like it.
         """
-        name, index = (address if isinstance(address, tuple) else parse_address(address))
+        name, index = address if isinstance(address, tuple) else parse_address(address)
         fold = self.fold()
         return Step(self._installation, fold, self._find(fold.nodes, name), index)
 

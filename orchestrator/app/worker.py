@@ -17,6 +17,7 @@ from orchestrator.artifacts.values import StoredValues
 from orchestrator.backends import capsule
 from orchestrator.backends.bundles import orphans
 from orchestrator.backends.bundles.logs import Log, WorkerLog
+from orchestrator.backends.bundles.nursery import Nursery
 from orchestrator.backends.bundles.outbox import Outbox
 from orchestrator.backends.bundles.steps import Services
 from orchestrator.backends.bundles.surroundings import Surroundings
@@ -24,9 +25,6 @@ from orchestrator.backends.bundles.transport import WorkerKind, WorkerSettings, 
 from orchestrator.backends.bundles.watchdog import listen_for_wakeups
 from orchestrator.backends.bundles.worker import Worker
 from orchestrator.graph.secret import resolve_reference
-
-EXIT_S = 3
-"""How long a worker may take to leave once it has nothing more to do."""
 
 
 def build_worker(
@@ -43,20 +41,32 @@ def build_worker(
     store = open_store(settings.artifacts)
     values = StoredValues(store, Signer(settings.keys))
     services = Services(
-        values, store.get, resolve_reference, Outbox(send, store.put), log, None if concurrent else surroundings, ports or {}
+        values,
+        store.get,
+        resolve_reference,
+        Outbox(send, store.put),
+        log,
+        None if concurrent else surroundings,
+        ports or {},
     )
     capsules = Path(settings.capsules)
     return Worker(services, lambda digest: capsule.load(digest, store, capsules), send, end, concurrent)
 
 
-def main(document: str) -> None:
-    """Run a local worker until its driver says stop, or is gone."""
-    told = json.loads(document)
-    connection = socket.socket(fileno=told["socket"])
-    connection.set_inheritable(False)
-    serve(connection, WorkerSettings(**told["settings"]), told["name"], told["kind"], told["mark"])
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(EXIT_S)
+def main(descriptor: str, mark: str, settings: str) -> None:
+    """Become the process that local workers are forked from.
+
+    Args:
+        descriptor: Of the socket to the driver.
+        mark: What the environment of all workers carries.
+        settings: ``WorkerSettings`` in JSON.
+    """
+    shared = WorkerSettings(**json.loads(settings))
+
+    def work(connection: socket.socket, told: dict[str, Any]) -> None:
+        serve(connection, shared, told["name"], told["kind"], told["mark"])
+
+    Nursery(socket.socket(fileno=int(descriptor)), mark, work).run()
 
 
 def serve(
@@ -93,9 +103,7 @@ def serve(
         orphans.kill_children(mark, os.getpid())
         os._exit(1)
 
-    worker = build_worker(
-        settings, log, send, end, concurrent=kind == "host", surroundings=surroundings, ports=ports
-    )
+    worker = build_worker(settings, log, send, end, concurrent=kind == "host", surroundings=surroundings, ports=ports)
     threading.Thread(target=_listen, args=(connection, worker, end), name="listener", daemon=True).start()
     os.register_at_fork(after_in_child=worker.note_fork)
     worker.start()

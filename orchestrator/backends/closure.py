@@ -24,9 +24,7 @@ DATA_BYTES = 32 * 1024 * 1024
 
 _ENGINE = Path(__file__).resolve().parents[1]
 _INSTALLED = tuple(
-    Path(path).resolve()
-    for key in ("stdlib", "platstdlib", "purelib", "platlib")
-    if (path := sysconfig.get_path(key))
+    Path(path).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(key))
 )
 _SKIPPED = frozenset({"__pycache__", "node_modules"})
 _CODE = (".py", ".pyc", ".pyo", ".pyi")

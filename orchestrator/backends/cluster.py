@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.backends.ray_guard import ProcessGuard
 from orchestrator.backends.ray_token import prepare_local_token, token_path, token_source, use_token_for_address
 from orchestrator.backends.supply import NodeSupply
 from orchestrator.errors import BackendError, ClusterUnreachable, ConfigError, VersionSkew
@@ -55,7 +56,9 @@ class Cluster:
         self._lock = threading.Lock()
         self._stop: threading.Event | None = None
         self._keeper: threading.Thread | None = None
+        self._guard: ProcessGuard | None = None
         self._connected = False
+        self._environ: dict[str, str] = {}
 
     @property
     def connected(self) -> bool:
@@ -82,6 +85,7 @@ class Cluster:
                 self._start_local()
             else:
                 self._attach(self.settings.address)
+            self._environ = dict(os.environ)
             self._connected = True
 
     def nodes(self) -> list[NodeSupply]:
@@ -104,13 +108,23 @@ class Cluster:
 
         return dict(ray.available_resources())
 
+    def environ_changes(self) -> dict[str, str | None]:
+        """What was set (None: removed) in this process's environment since it connected."""
+        now = dict(os.environ)
+        changed: dict[str, str | None] = {
+            name: value for name, value in now.items() if self._environ.get(name) != value
+        }
+        return changed | {name: None for name in self._environ if name not in now}
+
     def shutdown(self) -> None:
         """Disconnect; a local Ray ends with all its processes. No error if not connected."""
         with self._lock:
             if self._stop is not None and self._keeper is not None:
                 self._stop.set()
                 self._keeper.join(_SHUTDOWN_S)
-            self._stop = self._keeper = None
+            if self._guard is not None:
+                self._guard.end()
+            self._stop = self._keeper = self._guard = None
             self._connected = False
 
     def facts(self) -> dict[str, str]:
@@ -132,7 +146,10 @@ class Cluster:
             "include_dashboard": False,
             "_system_config": dict(settings.system_config) or None,
         }
-        self._keep(ray, arguments, settings.start_timeout_s, "a local Ray")
+        guard = ProcessGuard()
+        with guard.marking():
+            self._keep(ray, arguments, settings.start_timeout_s, "a local Ray")
+        self._guard = guard
 
     def _attach(self, address: str) -> None:
         host, port = parse_address(address)

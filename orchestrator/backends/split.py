@@ -45,7 +45,7 @@ class SplitExecutor:
 
     def submit(self, bundle: Bundle) -> None:
         """Heavy bundles to the one, all others to the other."""
-        if bundle.heavy is None:
+        if bundle.heavy is None or (bundle.heavy.light and not bundle.uses):
             self._light.submit(bundle)
             return
         if self._heavy is None:

@@ -13,6 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from orchestrator.config.document import Document, KeyPath
+from orchestrator.config.frame import run_at
 from orchestrator.config.locations import import_named
 from orchestrator.config.pipeline_file import PipelineFile
 from orchestrator.config.reference import PARAMS, Reference, references, resolved
@@ -78,8 +79,10 @@ class _Calls:
         """Make all calls, and say what the pipeline returns."""
         for name in self._order:
             path: KeyPath = ("graph", name)
-            self._results[name] = self._at(path, partial(self._node, path, name))
-        return self._at(("output",), partial(self._value, self._document.data.get("output"), ("output",)))
+            self._results[name] = run_at(self._document.place(path), partial(self._node, path, name))
+        output: KeyPath = ("output",)
+        place = self._document.place(output)
+        return run_at(place, partial(self._value, self._document.data.get("output"), output))
 
     def _node(self, path: KeyPath, name: str) -> Any:
         node = self._document.at(path)
@@ -119,12 +122,6 @@ class _Calls:
             return resolved(value, look_up)
         except ConfigError as error:
             raise self._document.error(path, error.message) from None
-
-    def _at(self, path: KeyPath, action: Callable[[], Any]) -> Any:
-        """Run ``action`` under a frame that seems to be in the YAML file, at the line of ``path``."""
-        place = self._document.place(path)
-        code = compile("\n" * (place.line - 1) + "action()", place.file, "eval")
-        return eval(code, {"__name__": "a pipeline file", "action": action})
 
 
 class _GraphFile:

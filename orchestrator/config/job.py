@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from orchestrator.config.document import Document
+from orchestrator.config.frame import run_at
 from orchestrator.config.graph_file import graph_pipeline
 from orchestrator.config.locations import SUFFIXES, find_pipeline_file, import_named
 from orchestrator.config.overrides import read_overrides, values_of
 from orchestrator.config.pipeline_file import PipelineFile, read_pipeline_file
 from orchestrator.config.stage_options import with_stage_options
 from orchestrator.config.suggestion import meant_or_known
-from orchestrator.errors import ConfigError, NotFound
+from orchestrator.errors import ConfigError, DefinitionError, NotFound, OrchestratorError
 from orchestrator.graph.pipeline import Pipeline
 from orchestrator.graph.trace import Traced
 
@@ -35,8 +37,22 @@ class ConfiguredPipeline(Pipeline[..., Any]):
         self._document = document
 
     def trace(self, *args: Any, **kwargs: Any) -> Traced:
-        """As ``Pipeline.trace``, with the options laid over the nodes; raises ConfigError besides."""
-        traced = super().trace(*args, **kwargs)
+        """As ``Pipeline.trace``, with the options laid over the nodes.
+
+        Raises:
+            ConfigError: the options fit no step, or the pipeline's own code failed; says where.
+        """
+        place = self._document.place(("params",))
+        try:
+            traced = run_at(place, lambda: super(ConfiguredPipeline, self).trace(*args, **kwargs))
+        except DefinitionError as error:
+            if place.line == 0 and error.details.get("file") == place.file:
+                raise type(error)(f"{place}: {error.message}") from None
+            raise
+        except OrchestratorError:
+            raise
+        except Exception as error:
+            raise _failed(self.name, error) from error
         return replace(traced, graph=with_stage_options(traced.graph, self._document))
 
     def options(
@@ -86,6 +102,16 @@ def pipeline_of(file: PipelineFile) -> Pipeline[..., Any]:
         raise NotFound(f"{file.document.place(('pipeline',))}: {error.message}") from None
     except ConfigError as error:
         raise file.document.error(("pipeline",), error.message) from error
+
+
+def _failed(name: str, error: Exception) -> ConfigError:
+    """What tracing raised, with the innermost line of the user's code."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return ConfigError(
+        f"{frame.filename}:{frame.lineno}: tracing pipeline {name!r} failed: {type(error).__name__}: {error}",
+        file=frame.filename,
+        line=frame.lineno,
+    )
 
 
 def _imported(reference: str) -> Pipeline[..., Any]:

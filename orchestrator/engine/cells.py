@@ -14,6 +14,7 @@ from orchestrator.ports.values import (
     INLINE_BYTES,
     Cell,
     Description,
+    Entry,
     Values,
     decode_cell,
     decode_chunk,
@@ -78,28 +79,29 @@ class Cells:
         return self.chunk(span.chunk)[span.at]
 
     def part(self, span: Span, path: Sequence[str | int | tuple[str, str]]) -> Cell | None:
-        """Cell of a part of an output; None if the value is no container, so that only loading it would tell."""
+        """Cell of a part of an output; None if only loading the value would tell (no container, or a property)."""
         cell: Cell = self.at(span)
         for element in path:
-            found = self._values.child(cell, element)
+            found = self.child(cell, element)
             if found is None:
                 return None
             cell = found
         return cell
 
     def child(self, cell: Cell, element: str | int | tuple[str, str]) -> Cell | None:
-        """Cell of one part of a value; None if the value is no container."""
-        return self._values.child(cell, element)
+        """Cell of one part of a value; None if only loading it would tell."""
+        try:
+            return self._values.child(cell, element)
+        except (AttributeError, IndexError, KeyError):
+            return None
 
     def look(self, cell: Cell) -> Description:
         """Type, size, truth, length and preview of a value."""
         return describe(cell)
 
     def present(self, cell: Cell) -> bool:
-        """True if the artifact behind a cell is still there (inline cells always are)."""
-        return isinstance(cell, str | int | float | bool | None) or cell.data is not None or self._artifacts.exists(
-            cell.digest
-        )  # fmt: skip
+        """True if the artifact behind a cell is still there, which spares it from collection for a while."""
+        return not isinstance(cell, Entry) or cell.data is not None or self._artifacts.refresh(cell.digest)
 
     def store_chunk(self, cells: Sequence[Cell]) -> tuple[Digest, bytes | None]:
         """A new chunk of existing cells: its digest, and its bytes if it is small enough to stay inline."""

@@ -156,7 +156,7 @@ class Consequences:
     def _finish(self) -> Iterator[f.Fact]:
         """End the run when nothing is left to do, or when nothing may start and nothing runs any more."""
         fold = self._fold
-        if self._frontier.unsettled == 0 and not fold.failed:
+        if self._frontier.unsettled == 0 and not self._machine.ending:
             state: f.RunState = "degraded" if fold.is_degraded else "succeeded"
             yield f.RunFinished(state, outcome="refused" if self._gate_refused() else "")
         elif self._machine.ending:

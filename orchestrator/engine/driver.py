@@ -1,8 +1,8 @@
 """The driver: one loop that lets the machine decide and acts on it.
 
 Each turn drains what workers, the inbox and the clock say, applies the facts that follow, submits what became
-ready, commits, and only then starts steps with effects. A pure step may start before its
-input's fact is committed; because facts are committed in the order they were applied, its own fact never comes first.
+ready and hands the facts to the committer. A pure step may start before its input's fact is committed; because facts
+are committed in the order they were applied, its own fact never comes first. Steps with effects wait for the commit.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from orchestrator.engine.cells import Cells
+from orchestrator.engine.committer import Committer
 from orchestrator.engine.islands import Islands
 from orchestrator.engine.lookups import Lookups
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.pace import Pace
 from orchestrator.engine.planner import Planner, pace_key
 from orchestrator.engine.snapshot import encode_snapshot
-from orchestrator.errors import StoreUnavailable
 from orchestrator.graph import fact as f
 from orchestrator.graph.json import node_to_bytes
 from orchestrator.ports import frames
@@ -36,7 +36,8 @@ POLL_S = 0.25
 SNAPSHOT_FACTS = 20_000
 """Facts between two snapshots."""
 
-STORE_RETRY_S = 1.0
+MOST_UNCOMMITTED = 4096
+"""Facts applied beyond the last commit before the loop waits for the disk."""
 
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ class Driver:
     Args:
         machine: The run's machine, after recovery if there was a run before.
         ownership: The hold on the run; its epoch goes with every commit.
-        on_facts: Told of each committed group of facts (progress, tests); must not block.
+        on_facts: Told of each committed group of facts (progress, tests) from another thread; must not block.
         detach: Return while the run waits for a person instead of going on waiting.
     """
 
@@ -90,12 +91,14 @@ class Driver:
         self._detach = detach
         self._random = random.Random()
         self._pending = Transaction()
+        self._handed_over: tuple[str, ...] = ()
         self._state: f.RunState = "queued"
         self._pace = Pace()
         self._planner = Planner(machine, self._pace, executor.slots, created.seed, lambda: uuid.uuid4().hex)
         self._lookups = Lookups(machine, journal, cells, files, self.take)
         self._islands = Islands(machine, executor, cells)
         self._inbox_read_at = 0.0
+        self._committer = Committer(journal, clock, self._committed, executor.wake)
         self._last_snapshot = machine.fold.seq
         self._interrupted = False
         executor.open(RunCode(machine.fold.run, created.capsule, self._define, cells.inline_chunk))
@@ -110,16 +113,21 @@ class Driver:
     def run(self) -> f.RunState:
         """Drive until the run has ended (its state), waits and ``detach`` is set, or is interrupted (``running``)."""
         fold = self._machine.fold
-        self._lookups.settle(self._clock.now())
-        while True:
-            self._submit(barriers=False)
-            self._commit()
-            if fold.finished is not None:
-                return fold.finished.state
-            if self._interrupted or (self._detach and self._state == "waiting"):
-                return self._state
-            self._submit(barriers=True)
-            self._turn(self._executor.poll(self._wait_s()))
+        try:
+            self._lookups.settle(self._clock.now())
+            while True:
+                self._submit(barriers=False)
+                self._commit()
+                if fold.finished is not None or self._interrupted or (self._detach and self._state == "waiting"):
+                    self._flush()
+                    return fold.finished.state if fold.finished is not None else self._state
+                if self._planner.holds_barriers():
+                    self._flush()
+                    self._submit(barriers=True)
+                self._turn(self._executor.poll(self._wait_s()))
+                self._committer.raise_failure()
+        finally:
+            self._committer.close()
 
     # ---- one turn
 
@@ -193,7 +201,7 @@ class Driver:
             self._islands.answer(answer)
 
     def _submit(self, barriers: bool) -> None:
-        if not self._machine.ending and self._machine.frontier.ready:
+        if not self._machine.ending and self._machine.frontier.ready and not self._committer.in_trouble:
             for bundle in self._planner.plan(self._executor.room(), barriers):
                 self._executor.submit(bundle)
 
@@ -217,39 +225,39 @@ class Driver:
     # ---- commit
 
     def _commit(self) -> None:
-        """Make everything applied so far durable, then tell the observer."""
+        """Hand what has been applied to the committer, unless it is busy: then it goes with the next transaction."""
+        if self._committer.busy and len(self._pending.facts) < MOST_UNCOMMITTED:
+            return
+        self._committer.flush()
+        self._cells.remember({digest: self._machine.chunks.pop(digest) for digest in self._handed_over})
+        self._handed_over = ()
         pending, fold = self._pending, self._machine.fold
         state = self._run_state()
         if not pending.facts and not pending.taken and state == self._state:
             return
         chunks = dict(self._machine.chunks)
-        now = self._clock.now()
-        append = Append(
-            fold.run, self._ownership.epoch, fold.seq, now, pending.facts, chunks, pending.taken, pending.cache,
-            None if state == self._state else state,
-        )  # fmt: skip
-        fold.seq = self._append(append)
+        self._committer.commit(Append(
+            fold.run, self._ownership.epoch, fold.seq, self._clock.now(), pending.facts, chunks, pending.taken,
+            pending.cache, None if state == self._state else state,
+        ))  # fmt: skip
+        fold.seq += len(pending.facts)
         self._state = state
-        self._cells.remember(chunks)
-        self._machine.chunks.clear()
+        self._handed_over = tuple(chunks)
         self._pending = Transaction()
-        if self._on_facts is not None:
-            self._on_facts(append.facts, now)
         if fold.seq - self._last_snapshot >= SNAPSHOT_FACTS:
+            self._committer.flush()
             self._journal.save_snapshot(fold.run, Snapshot(fold.seq, encode_snapshot(fold)))
             self._last_snapshot = fold.seq
 
-    def _append(self, append: Append) -> int:
-        """Append, waiting out a full disk or a store that is away: nothing new is submitted meanwhile."""
-        attempts = 0
-        while True:
-            try:
-                return self._journal.append(append)
-            except StoreUnavailable:
-                attempts += 1
-                if self._interrupted or attempts > 600:
-                    raise
-                self._clock.sleep(STORE_RETRY_S)
+    def _flush(self) -> None:
+        """Make everything applied so far durable."""
+        self._committer.flush()
+        self._commit()
+        self._committer.flush()
+
+    def _committed(self, append: Append) -> None:
+        if self._on_facts is not None:
+            self._on_facts(append.facts, append.at)
 
     def _run_state(self) -> f.RunState:
         machine = self._machine

@@ -162,9 +162,7 @@ class Machine:
             return
         yield from self.failed_for_good(state, index, failure, bundle)
 
-    def failed_for_good(
-        self, state: NodeState, index: int, failure: f.Failure, bundle: str = ""
-    ) -> Iterator[f.Fact]:
+    def failed_for_good(self, state: NodeState, index: int, failure: f.Failure, bundle: str = "") -> Iterator[f.Fact]:
         """A step's failure, with what the policy makes of it: fallback, kept error, dropped item, or the end."""
         node, policy = state.node, state.node.policy
         if policy.has_fallback and node.fallback is not None and node.fallback.cell is not None:

@@ -67,6 +67,10 @@ class Planner:
             if front is not None and not front.ready:
                 ready.pop(node_id, None)
 
+    def holds_barriers(self) -> bool:
+        """True if a step is ready that may start only when everything before it is committed."""
+        return any(front.ready and front.state.node.policy.barrier for front in self._machine.frontier.ready.values())
+
     def take_back(self, idle: int) -> Iterator[tuple[str, int]]:
         """Bundles whose unstarted tail an idle slot should have instead: (bundle, number of steps)."""
         candidates = [(len_owed, bundle) for bundle, flight in self._machine.flights.items()
@@ -160,9 +164,7 @@ class Planner:
         start, stop = front.take(count)
         return segment(self._machine.fold, front.state.node, start, stop)
 
-    def _bundle(
-        self, segments: list[Segment], alone: bool = False, host: bool = False, heavy: bool = False
-    ) -> Bundle:
+    def _bundle(self, segments: list[Segment], alone: bool = False, host: bool = False, heavy: bool = False) -> Bundle:
         fold = self._machine.fold
         first = fold.nodes[segments[0].node].node
         times_s = [fold.nodes[s.node].node.policy.timeout_s for s in segments]

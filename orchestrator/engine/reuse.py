@@ -19,7 +19,6 @@ from orchestrator.ports.journal import CacheEntry
 from orchestrator.ports.values import digest_bytes, digest_of
 from orchestrator.types import Digest
 
-
 _COMPARED = 256
 
 

@@ -46,7 +46,7 @@ class Stage(Generic[P, R]):
 
     Attributes:
         function: The author's function.
-        name: Name of its steps.
+        name: Name of its steps; ``own_name`` that of the stage, whatever ``options`` say.
         kind: ``stage`` or ``dynamic``.
         policy: Its needs, in seconds and bytes.
         fallback: Value that replaces a failure, or ``MISSING``.
@@ -64,18 +64,20 @@ class Stage(Generic[P, R]):
         *,
         fallback: Any = MISSING,
         name: str = "",
+        own_name: str = "",
         local_names: Mapping[str, Any] | None = None,
     ) -> None:
-        own_name = getattr(function, "__name__", type(function).__name__).strip("<>")
+        given_name = getattr(function, "__name__", type(function).__name__).strip("<>")
         allowed = STAGE_OPTIONS if kind == "stage" else DYNAMIC_OPTIONS
         try:
-            _check_options(kind, own_name, options, allowed)
-            self.name = check_name(options.get("name", name or own_name))
+            _check_options(kind, name or given_name, options, allowed)
+            self.name = check_name(options.get("name", name or given_name))
             self.policy = read_policy(self.name, base, options)
             self.signature = _signature(function, self.name)
             _check_function(function, self.name, kind, self.policy.streaming)
         except DefinitionError as error:
             raise located(error) from None
+        self.own_name = own_name or self.name
         self.function = function
         self.kind: Literal["stage", "dynamic"] = kind
         self.fallback = options.get("fallback", fallback)
@@ -105,6 +107,7 @@ class Stage(Generic[P, R]):
             self.policy,
             fallback=self.fallback,
             name=self.name,
+            own_name=self.own_name,
             local_names=self._local_names,
         )
 
@@ -158,7 +161,7 @@ class Stage(Generic[P, R]):
             raise refusal(InvalidStage, f"stage {self.name!r}: fallback= does not fit what it returns: {why}")
         parameters = tuple(self.signature.parameters)
         spec = StageSpec(
-            name=self.name,
+            name=self.own_name,
             ref=self.path if self.importable else f"{self.path}#{digest[:16]}",
             fingerprint=digest,
             policy=self.policy,
@@ -189,7 +192,7 @@ class Stage(Generic[P, R]):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         if self.importable:
-            return _from_import, (self.path, self.kind, self.policy, self.fallback, self.name)
+            return _from_import, (self.path, self.kind, self.policy, self.fallback, self.name, self.own_name)
         return super().__reduce_ex__(protocol)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -205,13 +208,15 @@ class Stage(Generic[P, R]):
         return f"<{self.kind} {self.name}{describe_signature(self.signature)}>"
 
 
-def _from_import(path: str, kind: Literal["stage", "dynamic"], policy: Policy, fallback: Any, name: str) -> Any:
+def _from_import(
+    path: str, kind: Literal["stage", "dynamic"], policy: Policy, fallback: Any, name: str, own_name: str
+) -> Any:
     found = resolve(path)
     if isinstance(found, Stage):
-        if (found.name, found.policy, found.kind) == (name, policy, kind):
+        if fallback is MISSING and (found.name, found.policy, found.kind) == (name, policy, kind):
             return found
         found = found.function
-    return Stage(found, kind, {}, policy, fallback=fallback, name=name)
+    return Stage(found, kind, {}, policy, fallback=fallback, name=name, own_name=own_name)
 
 
 def resolve(path: str) -> Any:

@@ -16,7 +16,16 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from orchestrator.graph.annotation import Stream, describe, item_type, members, named_tuple_types, plain, substitute, union
+from orchestrator.graph.annotation import (
+    Stream,
+    describe,
+    item_type,
+    members,
+    named_tuple_types,
+    plain,
+    substitute,
+    union,
+)
 from orchestrator.graph.placeholder import Placeholder
 from orchestrator.graph.secret import Secret
 

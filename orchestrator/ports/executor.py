@@ -93,7 +93,11 @@ class Executor(Protocol):
     """Places for bundles. All methods are called from the driver's thread, except ``wake``."""
 
     name: str
-    slots: int
+
+    @property
+    def slots(self) -> int:
+        """How many light bundles can run at once."""
+        ...
 
     def open(self, code: RunCode) -> None:
         """Make a run known; before its first bundle."""

@@ -19,9 +19,7 @@ class Violation(NamedTuple):
     evidence: str
 
 
-def check_run(
-    journal: Journal, run: str, ledger: Sequence[Started] = (), acknowledged_seq: int = 0
-) -> list[Violation]:
+def check_run(journal: Journal, run: str, ledger: Sequence[Started] = (), acknowledged_seq: int = 0) -> list[Violation]:
     """Violations of the durability promises; empty if all hold.
 
     Args:

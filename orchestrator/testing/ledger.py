@@ -47,4 +47,6 @@ def read_ledger(path: str | Path) -> list[Started]:
     """All complete lines of a ledger; empty if it was never written."""
     if not Path(path).exists():
         return []
-    return [Started(**json.loads(line)) for line in Path(path).read_text().splitlines(keepends=True) if line[-1] == "\n"]
+    return [
+        Started(**json.loads(line)) for line in Path(path).read_text().splitlines(keepends=True) if line[-1] == "\n"
+    ]

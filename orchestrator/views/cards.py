@@ -10,6 +10,7 @@ from orchestrator.graph.node import Const, Graph, ListExpr, Node, NodeKind, Ref,
 from orchestrator.graph.policy import Policy
 from orchestrator.views.status import NodeStatus, count_text, duration_text
 
+TIMES = "\u00d7"
 RESULT = "→ result"
 """Key of the mark for what the pipeline returns; no node can have this name."""
 
@@ -20,7 +21,7 @@ class Card:
 
     Attributes:
         title: Last part of the node's id, never cut; ``scope`` is the rest.
-        width: Text of a map's width (``× 12``, or ``× n`` when only the run will tell); empty for single steps.
+        width: Text of a map's number of items, ``n`` when only the run will tell; empty for single steps.
         notes: Further lines: stage if named differently, needs, text of an approval.
     """
 
@@ -55,7 +56,8 @@ class Picture:
 def picture(graph: Graph, status: Mapping[str, NodeStatus] | None = None) -> Picture:
     """Cards, edges and results of a graph, with the state of its nodes if there is a run."""
     widths = map_widths(graph)
-    cards = tuple(_card(node, widths.get(node.id), None if status is None else status.get(node.id)) for node in graph.nodes)
+    states = status or {}
+    cards = tuple(_card(node, widths.get(node.id), states.get(node.id)) for node in graph.nodes)
     scopes = {prefix for card in cards for prefix in _prefixes(card.scope)}
     edges: dict[Edge, None] = {}
     for node in graph.nodes:
@@ -137,14 +139,14 @@ def _card(node: Node, width: int | None, status: NodeStatus | None) -> Card:
     shown = ""
     if node.is_map:
         total = width if status is None or not status.total else status.total
-        shown = "× n" if total is None else f"× {count_text(total)}"
+        shown = f"{TIMES} n" if total is None else f"{TIMES} {count_text(total)}"
     return Card(node.id, node.kind, node.scope, _title(node), shown, tuple(note for note in notes if note), status)
 
 
 def _title(node: Node) -> str:
     if node.kind == "branch":
-        path = next((_path(ref) for ref in refs(node.args["value"])), "") if "value" in node.args else ""
-        return f"{path.lstrip('.')}?" if path else "?"
+        condition = next(refs(node.args["value"]))
+        return f"{_path(condition).lstrip('.') or condition.node.rpartition('/')[2]}?"
     return node.name
 
 

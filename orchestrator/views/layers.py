@@ -1,16 +1,17 @@
 """Layered drawing of one group: which item stands in which layer, in which order, and where.
 
-Items are boxes of given size; links go downward between points on them. Long links get a bend in every layer
-they cross, shared by all links from the same point. Positions come from alternating sweeps in each of which a layer is placed
-as close to its neighbours as order and distances allow (least squares, solved exactly by pooling).
+Items are boxes of given size; links go downward between points on them. A long link gets a bend in every layer it
+crosses, shared by all links from the same point. Positions come from sweeps in which each layer in turn is placed as
+close to its neighbours as order and distances allow (least squares, solved exactly by pooling).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 GAP_X = 26.0
@@ -67,6 +68,7 @@ class _Work:
     layers: list[list[Box]] = field(default_factory=list)
     short: dict[Link, None] = field(default_factory=dict)
     chains: dict[Link, list[str]] = field(default_factory=dict)
+    bands: list[tuple[float, float]] = field(default_factory=list)
     above: dict[str, list[_Pull]] = field(default_factory=lambda: defaultdict(list))
     below: dict[str, list[_Pull]] = field(default_factory=lambda: defaultdict(list))
 
@@ -80,7 +82,7 @@ class _Pull(NamedTuple):
 
 
 def arrange(boxes: Sequence[Box], links: Sequence[Link]) -> Placed:
-    """Place boxes (in order of preference) and route links; links that do not go forward in that order are not layered."""
+    """Place boxes, given in order of preference, and route links; only links forward in that order make layers."""
     work = _Work({box.key: box for box in boxes})
     _assign_layers(work, links)
     _insert_bends(work, links)
@@ -135,39 +137,41 @@ def _insert_bends(work: _Work, links: Sequence[Link]) -> None:
             ends.append(End(key, 0.0))
         ends.append(link.target)
         work.chains[link] = chain
-        for upper, lower in zip(ends, ends[1:], strict=False):
+        for upper, lower in pairwise(ends):
             short = Link(upper, lower)
             if short not in work.short:
                 work.short[short] = None
-                weight = 4.0 if work.boxes[upper.item].bend or work.boxes[lower.item].bend else 1.0
+                weight = (1.0, 3.0, 12.0)[work.boxes[upper.item].bend + work.boxes[lower.item].bend]
                 work.below[upper.item].append(_Pull(weight, upper.offset, lower))
                 work.above[lower.item].append(_Pull(weight, lower.offset, upper))
 
 
 def _order(work: _Work) -> None:
-    """Sweep down and up, each layer by the mean position of its neighbours; keep the order with the fewest crossings."""
+    """Sweep down and up, each layer by the mean position of its neighbours; keep the order that crosses least."""
     best = [list(layer) for layer in work.layers]
     fewest = _crossings(work)
+    place = {box.key: at for layer in work.layers for box, at in _places(layer)}
     for sweep in range(_SWEEPS):
         downward = sweep % 2 == 0
         neighbours = work.above if downward else work.below
         for layer in work.layers if downward else reversed(work.layers):
-            place = _places(work)
-            weight: dict[str, float] = {}
+            means: list[float] = []
             for position, box in enumerate(layer):
                 near = [place[pull.other.item] for pull in neighbours[box.key]]
-                weight[box.key] = sum(near) / len(near) if near else (position + 0.5) / len(layer)
-            layer.sort(key=lambda box: weight[box.key])
+                means.append(sum(near) / len(near) if near else (position + 0.5) / len(layer))
+            layer[:] = [layer[position] for position in sorted(range(len(layer)), key=means.__getitem__)]
+            place.update((box.key, at) for box, at in _places(layer))
         crossings = _crossings(work)
         if crossings < fewest:
             fewest, best = crossings, [list(layer) for layer in work.layers]
+        if not fewest:
+            break
     work.layers = best
 
 
-def _places(work: _Work) -> dict[str, float]:
-    return {
-        box.key: (position + 0.5) / len(layer) for layer in work.layers for position, box in enumerate(layer)
-    }
+def _places(layer: list[Box]) -> Iterator[tuple[Box, float]]:
+    for position, box in enumerate(layer):
+        yield box, (position + 0.5) / len(layer)
 
 
 def _crossings(work: _Work) -> int:
@@ -236,26 +240,36 @@ def _ascending(values: Sequence[float], weights: Sequence[float]) -> list[float]
 
 
 def _place_y(work: _Work) -> float:
+    """Layers from top to bottom, their boxes on one middle line; wide turns between two layers get more height."""
     y = 0.0
-    for layer in work.layers:
+    for depth, layer in enumerate(work.layers):
         tallest = max((box.height for box in layer), default=0.0)
         for box in layer:
             box.y = y if box.pin or box.bend else y + (tallest - box.height) / 2
             if box.bend:
                 box.height = tallest
-        only_ports = all(box.pin for box in layer)
-        y += tallest + (GAP_Y / 2 if only_ports else GAP_Y)
-    if work.layers:
-        y -= GAP_Y / 2 if all(box.pin for box in work.layers[-1]) else GAP_Y
+        work.bands.append((y, y + tallest))
+        y += tallest + (_gap_below(work, layer) if depth + 1 < len(work.layers) else 0.0)
     return y
 
 
+def _gap_below(work: _Work, layer: list[Box]) -> float:
+    turns = (
+        abs(box.at(pull.own) - work.boxes[pull.other.item].at(pull.other.offset))
+        for box in layer
+        for pull in work.below[box.key]
+    )
+    least = GAP_Y / 2 if all(box.pin for box in layer) else GAP_Y
+    return max(least, min(GAP_Y * 2.5, max(turns, default=0.0) * 0.14))
+
+
 def _route(work: _Work, link: Link) -> list[tuple[float, float]]:
-    """Points from source to target; at a bend the link runs straight down through its layer."""
+    """Points from source to target: straight down inside of layers, turns only between them."""
     source, target = work.boxes[link.source.item], work.boxes[link.target.item]
-    points = [(source.at(link.source.offset), source.y + source.height)]
+    start, stop = source.at(link.source.offset), target.at(link.target.offset)
+    points = [(start, source.y + source.height), (start, work.bands[source.layer][1])]
     for key in work.chains[link]:
         bend = work.boxes[key]
         points += [(bend.x, bend.y), (bend.x, bend.y + bend.height)]
-    points.append((target.at(link.target.offset), target.y))
-    return points
+    points += [(stop, work.bands[target.layer][0]), (stop, target.y)]
+    return [point for point, before in zip(points, [None, *points[:-1]], strict=True) if point != before]

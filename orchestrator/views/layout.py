@@ -1,12 +1,10 @@
 """Places the cards of a picture, scopes as boxes around their own; every scope is a layered drawing of its own.
 
-An edge that leaves or enters a scope passes through a port on its border, so it never crosses what it does not belong to
-more than it must.
+An edge that leaves or enters a scope passes through a port on its border, so that it goes around what is in the scope.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -45,7 +43,7 @@ class Leaf(NamedTuple):
 
 @dataclass(slots=True)
 class Layout:
-    """Where everything is. Scopes are under their path; a route runs from the source's lower to the target's upper edge."""
+    """Where everything is: cards by key, scopes by path, routes from the source's lower to the target's upper edge."""
 
     cards: dict[str, Area] = field(default_factory=dict)
     scopes: dict[str, Area] = field(default_factory=dict)
@@ -63,7 +61,7 @@ class _Group:
     placed: Placed | None = None
     ends: dict[tuple[tuple[str, str], tuple[str, str]], Link] = field(default_factory=dict)
     port_at: dict[tuple[str, str], float] = field(default_factory=dict)
-    size: Size = Size(0.0, 0.0)
+    size: Size = field(default_factory=lambda: Size(0.0, 0.0))
 
 
 def lay_out(leaves: Sequence[Leaf], edges: Sequence[tuple[str, str]]) -> Layout:
@@ -101,7 +99,7 @@ _Step = tuple[str, tuple[str, str], tuple[str, str]]
 
 
 def _steps(edge: tuple[str, str], parents: Mapping[str, str], groups: Mapping[str, _Group]) -> list[_Step]:
-    """Cut an edge at the borders it passes: (group, from, to), each end an item and the port on it (empty: its middle)."""
+    """Cut an edge at the borders it passes: (group, from, to), each end an item and its port (empty: its middle)."""
     source, target = edge
     up, down = _chain(source, parents), _chain(target, parents)
     common = next(scope for scope in up if scope in down)
@@ -149,7 +147,7 @@ def _arrange_group(group: _Group, groups: Mapping[str, _Group], sizes: Mapping[s
         if port:
             kind, _, source = port.partition(" ")
             return End(item, groups[item[:-1]].port_at[kind, source])
-        return End(item, width_of[item] / 2)
+        return End(item, _quiet_spot(groups[item[:-1]]) if item.endswith("/") else width_of[item] / 2)
 
     group.ends = {(start, stop): Link(end(*start), end(*stop)) for start, stop in group.links}
     group.placed = arrange(boxes, list(dict.fromkeys(group.ends.values())))
@@ -159,6 +157,13 @@ def _arrange_group(group: _Group, groups: Mapping[str, _Group], sizes: Mapping[s
     for kind, sources in (("in", group.ports_in), ("out", group.ports_out)):
         for source in sources:
             group.port_at[kind, source] = group.placed.boxes[f"\0{kind} {source}"].x + side
+
+
+def _quiet_spot(group: _Group) -> float:
+    """Where on its upper edge a scope takes an edge to itself: away from those that pass through."""
+    taken = [x for (kind, _), x in group.port_at.items() if kind == "in"]
+    spots = [group.size.width * part for part in (0.5, 0.75, 0.25)]
+    return max(spots, key=lambda spot: min((abs(spot - x) for x in taken), default=0.0))
 
 
 def _position(

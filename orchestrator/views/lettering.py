@@ -8,7 +8,7 @@ import unicodedata
 
 FAMILY = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 _NARROW = frozenset("iljtfrI.,:;|'!()[]{}/·- ")
-_WIDE = frozenset("mwMW@%→×")
+_WIDE = frozenset("mwMW@%→\u00d7")
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:

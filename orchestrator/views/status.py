@@ -16,7 +16,7 @@ StepState = Literal[
 
 
 class Look(NamedTuple):
-    """How a state is shown: a character for text, a path in a 12×12 box for SVG, a colour for both."""
+    """How a state is shown: a character for text, a path in a box of 12 by 12 for SVG, a colour for both."""
 
     glyph: str
     icon: str
@@ -31,7 +31,7 @@ LOOKS: Mapping[str, Look] = {
     "degraded": Look("△", "M6 1.8 L10.8 10 H1.2 Z M6 4.8 V7.2", "#c77700"),
     "succeeded": Look("✓", "M2 6.4 L4.8 9.2 L10 3", "#00806a"),
     "cached": Look("≡", "M2 3.4 H10 M2 6 H10 M2 8.6 H10", "#4a7fb5"),
-    "skipped": Look("–", "M2.5 6 H9.5", "#7d8899"),
+    "skipped": Look("\u2013", "M2.5 6 H9.5", "#7d8899"),
     "cancelled": Look("⊘", "M6 1.8 A4.2 4.2 0 1 0 6 10.2 A4.2 4.2 0 1 0 6 1.8 M3.2 8.8 L8.8 3.2", "#6b5b73"),
     "pending": Look("·", "M6 3.4 A2.6 2.6 0 1 0 6 8.6 A2.6 2.6 0 1 0 6 3.4", "#9aa4b2"),
 }

@@ -38,8 +38,8 @@ def picture_svg(shown: Picture) -> str:
         leaves.append(Leaf(RESULT, (), Size(text_width("result", _NOTE, bold=True) + 2 * _PAD, 22.0)))
         wires += [(source, RESULT) for source in shown.results]
     layout = lay_out(leaves, wires)
-    states = [state for state in LOOKS if any(card.status and state in _shown_states(card.status) for card in shown.cards)]
-    legend, legend_width = _legend(states, layout.height + 16)
+    met = {state for card in shown.cards if card.status for state in _shown_states(card.status)}
+    legend, legend_width = _legend([state for state in LOOKS if state in met], layout.height + 16)
     content_width = max(layout.width, text_width(shown.title, _HEADING, bold=True), legend_width)
     width = content_width + 2 * MARGIN
     height = layout.height + 2 * MARGIN + 30 + (34 if legend else 0)
@@ -107,7 +107,8 @@ def _status_width(card: Card) -> float:
 
 def _status_tail(card: Card) -> str:
     status = card.status or NodeStatus()
-    parts = [status.state if status.total <= 1 else "", "" if status.elapsed_s is None else duration_text(status.elapsed_s)]
+    elapsed = "" if status.elapsed_s is None else duration_text(status.elapsed_s)
+    parts = (status.state if status.total <= 1 else "", elapsed)
     return " · ".join(part for part in parts if part)
 
 
@@ -143,8 +144,10 @@ def _edges(shown: Picture, layout: Layout) -> Iterable[str]:
         x, y = points[-1]
         yield f'<path d="M{x - 3.6:.1f} {y - 7:.1f} L{x:.1f} {y:.1f} L{x + 3.6:.1f} {y - 7:.1f} Z" fill="{_GREY}"/>'
         if key in guards and not key[1].endswith("/"):
-            x, y = points[0]
-            yield f'<text x="{x + 7:.1f}" y="{y + 12:.1f}" font-size="{_NOTE:g}" fill="{_GREY}">{guards[key]}</text>'
+            yield (
+                f'<text x="{x - 7:.1f}" y="{y - 5:.1f}" text-anchor="end" font-size="{_NOTE:g}" fill="{_GREY}">'
+                f"{guards[key]}</text>"
+            )
 
 
 def _curve(points: list[Point]) -> str:
@@ -168,19 +171,28 @@ def _card(card: Card, area: Area) -> Iterable[str]:
     if card.kind == "branch":
         yield from _diamond(card, area, colour)
     elif card.kind == "choice":
-        x, y, radius = area.x + area.width / 2, area.y + area.height / 2, area.width / 2
-        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius - 1:.1f}" fill="{_GROUND}" stroke="{colour}" stroke-width="1.5"/>'
-        yield f'<path d="M{x - 3.5:.1f} {y - 3:.1f} L{x:.1f} {y + 3.5:.1f} L{x + 3.5:.1f} {y - 3:.1f}" fill="none" stroke="{_FAINT}"/>'
+        yield from _merge(area, colour)
     else:
         yield from _block(card, area, colour)
     yield "</g>"
 
 
+def _merge(area: Area, colour: str) -> Iterable[str]:
+    """The small circle where two branches come together."""
+    x, y, radius = area.x + area.width / 2, area.y + area.height / 2, area.width / 2 - 1
+    frame = f'r="{radius:.1f}" fill="{_GROUND}" stroke="{colour}" stroke-width="1.5"'
+    yield f'<circle cx="{x:.1f}" cy="{y:.1f}" {frame}/>'
+    points = f"M{x - 3.5:.1f} {y - 3:.1f} L{x:.1f} {y + 3.5:.1f} L{x + 3.5:.1f} {y - 3:.1f}"
+    yield f'<path d="{points}" fill="none" stroke="{_FAINT}"/>'
+
+
 def _diamond(card: Card, area: Area, colour: str) -> Iterable[str]:
     x, y, w, h = area
+    left, right = f"{x:.1f} {y + h / 2:.1f}", f"{x + w:.1f} {y + h / 2:.1f}"
+    top, bottom = f"{x + w / 2:.1f} {y:.1f}", f"{x + w / 2:.1f} {y + h:.1f}"
     yield (
-        f'<path d="M{x + w / 2:.1f} {y:.1f} L{x + w:.1f} {y + h / 2:.1f} L{x + w / 2:.1f} {y + h:.1f} L{x:.1f} {y + h / 2:.1f} Z" '
-        f'fill="{_GROUND}" stroke="{colour}" stroke-width="1.5" stroke-linejoin="round"/>'
+        f'<path d="M{top} L{right} L{bottom} L{left} Z" fill="{_GROUND}" stroke="{colour}" stroke-width="1.5" '
+        'stroke-linejoin="round"/>'
     )
     yield (
         f'<text x="{x + w / 2:.1f}" y="{y + h / 2 + 4.5:.1f}" text-anchor="middle" font-size="{_TITLE:g}" '
@@ -193,12 +205,11 @@ def _block(card: Card, area: Area, colour: str) -> Iterable[str]:
     x, y, w, h = area.x, area.y, area.width - stack, area.height - stack
     radius = h / 2 if card.kind in ("approval", "signal") else 7.0
     radius = min(radius, 20.0)
+    size = f'width="{w:.1f}" height="{h:.1f}"'
     frame = f'rx="{radius:g}" fill="{_GROUND}" stroke="{colour}"'
     for offset in (2 * _STACK, _STACK) if card.width else ():
-        yield (
-            f'<rect x="{x + offset:.1f}" y="{y + offset:.1f}" width="{w:.1f}" height="{h:.1f}" {frame} stroke-width="1"/>'
-        )
-    yield f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" {frame} stroke-width="1.5"/>'
+        yield f'<rect x="{x + offset:.1f}" y="{y + offset:.1f}" {size} {frame} stroke-width="1"/>'
+    yield f'<rect x="{x:.1f}" y="{y:.1f}" {size} {frame} stroke-width="1.5"/>'
     if card.kind == "dynamic":
         yield (
             f'<rect x="{x + 3:.1f}" y="{y + 3:.1f}" width="{w - 6:.1f}" height="{h - 6:.1f}" rx="5" fill="none" '
@@ -206,11 +217,10 @@ def _block(card: Card, area: Area, colour: str) -> Iterable[str]:
         )
     left = x + _PAD + (8 if card.kind in ("approval", "signal") else 0)
     line = y + 21
-    shown = f'<tspan dx="7" font-size="{_NOTE:g}" font-weight="400" fill="{_FAINT}">{escape(card.width)}</tspan>' if card.width else ""
-    yield (
-        f'<text x="{left:.1f}" y="{line:.1f}" font-size="{_TITLE:g}" font-weight="600" fill="{_INK}">'
-        f"{escape(card.title)}{shown}</text>"
-    )
+    title = escape(card.title)
+    if card.width:
+        title += f'<tspan dx="7" font-size="{_NOTE:g}" font-weight="400" fill="{_FAINT}">{escape(card.width)}</tspan>'
+    yield (f'<text x="{left:.1f}" y="{line:.1f}" font-size="{_TITLE:g}" font-weight="600" fill="{_INK}">{title}</text>')
     for note in _notes(card):
         line += _LINE
         yield f'<text x="{left:.1f}" y="{line:.1f}" font-size="{_NOTE:g}" fill="{_FAINT}">{escape(note)}</text>'
@@ -247,7 +257,8 @@ def _bar(card: Card, area: Area) -> Iterable[str]:
     x = area.x
     for state, count in states:
         width = least + count * scale
-        yield f'<rect x="{x:.1f}" y="{area.y:.1f}" width="{width:.1f}" height="{area.height:g}" fill="{LOOKS[state].colour}"/>'
+        place = f'x="{x:.1f}" y="{area.y:.1f}" width="{width:.1f}" height="{area.height:g}"'
+        yield f'<rect {place} fill="{LOOKS[state].colour}"/>'
         x += width
 
 
@@ -256,10 +267,8 @@ def _result(shown: Picture, layout: Layout) -> Iterable[str]:
         return
     x, y, w, h = layout.cards[RESULT]
     yield f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="{h / 2:g}" fill="{_GREY}"/>'
-    yield (
-        f'<text x="{x + w / 2:.1f}" y="{y + h / 2 + 4:.1f}" text-anchor="middle" font-size="{_NOTE:g}" font-weight="600" '
-        'fill="#ffffff">result</text>'
-    )
+    look = f'text-anchor="middle" font-size="{_NOTE:g}" font-weight="600" fill="#ffffff"'
+    yield f'<text x="{x + w / 2:.1f}" y="{y + h / 2 + 4:.1f}" {look}>result</text>'
 
 
 def _legend(states: list[str], y: float) -> tuple[list[str], float]:

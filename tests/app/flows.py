@@ -162,8 +162,7 @@ def failing() -> str:
 
 @stage(streaming=True)
 def batches(n: int) -> Iterator[int]:
-    for i in range(n):
-        yield i
+    yield from range(n)
 
 
 @pipeline

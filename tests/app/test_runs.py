@@ -18,12 +18,12 @@ from orchestrator.testing import check_run, read_ledger
 from tests.app import flows
 
 
-@pytest.fixture()
+@pytest.fixture
 def here() -> Installation:
     return Installation()
 
 
-@pytest.fixture()
+@pytest.fixture
 def ledger(tmp_path: Path) -> str:
     return str(tmp_path / "ledger")
 
@@ -153,9 +153,7 @@ def test_a_dynamic_body_may_catch_a_failed_step(here: Installation) -> None:
     promises_hold(run, here)
 
 
-def test_four_islands_nested_three_deep_finish_on_one_slot(
-    monkeypatch: pytest.MonkeyPatch, here: Installation
-) -> None:
+def test_four_islands_nested_three_deep_finish_on_one_slot(monkeypatch: pytest.MonkeyPatch, here: Installation) -> None:
     monkeypatch.setenv("ORC_SLOTS", "1")
     run = flows.four_nested.run()
     assert run.result() == 4 * (2 + 3 * 6)

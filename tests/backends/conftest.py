@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.app.ray_worker import RayWorker
 from orchestrator.artifacts import Signer, StoredValues, open_store
 from orchestrator.backends import capsule
 from orchestrator.backends.bundles.pipes import PipeTransport
 from orchestrator.backends.bundles.pool import Pool
+from orchestrator.backends.bundles.ray_transport import RayTransport
 from orchestrator.backends.bundles.transport import WorkerSettings
+from orchestrator.backends.cluster import Cluster
 from orchestrator.backends.inline import inline_executor
 from orchestrator.graph.stage import Stage
 from orchestrator.graph.trace import Traced
@@ -35,6 +38,7 @@ class Bench:
     step_log_bytes: int = 1 << 20
     stages: dict[str, Stage[..., object]] = field(default_factory=dict)
     opened: list[Executor] = field(default_factory=list)
+    cluster: Cluster | None = None
 
     def __post_init__(self) -> None:
         for name in ("keys", "logs", "capsules"):
@@ -71,10 +75,15 @@ def _open_pipes(bench: Bench) -> Executor:
     return Pool(PipeTransport(bench.settings, bench.slots))
 
 
-OPENERS: dict[str, Opener] = {"inline": _open_inline, "pipes": _open_pipes}
+def _open_ray(bench: Bench) -> Executor:
+    assert bench.cluster is not None
+    return Pool(RayTransport(bench.cluster, RayWorker(bench.settings)))
+
+
+OPENERS: dict[str, Opener] = {"inline": _open_inline, "pipes": _open_pipes, "ray": _open_ray}
 """How to open each executor; another transport adds itself here and to the parameters below."""
 
-PROCESSES = [pytest.param("pipes", id="pipes")]
+PROCESSES = [pytest.param("pipes", id="pipes"), pytest.param("ray", id="ray")]
 """Executors whose workers are processes of their own: these survive faults that end a process."""
 
 ALL = [pytest.param("inline", id="inline"), *PROCESSES]
@@ -94,6 +103,8 @@ def process_bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Be
 
 def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     made = Bench(request.param, tmp_path)
+    if made.kind == "ray":
+        made.cluster = request.getfixturevalue("local_ray")
     yield made
     for executor in made.opened:
         executor.close()

@@ -194,9 +194,10 @@ def test_steps_know_who_they_are_and_report(bench: Bench) -> None:
     ]
 
 
-def test_secrets_are_resolved_where_the_step_runs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEST_PASSWORD", "open sesame")
-    graph = traced(lambda: faulty.reveal(Secret("env:TEST_PASSWORD")))
+def test_secrets_are_resolved_where_the_step_runs(bench: Bench) -> None:
+    password = bench.root / "password"
+    password.write_text("open sesame\n")
+    graph = traced(lambda: faulty.reveal(Secret(f"file:{password}")))
     talk = bench.talk(graph)
     talk.submit(whole(graph))
     talk.finish()

@@ -246,9 +246,10 @@ def test_a_step_that_prints_without_end_is_cut_to_its_share(process_bench: Bench
     assert sum(file.stat().st_size for file in process_bench.logs.iterdir()) < 100 * 1024
 
 
-def test_secrets_are_blotted_out_of_the_log(process_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEST_PASSWORD", "open sesame")
-    graph = traced(lambda: faulty.tell(Secret("env:TEST_PASSWORD")))
+def test_secrets_are_blotted_out_of_the_log(process_bench: Bench) -> None:
+    password = process_bench.root / "password"
+    password.write_text("open sesame\n")
+    graph = traced(lambda: faulty.tell(Secret(f"file:{password}")))
     talk = process_bench.talk(graph)
     talk.submit(whole(graph))
     talk.finish()

@@ -126,7 +126,9 @@ def test_a_worker_says_hello_and_leaves_when_told(tmp_path: Path, settings: Work
         (WorkerNeeds("heavy", uses=("tune",)), "tune"),
     ],
 )
-def test_what_never_fits_is_refused_with_need_and_supply(settings: WorkerSettings, needs: WorkerNeeds, words: str) -> None:
+def test_what_never_fits_is_refused_with_need_and_supply(
+    settings: WorkerSettings, needs: WorkerNeeds, words: str
+) -> None:
     transport = PipeTransport(settings, 2, memory=1 << 30)
     try:
         assert words in (transport.refusal(needs) or "")

@@ -22,7 +22,10 @@ class Driver:
 
     def __init__(self, host: str) -> None:
         self.arrived: queue.Queue[tuple[bytes, socket.socket]] = queue.Queue()
-        self.listener = Listener(host, 0, {IDENTITY_A: TOKEN}.get, lambda who, link: self.arrived.put((who, link)))
+        self.listener = Listener(host, 0, {IDENTITY_A: TOKEN}.get, lambda: {"environ": {"A": "ä"}}, self._note)
+
+    def _note(self, identity: bytes, link: socket.socket) -> None:
+        self.arrived.put((identity, link))
 
 
 @pytest.fixture(params=["", "127.0.0.1"], ids=["unix", "tcp"])
@@ -37,7 +40,8 @@ def join(endpoint: object, token: bytes = TOKEN) -> Join:
 
 
 def test_a_worker_with_the_token_is_let_in(driver: Driver) -> None:
-    connection = call_back(join(driver.listener.endpoint))
+    connection, greeting = call_back(join(driver.listener.endpoint))
+    assert greeting == {"environ": {"A": "ä"}}
     identity, link = driver.arrived.get(timeout=5)
     assert identity == IDENTITY_A
     connection.sendall(b"frames")
@@ -56,7 +60,7 @@ def test_a_silent_stranger_keeps_nobody_waiting(driver: Driver) -> None:
     endpoint = driver.listener.endpoint
     stranger = socket.socket(socket.AF_UNIX if isinstance(endpoint, str) else socket.AF_INET)
     stranger.connect(endpoint)
-    connection = call_back(join(endpoint))
+    connection, _ = call_back(join(endpoint))
     assert driver.arrived.get(timeout=5)[0] == IDENTITY_A
     stranger.close()
     connection.close()
@@ -90,7 +94,7 @@ def test_a_hang_up_during_the_handshake_is_an_error() -> None:
     ours, theirs = socket.socketpair()
     theirs.close()
     with pytest.raises(OSError, match=r"closed|pipe|reset"):
-        greet(ours, lambda identity: TOKEN)
+        greet(ours, lambda identity: TOKEN, dict)
     ours.close()
 
 

@@ -1,7 +1,7 @@
 """A seeded world around the machine: workers that run Python functions, die, fail and give steps back.
 
 Everything that could happen between a driver and its workers happens here in one thread and in an order that the
-seed decides. Values are JSON-like and travel as cells, so nothing but the machine, the planner and the fold is under test.
+seed decides. Values are JSON-like and travel as cells; nothing but machine, planner and fold is under test.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def encode(value: Any) -> bytes:
     if value is None or isinstance(value, bool | int | float | str):
         return encode_cell(value)
     data = msgspec.msgpack.encode(value)
-    return encode_cell(Entry("msgpack", "builtins:list", len(data), digest_bytes(data), bool(value), len(value), "", data))
+    return encode_cell(
+        Entry("msgpack", "builtins:list", len(data), digest_bytes(data), bool(value), len(value), "", data)
+    )
 
 
 def decode(cell: Cell) -> Any:
@@ -158,7 +160,9 @@ class World:
         if bundle is not None:
             back = [(s.node, s.start, s.stop) for s in bundle.segments][-1:] if self.random.random() < 0.7 else []
             if back:
-                bundle = Bundle(bundle.id, bundle.run, bundle.epoch, bundle.seed, list(bundle.segments)[:-1], bundle.alone)
+                bundle = Bundle(
+                    bundle.id, bundle.run, bundle.epoch, bundle.seed, list(bundle.segments)[:-1], bundle.alone
+                )
                 self.bundles[bundle_id] = bundle
             self.machine.observe_released(frames.Released(bundle_id, back))
 
@@ -179,7 +183,9 @@ class World:
                 dice = self.random.random()
                 if dice < self.chaos / 2:
                     self._deliver(bundle, cells, completed, failed, finished=False)
-                    self.take(self.machine.observe_lost("w", "killed", [bundle.id], False, self.now, self.random.random))
+                    self.take(
+                        self.machine.observe_lost("w", "killed", [bundle.id], False, self.now, self.random.random)
+                    )
                     return
                 try:
                     if dice < self.chaos and node.kind == "stage":
@@ -232,7 +238,9 @@ class World:
         assert isinstance(expr, Ref)
         return self._referenced(expr, inputs, here, item)
 
-    def _referenced(self, ref: Ref, inputs: Mapping[str, frames.Input], here: Mapping[str, Any], item: int | None) -> Any:
+    def _referenced(
+        self, ref: Ref, inputs: Mapping[str, frames.Input], here: Mapping[str, Any], item: int | None
+    ) -> Any:
         source = inputs[ref.node]
         path = list(ref.path) if item is None else [*ref.path, item]
         if not source.many:

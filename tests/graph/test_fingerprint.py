@@ -103,7 +103,9 @@ def test_what_counts(load: Load, old: str, new: str) -> None:
 
 
 def test_modules_of_the_project_are_followed(load: Load) -> None:
-    main = "import project_c\nfrom project_b import helper\ndef body(x):\n    return helper(x) + project_c.tool.scale(x)\n"
+    main = (
+        "import project_c\nfrom project_b import helper\ndef body(x):\n    return helper(x) + project_c.tool.scale(x)\n"
+    )
     b = "def helper(x):\n    return deeper(x)\ndef deeper(x):\n    return x + 1\n"
     c = "import project_d as tool\n"
     d = "K = 1\ndef scale(x):\n    return x * K\n"
@@ -241,7 +243,10 @@ def test_decorators_of_the_author_count_and_options_do_not() -> None:
 
 
 def test_the_digest_is_the_same_in_another_process(load: Load, tmp_path: Path) -> None:
-    module = load(project_a=BASE + "\n    NAMES = {'a', 'b', 'c'}\n    def named(x):\n        return x in NAMES or x in {'d', 'e', 'f'}\n")
+    module = load(
+        project_a=BASE
+        + "\n    NAMES = {'a', 'b', 'c'}\n    def named(x):\n        return x in NAMES or x in {'d', 'e', 'f'}\n"
+    )
     program = (
         "import project_a\nfrom orchestrator.graph.fingerprint import fingerprint\n"
         "print(fingerprint(project_a.body), fingerprint(project_a.named))"
@@ -249,7 +254,9 @@ def test_the_digest_is_the_same_in_another_process(load: Load, tmp_path: Path) -
     root = Path(__file__).parents[2]
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
-        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
         assert done.stdout.split() == [fingerprint(module.body), fingerprint(module.named)]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import Any
@@ -39,20 +40,26 @@ texts = st.text(st.characters(), max_size=8)
 names = st.text("abcXYZ_09/#ä", min_size=1, max_size=8)
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts | st.binary(max_size=8),
-    lambda children: st.lists(children, max_size=3)
-    | st.lists(children, max_size=3).map(tuple)
-    | st.dictionaries(texts | st.integers() | st.tuples(st.integers()), children, max_size=3),
+    lambda children: (
+        st.lists(children, max_size=3)
+        | st.lists(children, max_size=3).map(tuple)
+        | st.dictionaries(texts | st.integers() | st.tuples(st.integers()), children, max_size=3)
+    ),
     max_leaves=8,
 )
 consts = st.builds(Const, plain) | st.builds(Const, st.none(), st.binary(max_size=16))
 refs = st.builds(
-    Ref, names, st.lists(st.text("abc", min_size=1) | st.integers(-9, 9) | st.tuples(st.just("key"), texts), max_size=3).map(tuple)
+    Ref,
+    names,
+    st.lists(st.text("abc", min_size=1) | st.integers(-9, 9) | st.tuples(st.just("key"), texts), max_size=3).map(tuple),
 )
 leaves: st.SearchStrategy[Expr] = consts | st.builds(SecretRef, texts) | refs
 exprs: st.SearchStrategy[Expr] = st.recursive(
     leaves,
-    lambda children: st.builds(ListExpr, st.lists(children, max_size=3).map(tuple), st.booleans())
-    | st.builds(DictExpr, st.dictionaries(texts, children, max_size=3)),
+    lambda children: (
+        st.builds(ListExpr, st.lists(children, max_size=3).map(tuple), st.booleans())
+        | st.builds(DictExpr, st.dictionaries(texts, children, max_size=3))
+    ),
     max_leaves=5,
 )
 durations = st.none() | st.floats(0, allow_nan=False, allow_infinity=True)
@@ -74,14 +81,17 @@ policies = st.builds(
     max_steps=st.none() | st.integers(1, 99),
 )  # fmt: skip
 specs = st.builds(
-    StageSpec, names, names, names, policies, st.lists(names, max_size=2).map(tuple), st.lists(names, max_size=2).map(tuple),
+    StageSpec, names, names, names, policies, st.lists(names, max_size=2).map(tuple),
+    st.lists(names, max_size=2).map(tuple),
     st.dictionaries(names, texts, max_size=2), texts, texts,
 )  # fmt: skip
 sources = st.none() | st.builds(Source, names, st.integers(1, 999))
 nodes = st.builds(
-    Node, names, st.sampled_from(["stage", "dynamic", "approval", "signal", "branch", "choice", "pack"]), st.none() | specs,
+    Node, names, st.sampled_from(["stage", "dynamic", "approval", "signal", "branch", "choice", "pack"]),
+    st.none() | specs,
     st.dictionaries(names, exprs, max_size=3), st.lists(names, max_size=2).map(tuple),
-    st.lists(st.builds(Guard, names, st.booleans()), max_size=2).map(tuple), st.none() | consts, texts, st.none() | amounts,
+    st.lists(st.builds(Guard, names, st.booleans()), max_size=2).map(tuple), st.none() | consts, texts,
+    st.none() | amounts,
     sources,
 )  # fmt: skip
 
@@ -97,8 +107,6 @@ def test_nodes_round_trip(node: Node) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(nodes, max_size=3), exprs, st.dictionaries(names, exprs, max_size=2), sources)
 def test_graphs_round_trip(some: list[Node], output: Expr, params: dict[str, Expr], source: Source | None) -> None:
-    import dataclasses
-
     ordered: list[Node] = []
     for position, node in enumerate(some):
         earlier = f"n{position - 1}" if ordered else None
@@ -118,7 +126,9 @@ def test_constants_keep_value_and_type(value: Any) -> None:
     assert repr(back.value) == repr(value)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -0.0, 2**80, -(2**53), 1.0, 1, True, (), [], "\udcff", {1: (2,)}])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, -0.0, 2**80, -(2**53), 1.0, 1, True, (), [], "\udcff", {1: (2,)}]
+)
 def test_constants_that_json_would_change(value: Any) -> None:
     back = node_from_bytes(node_to_bytes(Node("n", "pack", args={"v": Const(value)}))).args["v"]
     assert repr(back.value) == repr(value)  # type: ignore[union-attr]
@@ -199,7 +209,9 @@ def test_broken_documents_are_refused() -> None:
 
 
 def test_nodes_stand_after_what_they_depend_on() -> None:
-    def graph(*nodes: Node, output: Expr = Const(1)) -> dict[str, Any]:
+    one = Const(1)
+
+    def graph(*nodes: Node, output: Expr = one) -> dict[str, Any]:
         return graph_to_json(Graph("p", nodes, output))
 
     a, b = Node("a", "pack", args={"value": Ref("b")}), Node("b", "pack", args={"value": Ref("a")})

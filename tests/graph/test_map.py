@@ -103,7 +103,8 @@ def test_variadic_arguments_of_a_map() -> None:
     node = graph.node("loose")
     assert node.mapped == ("x", "y", "*0", "**w")
     assert node.args == {
-        "x": Const([1, 2]), "y": Const([6, 7]), "*0": Const([3, 4]), "*1": Const(5), "**z": Const(8), "**w": Const([9, 9]),
+        "x": Const([1, 2]), "y": Const([6, 7]), "*0": Const([3, 4]), "*1": Const(5), "**z": Const(8),
+        "**w": Const([9, 9]),
     }  # fmt: skip
 
 

@@ -73,7 +73,9 @@ def test_without_options_the_policy_is_the_default() -> None:
     assert plain.policy.light
 
 
-@pytest.mark.parametrize(("given", "seconds"), [(True, math.inf), (math.inf, math.inf), (None, None), (False, None), (60, 60.0)])
+@pytest.mark.parametrize(
+    ("given", "seconds"), [(True, math.inf), (math.inf, math.inf), (None, None), (False, None), (60, 60.0)]
+)
 def test_cache_durations(given: Any, seconds: float | None) -> None:
     assert plain.options(cache=given).policy.cache_s == seconds
 
@@ -258,3 +260,14 @@ def test_callables_without_a_name_of_their_own() -> None:
     double = stage(lambda x: x * 2)
     assert double.name == "lambda"
     assert double(2) == 4
+
+
+def test_a_changed_fallback_survives_pickling() -> None:
+    first = pickle.loads(pickle.dumps(plain.options(fallback=1)))
+    assert first.fallback == 1
+    assert first.function is plain.function
+
+
+def test_a_name_at_the_call_names_the_steps_and_not_the_stage() -> None:
+    renamed = plain.options(name="big")
+    assert (renamed.name, renamed.spec.name) == ("big", "plain")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAM = '''
+PROGRAM = """
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ bare.options(num_gpu=1)  # E: call-arg
 bare.options(num_gpus="1")  # E: arg-type
 stage(plain, retrys=3)  # E: call-overload
 bare.map(each([1]), b=fixed("x"))
-'''
+"""
 
 
 def test_mypy_sees_through_the_decorators(tmp_path: Path) -> None:

@@ -74,19 +74,24 @@ GOOD: list[tuple[Any, Any]] = [
     (str, Literal["a", "b"]), (UserId, int), (UserId, UserId), (UserId, float), (Annotated[int, "x"], int),
     (int, Annotated[int, "x"]), (str, File), (File, str), (pa.Table, pa.Table), (Dog, Speaks), (list[int], list[T]),
     (int, N), (Stream[int], list[int]), (Stream[int], Iterator[int]), (Stream[int], Iterable[float]), (Row, Row),
-    (Row, dict), (dict, Row), (Row, Mapping[str, Any]), (Callable[[int], str], Callable[[str], str]), (type[Dog], type[Animal]),
-    ("Unresolved", int), (int, "Unresolved"), (list[list[int]], list[Sequence[int]]), (str, Sequence[str]), (Pair, tuple[int, str]),
-    (Holder[int], Holder[int]), (Holder, Holder[int]), (range, Sequence[int]), (bytes, bytes), (set[int], Iterable[int]),
+    (Row, dict), (dict, Row), (Row, Mapping[str, Any]), (Callable[[int], str], Callable[[str], str]),
+    (type[Dog], type[Animal]),
+    ("Unresolved", int), (int, "Unresolved"), (list[list[int]], list[Sequence[int]]), (str, Sequence[str]),
+    (Pair, tuple[int, str]),
+    (Holder[int], Holder[int]), (Holder, Holder[int]), (range, Sequence[int]), (bytes, bytes),
+    (set[int], Iterable[int]),
     (list[Any], list[int]), (T, int), (int, T),
 ]  # fmt: skip
 BAD: list[tuple[Any, Any]] = [
     (float, int), (int, str), (int, bool), (Animal, Dog), (list[str], list[int]), (list[int], tuple[int, ...]),
     (list[int], dict[str, int]), (dict[str, str], dict[str, int]), (dict[int, int], Mapping[str, int]),
     (dict[str, int], Iterable[int]), (tuple[int, str], tuple[int, int]), (tuple[int, int, int], tuple[int, int]),
-    (tuple[int, str], Sequence[int]), (int | None, int), (None, int), (int | str, int), (Literal["c"], Literal["a", "b"]),
+    (tuple[int, str], Sequence[int]), (int | None, int), (None, int), (int | str, int),
+    (Literal["c"], Literal["a", "b"]),
     (Literal["a"], int), (int, Literal["a"]), (int, UserId), (UserId, str), (pa.Table, pa.RecordBatch), (pa.Table, str),
     (pa.Table | None, pa.Table), (list[str], list[N]), (str, N), (Stream[str], list[int]), (Stream[int], int),
-    (list[list[str]], list[list[int]]), (Row, int), (Holder[str], Holder[int]), (str, int | None), (bytes, str), (str, int),
+    (list[list[str]], list[list[int]]), (Row, int), (Holder[str], Holder[int]), (str, int | None), (bytes, str),
+    (str, int),
     (list[int | None], list[int]), (Pair, list),
 ]  # fmt: skip
 
@@ -104,10 +109,14 @@ def test_does_not_fit(source: Any, target: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "target"),
     [
-        (1, int), (True, int), (1, float), (np.int64(1), int), (np.float32(1), float), (None, int | None), ([1, 2], list[int]),
-        ([], list[int]), ({"a": 1}, dict[str, int]), ((1, "a"), tuple[int, str]), ((1, 2), tuple[int, ...]), ("a", Literal["a"]),
-        (3, UserId), ("x", File), (len, Callable[[Any], int]), (int, type[int]), (Dog(), Animal), (3, Speaks), (3, Any), (3, "Unknown"),
-        ({"name": "x", "age": 1}, Row), (Pair(1, "a"), tuple[int, str]), ([1, "a"], list[int | str]), ({1, 2}, set[int]),
+        (1, int), (True, int), (1, float), (np.int64(1), int), (np.float32(1), float), (None, int | None),
+        ([1, 2], list[int]),
+        ([], list[int]), ({"a": 1}, dict[str, int]), ((1, "a"), tuple[int, str]), ((1, 2), tuple[int, ...]),
+        ("a", Literal["a"]),
+        (3, UserId), ("x", File), (len, Callable[[Any], int]), (int, type[int]), (Dog(), Animal), (3, Speaks),
+        (3, Any), (3, "Unknown"),
+        ({"name": "x", "age": 1}, Row), (Pair(1, "a"), tuple[int, str]), ([1, "a"], list[int | str]),
+        ({1, 2}, set[int]),
         ([1], Iterable[int]), (pa.table({"a": [1]}), pa.Table), ([1, 2.5], list[T]), (iter([1]), Iterator[str]),
     ],
 )  # fmt: skip
@@ -119,10 +128,14 @@ def test_values_that_fit(value: Any, target: Any) -> None:
     ("value", "target", "why"),
     [
         ("x", int, "'x' is a str"), (1.0, int, "1.0 is a float"), (None, int, "None is a None"), (1, str, "1 is a int"),
-        (["a"], list[int], "'a' is a str"), ({"a": "b"}, dict[str, int], "'b' is a str"), ({1: 1}, dict[str, int], "1 is a int"),
-        ((1,), tuple[int, str], "1 items, not 2"), ((1, 2), tuple[int, str], "2 is a int"), ("c", Literal["a", "b"], "'c' is a str"),
-        (True, Literal[1], "True is a bool"), ("x", int | None, "'x' is a str"), (Animal(), Dog, "is a Animal"), (3, Row, "3 is a int"),
-        (Path("x"), File, "is a P"), ("x", Callable[[], int], "'x' is a str"), ({"a": 1}, pa.Table, "is a dict[str, int]"),
+        (["a"], list[int], "'a' is a str"), ({"a": "b"}, dict[str, int], "'b' is a str"),
+        ({1: 1}, dict[str, int], "1 is a int"),
+        ((1,), tuple[int, str], "1 items, not 2"), ((1, 2), tuple[int, str], "2 is a int"),
+        ("c", Literal["a", "b"], "'c' is a str"),
+        (True, Literal[1], "True is a bool"), ("x", int | None, "'x' is a str"), (Animal(), Dog, "is a Animal"),
+        (3, Row, "3 is a int"),
+        (Path("x"), File, "is a P"), ("x", Callable[[], int], "'x' is a str"),
+        ({"a": 1}, pa.Table, "is a dict[str, int]"),
         ([*range(5000), "x"], list[int], "'x' is a str"),
     ],
 )  # fmt: skip
@@ -133,9 +146,11 @@ def test_values_that_do_not_fit(value: Any, target: Any, why: str) -> None:
 @pytest.mark.parametrize(
     ("annotation", "item"),
     [
-        (list[int], int), (list, Any), (tuple[int, ...], int), (tuple[int, str], int | str), (Sequence[int], int), (Stream[int], int),
+        (list[int], int), (list, Any), (tuple[int, ...], int), (tuple[int, str], int | str), (Sequence[int], int),
+        (Stream[int], int),
         (Iterator[int], int), (Any, Any), (list[int] | tuple[str, ...], int | str), (range, Any), (object, Any),
-        (str, None), (int, None), (dict[str, int], None), (set[int], None), (bytes, None), (pa.Table, None), (Fitted, None),
+        (str, None), (int, None), (dict[str, int], None), (set[int], None), (bytes, None), (pa.Table, None),
+        (Fitted, None),
         (list[int] | None, None), (Mapping[str, int], None), (np.ndarray, None),
     ],
 )  # fmt: skip
@@ -316,9 +331,12 @@ def test_annotations_of_nested_functions_see_local_classes() -> None:
 @pytest.mark.parametrize(
     ("annotation", "text"),
     [
-        (int, "int"), (None, "None"), (list[int], "list[int]"), (int | None, "int | None"), (typing.Optional[int], "int | None"),  # noqa: UP045
-        (dict[str, list[float]], "dict[str, list[float]]"), (Any, "Any"), (File, "File"), (Literal["a", 1], "Literal['a', 1]"),
-        (Callable[[int], str], "Callable[[int], str]"), (tuple[int, ...], "tuple[int, ...]"), (pa.Table, "Table"), (UserId, "UserId"),
+        (int, "int"), (None, "None"), (list[int], "list[int]"), (int | None, "int | None"),
+        (typing.Optional[int], "int | None"),  # noqa: UP045
+        (dict[str, list[float]], "dict[str, list[float]]"), (Any, "Any"), (File, "File"),
+        (Literal["a", 1], "Literal['a', 1]"),
+        (Callable[[int], str], "Callable[[int], str]"), (tuple[int, ...], "tuple[int, ...]"), (pa.Table, "Table"),
+        (UserId, "UserId"),
         (Annotated[int, 3], "int"), (T, "T"), ("Unknown", "Any"),
     ],
 )  # fmt: skip

@@ -15,6 +15,7 @@ from orchestrator.artifacts.codec import Codec, Decoding, Encoded, Encoding
 from orchestrator.ports.values import INLINE_BYTES, Loaded, shorten
 
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+_NUMBERS = frozenset({type(None), bool, int, float})
 _REPR_BYTES = 512
 """Smaller values are shown by ``repr``, which is quick and, for plain types, harmless."""
 _MOST_DEPTH = 100
@@ -100,5 +101,7 @@ def _has_large_child(value: list[Any] | dict[Any, Any], data: bytes) -> bool:
             return False
         children = list(_dict_decoder.decode(data).values())
     else:
+        if _NUMBERS.issuperset(map(type, value)):
+            return False
         children = _list_decoder.decode(data)
     return any(memoryview(child).nbytes > INLINE_BYTES for child in children)

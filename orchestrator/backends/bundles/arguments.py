@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from orchestrator.backends.bundles.outputs import Outputs, output_of
 from orchestrator.errors import StepError
 from orchestrator.graph.binding import call_arguments
-from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node, Ref, SecretRef
+from orchestrator.graph.node import Const, Expr, ListExpr, Node, Ref, SecretRef
 from orchestrator.ports.values import CONTAINERS, Cell, Entry, Values, decode_cell
 
 Element = str | int | tuple[str, str]
@@ -113,7 +113,10 @@ class Reader:
     def _walk(self, cell: Cell, path: tuple[Element, ...]) -> tuple[Cell, tuple[Element, ...]]:
         """Go into containers by their manifests as far as they reach."""
         while path and isinstance(cell, Entry):
-            child = self._values.child(cell, path[0])
+            try:
+                child = self._values.child(cell, path[0])
+            except (AttributeError, IndexError, KeyError):
+                break  # a property, or really missing: the value itself will say
             if child is None and cell.codec not in CONTAINERS:
                 break
             cell, path = child, path[1:]

@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from orchestrator.errors import OrchestratorError, PlaceholderMisuse, StepError
 from orchestrator.graph.json import node_to_bytes, seal_node
-from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node, Ref, SecretRef
+from orchestrator.graph.node import Const, Expr, ListExpr, Node, Ref, SecretRef
 from orchestrator.graph.stage import Stage
 from orchestrator.graph.trace import call_node
 from orchestrator.ports.frames import Call, Input, Returned, encode

@@ -14,7 +14,9 @@ FRAMES = 30
 _ENGINE = str(Path(__file__).resolve().parents[2]) + "/"
 
 
-def describe_failure(node: str, index: int, error: BaseException, root: str = "", mask: Callable[[str], str] = str) -> Failed:
+def describe_failure(
+    node: str, index: int, error: BaseException, root: str = "", mask: Callable[[str], str] = str
+) -> Failed:
     """Classes, message and the user's frames of an exception, whatever its ``__str__`` does.
 
     Args:
@@ -48,5 +50,7 @@ def _frames(error: BaseException, root: str) -> list[str]:
     for frame, line in walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
         if not file.startswith(_ENGINE):
-            found.append(_clean(f"{file.removeprefix(root + '/') if root else file}:{line} in {frame.f_code.co_qualname}"))
+            found.append(
+                _clean(f"{file.removeprefix(root + '/') if root else file}:{line} in {frame.f_code.co_qualname}")
+            )
     return found[-FRAMES:]

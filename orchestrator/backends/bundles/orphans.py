@@ -1,9 +1,7 @@
 """Ending processes that steps have started, also those that hid in a session of their own.
 
-Every process of a worker carries the worker's mark in its environment, which children inherit; besides, the
-worker leads a session of its own. Run as a program this is the guard of a driver: it waits until
-the driver is gone and then ends what its workers have left. Standard library only, and nothing else of
-the engine: the guard has to start fast.
+Every program that a step starts inherits the worker's mark in its environment; besides, the worker leads a
+session of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,14 +16,13 @@ from pathlib import Path
 MARK = "ORC_WORKER_MARK"
 """Environment variable that holds the mark: the transport's, a slash, the worker's name."""
 
-GUARD_GRACE_S = 3.0
-"""How long workers may take to end by themselves after their driver."""
-
 _ROUNDS = 5
 
 
 def kill_children(mark: str, session: int = 0) -> None:
-    """Kill all processes that carry a mark (or one that continues it), or belong to a session; never this one.
+    """Kill all processes that carry a mark (or one that continues it), belong to a session or descend from its leader.
+
+    Never the calling process.
 
     Args:
         session: Process id of a worker that leads a session; 0 for none.
@@ -45,11 +41,17 @@ def kill_children(mark: str, session: int = 0) -> None:
 
 def _family(mark: str, session: int) -> list[int]:
     wanted = f"{MARK}={mark}".encode()
-    found = []
-    for pid, environment in _environments():
+    found, parents = [], {}
+    for pid, parent, environment in _processes():
+        parents[pid] = parent
         if wanted in environment or (session and _session_of(pid) == session):
             found.append(pid)
-    return found
+    return [*found, *(pid for pid in parents if pid not in found and session in _ancestors(pid, parents))]
+
+
+def _ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
+    while (pid := parents.get(pid, 0)) > 1:
+        yield pid
 
 
 def _session_of(pid: int) -> int:
@@ -59,43 +61,25 @@ def _session_of(pid: int) -> int:
         return -1
 
 
-def _environments() -> Iterator[tuple[int, bytes]]:
-    """Living processes with their initial environment, as far as we may see it."""
+def _processes() -> Iterator[tuple[int, int, bytes]]:
+    """Living processes with their parent and their initial environment, as far as we may see it."""
     proc = Path("/proc")
     if not (proc / "self" / "environ").exists():
-        yield from _environments_by_ps()
+        yield from _processes_by_ps()
         return
     for entry in proc.iterdir():
         if entry.name.isdigit():
             try:
-                state = (entry / "stat").read_bytes().rpartition(b")")[2].split()[0]
+                state, parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:2]
                 if state != b"Z":
-                    yield int(entry.name), (entry / "environ").read_bytes()
+                    yield int(entry.name), int(parent), (entry / "environ").read_bytes()
             except OSError:
                 continue  # it has ended, or is somebody else's
 
 
-def _environments_by_ps() -> Iterator[tuple[int, bytes]]:
-    listing = subprocess.run(["ps", "-axEww", "-o", "pid=,stat=,command="], capture_output=True, check=False)
-    for line in listing.stdout.splitlines():
-        pid, state, *rest = line.split(None, 2)
+def _processes_by_ps() -> Iterator[tuple[int, int, bytes]]:
+    columns = ["ps", "-axEww", "-o", "pid=,ppid=,stat=,command="]
+    for line in subprocess.run(columns, capture_output=True, check=False).stdout.splitlines():
+        pid, parent, state, *rest = line.split(None, 3)
         if not state.startswith(b"Z"):
-            yield int(pid), b"".join(rest)
-
-
-def guard() -> None:
-    """Wait for the end of standard input, which is the driver's, then end its workers."""
-    mark, sessions = sys.argv[1], set()
-    for line in sys.stdin:
-        sessions.add(int(line))
-    deadline = time.monotonic() + GUARD_GRACE_S
-    while time.monotonic() < deadline and _family(mark, 0):
-        time.sleep(0.1)
-    kill_children(mark)
-    for session in sessions:
-        if any(_session_of(pid) == session for pid, _ in _environments()):
-            kill_children(mark, session)
-
-
-if __name__ == "__main__":
-    guard()
+            yield int(pid), int(parent), b"".join(rest)

@@ -32,7 +32,19 @@ _EMPTY_CHUNK = digest_bytes(encode_chunk([]))
 class _Gathered:
     """Outcomes of one bundle since its last frame."""
 
-    __slots__ = ("batches", "bytes", "cells", "completed", "elapsed", "failed", "logs", "metrics", "node", "start", "stop")
+    __slots__ = (
+        "batches",
+        "bytes",
+        "cells",
+        "completed",
+        "elapsed",
+        "failed",
+        "logs",
+        "metrics",
+        "node",
+        "start",
+        "stop",
+    )
 
     def __init__(self) -> None:
         self.cells: list[bytes] = []

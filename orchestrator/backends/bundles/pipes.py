@@ -1,8 +1,7 @@
 """Workers as processes of this machine, behind socket pairs.
 
-Everything here happens in ``pump``, in the driver's own thread: no reader threads, no hand-over. Frames carry
-their length in front. A worker leads a session of its own and dies with its driver: it sees the end of
-the socket, and a guard process ends those that cannot look.
+Everything here happens in ``pump``, in the driver's own thread: no reader threads, no hand-over. The workers are forked
+from one process, the nursery (``nursery.py``), which also tells how they end and ends them if the driver is gone.
 """
 
 from __future__ import annotations
@@ -17,96 +16,24 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from orchestrator.backends.bundles import orphans
+from orchestrator.backends.bundles.pipe_channel import PipeChannel
 from orchestrator.backends.bundles.transport import Death, Sink, WorkerNeeds, WorkerSettings, log_path
 from orchestrator.errors import WorkerStartFailed
 from orchestrator.graph.policy import Resources
 
-READ_BYTES = 1 << 18
+READ_BYTES = 1 << 16
 LOOK_S = 0.1
-"""How often processes are asked whether they have ended: a child of a step may hold the socket open after its worker."""
-STOP_S = 5.0
+LINGER_S = 1.0
+"""How long a worker that has closed its socket may take to end."""
 
 _ROOT = str(Path(__file__).resolve().parents[3])
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from orchestrator.app.worker import main; main(sys.argv[2])"
-
-
-@dataclass(slots=True, eq=False)
-class PipeChannel:
-    """One worker process; see ``transport.Channel``."""
-
-    name: str
-    needs: WorkerNeeds
-    process: subprocess.Popen[bytes]
-    socket: socket.socket
-    sink: Sink
-    mark: str
-    alive: bool = True
-    heard: bool = False
-    closing_until: float | None = None
-    received: bytearray = field(default_factory=bytearray)
-    unsent: deque[memoryview] = field(default_factory=deque)
-
-    def send(self, data: bytes) -> None:
-        """See ``Channel``."""
-        if self.alive:
-            self.unsent.append(memoryview(len(data).to_bytes(4, "big") + data))
-            self.write()
-
-    def write(self) -> None:
-        """Send what the socket takes."""
-        try:
-            while self.unsent:
-                sent = self.socket.send(self.unsent[0])
-                if sent < len(self.unsent[0]):
-                    self.unsent[0] = self.unsent[0][sent:]
-                else:
-                    self.unsent.popleft()
-        except BlockingIOError:
-            return
-        except OSError:
-            self.unsent.clear()  # it has ended; reading will tell
-
-    def read(self) -> bool:
-        """Deliver the frames that have come; False at the end."""
-        open_ = True
-        try:
-            data = self.socket.recv(READ_BYTES)
-            open_ = bool(data)
-            self.received += data
-        except BlockingIOError:
-            return True
-        except OSError:
-            open_ = False
-        self._deliver()
-        return open_
-
-    def _deliver(self) -> None:
-        received, start = self.received, 0
-        while len(received) - start >= 4:
-            stop = start + 4 + int.from_bytes(received[start : start + 4], "big")
-            if len(received) < stop:
-                break
-            self.heard = True
-            self.sink(self.name, bytes(received[start + 4 : stop]))
-            start = stop
-        if start:
-            del received[:start]
-
-    def kill(self) -> None:
-        """See ``Channel``."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        """See ``Channel``."""
-        self.closing_until = time.monotonic() + STOP_S
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from orchestrator.app.worker import main; main(*sys.argv[2:])"
 
 
 class PipeTransport:
@@ -128,11 +55,12 @@ class PipeTransport:
         self._channels: dict[str, PipeChannel] = {}
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_read.setblocking(False)
-        self._wake_write.setblocking(False)
-        self._selector.register(self._wake_read, selectors.EVENT_READ, None)
-        self._guard: subprocess.Popen[bytes] | None = None
+        for end in (self._wake_read, self._wake_write):
+            end.setblocking(False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, self._awake)
+        self._nursery: _Nursery | None = None
         self._looked_at = 0.0
+        self._deaths = 0
 
     # ---- places
 
@@ -166,119 +94,116 @@ class PipeTransport:
 
     def start(self, name: str, needs: WorkerNeeds, sink: Sink) -> PipeChannel:
         """See ``Transport``."""
+        if self._nursery is None:
+            self._nursery = _Nursery(self._settings, self._mark)
+            self._selector.register(self._nursery.socket, selectors.EVENT_READ, self._hear_nursery)
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 end.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
-        mark = f"{self._mark}/{name}"
-        document = json.dumps(
-            {
-                "name": name,
-                "kind": needs.kind,
-                "socket": theirs.fileno(),
-                "driver": os.getpid(),
-                "mark": mark,
-                "settings": asdict(self._settings),
-            }
-        )
-        try:
-            with theirs, self._log_of(name) as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-c", _START, _ROOT, document],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                    env={**os.environ, orphans.MARK: mark},
-                )
-        except OSError as error:
-            ours.close()
-            raise WorkerStartFailed(f"cannot start a worker process: {error}") from error
         ours.setblocking(False)
-        channel = self._channels[name] = PipeChannel(name, needs, process, ours, sink, mark)
+        channel = PipeChannel(name, needs, ours, sink, self._nursery.kill)
+        with theirs:
+            self._nursery.start({"name": name, "kind": needs.kind, "mark": f"{self._mark}/{name}"}, theirs)
+        self._channels[name] = channel
         self._selector.register(ours, selectors.EVENT_READ, channel)
-        self._tell_guard(process.pid)
         return channel
-
-    def _log_of(self, name: str) -> BinaryIO:
-        """Where the worker's output goes until it has opened its log itself: into the same file."""
-        path = log_path(self._settings, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "ab", opener=lambda file, flags: os.open(file, flags, 0o600))
-
-    def _tell_guard(self, pid: int) -> None:
-        if self._guard is None:
-            self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", orphans.__file__, self._mark],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        assert self._guard.stdin is not None
-        self._guard.stdin.write(f"{pid}\n".encode())
-        self._guard.stdin.flush()
 
     # ---- frames
 
     def pump(self, timeout_s: float) -> None:
         """See ``Transport``."""
-        until = time.monotonic() + timeout_s
+        until, deaths = time.monotonic() + timeout_s, self._deaths
         while True:
-            now = time.monotonic()
-            for channel in self._channels.values():
-                wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.unsent else 0)
-                if self._selector.get_key(channel.socket).events != wanted:
-                    self._selector.modify(channel.socket, wanted, channel)
-            ready = self._selector.select(min(LOOK_S, max(0.0, until - now)))
-            for key, events in ready:
-                self._serve(key.data, events)
-            died = self._bury() if time.monotonic() - self._looked_at >= LOOK_S else False
-            if ready or died or time.monotonic() >= until:
+            self._ask_for_what_is_wanted()
+            heard = False
+            for key, events in self._selector.select(min(LOOK_S, max(0.0, until - time.monotonic()))):
+                if isinstance(key.data, PipeChannel):
+                    heard = self._serve(key.data, events) or heard
+                else:
+                    heard = key.data() or heard
+            self._look_after_closed()
+            if heard or self._deaths != deaths or time.monotonic() >= until:
                 return
 
-    def _serve(self, channel: PipeChannel | None, events: int) -> None:
-        if channel is None:
-            with contextlib.suppress(BlockingIOError):
-                self._wake_read.recv(READ_BYTES)
-            return
+    def _ask_for_what_is_wanted(self) -> None:
+        for channel in self._channels.values():
+            if channel.closed_at is None:
+                wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.has_unsent else 0)
+                if self._selector.get_key(channel.socket).events != wanted:
+                    self._selector.modify(channel.socket, wanted, channel)
+
+    def _serve(self, channel: PipeChannel, events: int) -> bool:
         if events & selectors.EVENT_WRITE:
             channel.write()
-        if events & selectors.EVENT_READ and not channel.read():
-            self._end(channel)
+        if not events & selectors.EVENT_READ:
+            return False
+        heard = channel.read()
+        if channel.closed_at is not None:
+            self._selector.unregister(channel.socket)
+        return heard
 
-    def _bury(self) -> bool:
-        """Find workers that ended although their socket is still open, or that do not end."""
-        self._looked_at = time.monotonic()
-        ended = [channel for channel in self._channels.values() if _has_ended(channel.process)]
-        for channel in ended:
-            while channel.read() and _readable(channel.socket):
-                continue
-            self._end(channel)
-        for channel in self._channels.values():
-            if channel.closing_until is not None and time.monotonic() > channel.closing_until:
+    def _awake(self) -> bool:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_read.recv(READ_BYTES)
+        return True
+
+    # ---- ends
+
+    def _hear_nursery(self) -> bool:
+        """Take in who was started and who has ended."""
+        assert self._nursery is not None
+        told = self._nursery.read()
+        if told is None:
+            self._selector.unregister(self._nursery.socket)
+            words = self._nursery.last_words()
+            self._nursery.close()
+            self._nursery = None
+            for channel in [channel for channel in self._channels.values() if channel.pid is None]:
+                self._end(channel, f"its process could not be started{words}")
+            return False
+        by_pid = {channel.pid: channel for channel in self._channels.values()}
+        for answer in told:
+            if "started" in answer:
+                channel = self._channels[answer["started"]]
+                by_pid[answer["pid"]] = channel
+                channel.pid = answer["pid"]
+                if channel.doomed:
+                    channel.kill()
+            elif answer["ended"] in by_pid:
+                channel = by_pid[answer["ended"]]
+                channel.code = answer["code"]
+                while channel.read():  # its last frames
+                    continue
+                self._end(channel, _reason(answer["code"]) + self._last_words(channel))
+        return False
+
+    def _look_after_closed(self) -> None:
+        """Workers that closed their socket and do not end, or were told to stop and do not."""
+        now = time.monotonic()
+        for channel in list(self._channels.values()):
+            if channel.closed_at is not None and self._nursery is None:
+                self._end(channel, "its process has ended, nobody knows how")
+            elif not channel.doomed and (
+                (channel.closed_at is not None and now > channel.closed_at + LINGER_S)
+                or (channel.stop_by is not None and now > channel.stop_by)
+            ):
                 channel.kill()
-        return bool(ended)
 
-    def _end(self, channel: PipeChannel) -> None:
+    def _end(self, channel: PipeChannel, reason: str) -> None:
         """A worker is gone: end what it left behind, and tell."""
-        self._selector.unregister(channel.socket)
+        if channel.closed_at is None:
+            self._selector.unregister(channel.socket)
         channel.socket.close()
-        channel.kill()
-        orphans.kill_children(channel.mark, channel.process.pid)
-        code = channel.process.wait()
         channel.alive = False
         del self._channels[channel.name]
-        channel.sink(channel.name, Death(_reason(code) + self._last_words(channel)))
+        orphans.kill_children(f"{self._mark}/{channel.name}", channel.pid or 0)
+        self._deaths += 1
+        channel.deliver(Death(reason))
 
     def _last_words(self, channel: PipeChannel) -> str:
         """Why a worker did not even start, as its log has it."""
-        if channel.heard:
-            return ""
-        path = log_path(self._settings, channel.name)
-        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-        return f": {lines[-1]} (see {path})" if lines else f" (its log {path} is empty)"
+        return "" if channel.heard else _last_line(log_path(self._settings, channel.name))
 
     def wake(self) -> None:
         """See ``Transport``."""
@@ -287,32 +212,90 @@ class PipeTransport:
 
     def close(self) -> None:
         """See ``Transport``."""
+        for channel in self._channels.values():
+            channel.kill()
+        if self._nursery is not None:
+            self._nursery.close()
         for channel in list(self._channels.values()):
-            self._end(channel)
-        if self._guard is not None:
-            self._guard.kill()
-            self._guard.wait()
-            if self._guard.stdin is not None:
-                self._guard.stdin.close()
+            self._end(channel, "its driver has closed")
+        orphans.kill_children(f"{self._mark}/")
         self._selector.close()
         self._wake_read.close()
         self._wake_write.close()
 
 
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether a process has ended; it stays a zombie, so that its group's id is not given away yet."""
-    if hasattr(os, "waitid"):
+class _Nursery:
+    """The driver's side of the process that workers are forked from; started with the first worker."""
+
+    def __init__(self, settings: WorkerSettings, mark: str) -> None:
+        self.socket, theirs = socket.socketpair()
+        self._log = log_path(settings, f"nursery-{mark}")
+        self._received = b""
+        with theirs:
+            try:
+                with _appended(self._log) as log:
+                    self._process = subprocess.Popen(
+                        [
+                            sys.executable,
+                            "-P",
+                            "-c",
+                            _START,
+                            _ROOT,
+                            str(theirs.fileno()),
+                            mark,
+                            json.dumps(asdict(settings)),
+                        ],
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=log,
+                        pass_fds=(theirs.fileno(),),
+                        start_new_session=True,
+                        env={**os.environ, orphans.MARK: f"{mark}/"},
+                    )
+            except OSError as error:
+                self.socket.close()
+                raise WorkerStartFailed(f"cannot start a process for local workers: {error}") from error
+
+    def start(self, told: dict[str, Any], end: socket.socket) -> None:
+        """Ask for a worker at the other end of this socket."""
+        with contextlib.suppress(OSError):  # it is gone: reading says so
+            socket.send_fds(self.socket, [json.dumps({"start": told}).encode() + b"\n"], [end.fileno()])
+
+    def kill(self, pid: int) -> None:
+        """Ask for the end of a worker."""
+        with contextlib.suppress(OSError):
+            self.socket.sendall(json.dumps({"kill": pid}).encode() + b"\n")
+
+    def read(self) -> list[dict[str, Any]] | None:
+        """What it told; None if it is gone."""
         try:
-            return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:
-            return True
-    return process.poll() is not None
+            data = self.socket.recv(READ_BYTES)
+        except OSError:
+            data = b""
+        *lines, self._received = (self._received + data).split(b"\n")
+        return [json.loads(line) for line in lines] if data else None
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return _last_line(self._log)
+
+    def close(self) -> None:
+        """End it; workers that are left are killed here, at the latest."""
+        self.socket.close()
+        self._process.kill()
+        self._process.wait()
+        if self._log.exists() and not self._log.stat().st_size:
+            self._log.unlink()
 
 
-def _readable(end: socket.socket) -> bool:
-    with selectors.DefaultSelector() as selector:
-        selector.register(end, selectors.EVENT_READ)
-        return bool(selector.select(0))
+def _appended(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open(path, "ab", opener=lambda file, flags: os.open(file, flags, 0o600))
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+    return f": {lines[-1]} (see {path})" if lines else f" (its log {path} is empty)"
 
 
 def _reason(code: int) -> str:

@@ -237,7 +237,9 @@ class Pool:
         if not member.greeted and not member.closing:
             self._failed_starts += 1
             if self._failed_starts >= FAILED_STARTS:
-                raise WorkerStartFailed(f"{self._failed_starts} workers ended before they were up; the last: {death.reason}")
+                raise WorkerStartFailed(
+                    f"{self._failed_starts} workers ended before they were up; the last: {death.reason}"
+                )
         if member.bundles:
             reason = member.killed_because or death.reason
             self._events.append(Lost(member.name, reason, tuple(member.bundles), member.timed_out))

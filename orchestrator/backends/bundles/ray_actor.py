@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import importlib
+import json
 import os
 import pickle
 import secrets
@@ -56,7 +57,8 @@ class WorkerActor:
     def run(self, join: Join) -> str:
         """Work until the driver closes the connection; why the worker ended."""
         install_engine(join)
-        connection = call_back(join)
+        connection, greeting = call_back(join)
+        settle(greeting)
         pickle.loads(join.entry)(connection)
         return "closed"
 
@@ -93,8 +95,19 @@ def unpack(archive: bytes, root: Path) -> None:
                 raise
 
 
-def call_back(join: Join) -> socket.socket:
-    """A connection to the driver, both sides having proved that they know the token.
+def settle(greeting: dict[str, Any]) -> None:
+    """Take over the driver's directory and what has changed in its environment since Ray was started."""
+    for name, value in greeting.get("environ", {}).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    if os.path.isdir(greeting.get("directory", "")):
+        os.chdir(greeting["directory"])
+
+
+def call_back(join: Join) -> tuple[socket.socket, dict[str, Any]]:
+    """A connection to the driver, both sides having proved that they know the token, and the driver's greeting.
 
     Raises:
         ConnectionError: no endpoint answers, or what answers is not the driver.
@@ -106,8 +119,7 @@ def call_back(join: Join) -> socket.socket:
         except OSError as error:
             failures.append(f"{endpoint}: {error}")
             continue
-        introduce(connection, join.identity, join.token)
-        return connection
+        return connection, introduce(connection, join.identity, join.token)
     raise ConnectionError(f"the worker on {socket.gethostname()} cannot reach its driver at {'; '.join(failures)}")
 
 
@@ -123,14 +135,17 @@ def _connected(endpoint: Any) -> socket.socket:
     return connection
 
 
-def introduce(connection: socket.socket, identity: bytes, token: bytes) -> None:
-    """The worker's half of the handshake; raises ConnectionError."""
+def introduce(connection: socket.socket, identity: bytes, token: bytes) -> dict[str, Any]:
+    """The worker's half of the handshake, and what the driver greets it with; raises ConnectionError."""
     theirs = read_exactly(connection, NONCE)
     ours = secrets.token_bytes(NONCE)
     connection.sendall(identity + ours + proof(token, b"worker", theirs, ours))
     if not hmac.compare_digest(read_exactly(connection, NONCE), proof(token, b"driver", ours, theirs)):
         raise ConnectionError("what answers at the driver's address does not know the worker's token")
+    size = int.from_bytes(read_exactly(connection, 4), "big")
+    greeting: dict[str, Any] = json.loads(read_exactly(connection, size))
     connection.settimeout(None)
+    return greeting
 
 
 def proof(token: bytes, side: bytes, theirs: bytes, ours: bytes) -> bytes:

@@ -7,6 +7,7 @@ node. Either way both sides prove that they know the token which the actor was s
 from __future__ import annotations
 
 import hmac
+import json
 import secrets
 import shutil
 import socket
@@ -14,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from orchestrator.backends.bundles.ray_actor import IDENTITY, NONCE, proof, read_exactly
 from orchestrator.errors import WorkerStartFailed
@@ -29,6 +31,7 @@ class Listener:
         host: Address of the driver's node that workers can reach; empty for workers on this machine only.
         port: Fixed TCP port, 0 for any.
         token_of: Token of an expected worker by its identity; None if it is not expected.
+        greeting: What an accepted worker is told, in JSON values.
         arrived: Called with identity and connected socket, from a thread of the listener.
     """
 
@@ -37,9 +40,11 @@ class Listener:
         host: str,
         port: int,
         token_of: Callable[[bytes], bytes | None],
+        greeting: Callable[[], dict[str, Any]],
         arrived: Callable[[bytes, socket.socket], None],
     ) -> None:
         self._token_of = token_of
+        self._greeting = greeting
         self._arrived = arrived
         self._directory = Path(tempfile.mkdtemp(prefix="orc-"))
         self._closed = False
@@ -87,7 +92,7 @@ class Listener:
     def _welcome(self, connection: socket.socket) -> None:
         connection.settimeout(_HANDSHAKE_S)
         try:
-            identity = greet(connection, self._token_of)
+            identity = greet(connection, self._token_of, self._greeting)
         except OSError:
             connection.close()
             return
@@ -97,7 +102,9 @@ class Listener:
         self._arrived(identity, connection)
 
 
-def greet(connection: socket.socket, token_of: Callable[[bytes], bytes | None]) -> bytes:
+def greet(
+    connection: socket.socket, token_of: Callable[[bytes], bytes | None], greeting: Callable[[], dict[str, Any]]
+) -> bytes:
     """The driver's half of the handshake; raises ConnectionError for whoever does not know the token."""
     ours = secrets.token_bytes(NONCE)
     connection.sendall(ours)
@@ -106,5 +113,6 @@ def greet(connection: socket.socket, token_of: Callable[[bytes], bytes | None]) 
     token = token_of(identity)
     if token is None or not hmac.compare_digest(shown, proof(token, b"worker", ours, theirs)):
         raise ConnectionError("a stranger called")
-    connection.sendall(proof(token, b"driver", theirs, ours))
+    told = json.dumps(greeting()).encode()
+    connection.sendall(proof(token, b"driver", theirs, ours) + len(told).to_bytes(4, "big") + told)
     return identity

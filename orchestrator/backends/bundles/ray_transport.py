@@ -142,7 +142,7 @@ class RayTransport:
         if not self._cluster.local:
             host = ray.util.get_node_ip_address()
             self._archive = [ray.put(self._engine.data)]
-        self._listener = Listener(host, self._port, self._token_of, self._arrived)
+        self._listener = Listener(host, self._port, self._token_of, self._greeting, self._arrived)
         self._survey = ClusterSurvey(self._cluster)
         self._surveyed = self._survey.latest
         self._ledger = Ledger(self._surveyed.nodes)
@@ -222,6 +222,12 @@ class RayTransport:
     def _token_of(self, identity: bytes) -> bytes | None:
         channel = self._by_identity.get(identity)
         return None if channel is None else channel.token
+
+    def _greeting(self) -> dict[str, Any]:
+        """On this machine workers are to find what a child of the driver would: its directory and environment."""
+        if not self._cluster.local:
+            return {}
+        return {"environ": self._cluster.environ_changes(), "directory": os.getcwd()}
 
     def _arrived(self, identity: bytes, connection: socket.socket) -> None:
         self._arrivals.append((identity, connection))

@@ -91,7 +91,9 @@ class Services:
 
     def outputs_of(self, source: Input, inline: Mapping[Digest, bytes], made: Made | None = None) -> Outputs:
         """Outputs of one node, of which some may be made in the same bundle."""
-        return Outputs(source, lambda digest: self._chunks.cells(digest, inline.get(digest)), {} if made is None else made)
+        return Outputs(
+            source, lambda digest: self._chunks.cells(digest, inline.get(digest)), {} if made is None else made
+        )
 
     def reader(self, outputs: Mapping[str, Outputs], start: int, stop: int) -> Reader:
         """Reader of expressions over these outputs, for items ``start..stop``."""
@@ -162,9 +164,7 @@ class StepRunner:
         """Run each step; for a light step in a map this loop is all that happens."""
         node, root = definition.node, definition.root
         name, bundle, outbox = node.id, self._bundle, self._services.outbox
-        contexts = Contexts(
-            bundle.run, bundle.id, name, bundle.seed, outbox, node.policy.uses, self._services.ports
-        )
+        contexts = Contexts(bundle.run, bundle.id, name, bundle.seed, outbox, node.policy.uses, self._services.ports)
         body = self._body(part, definition, arguments)
         wanted = bundle.made if name in bundle.wanted else None
         take, attempts, is_dynamic = bundle.take, part.segment.attempts, node.kind == "dynamic"

@@ -106,9 +106,7 @@ class Watchdog:
         tick: Called ten times a second, ``alive`` once a second.
     """
 
-    def __init__(
-        self, stuck: Callable[[Watch], None], tick: Callable[[], None], alive: Callable[[], None]
-    ) -> None:
+    def __init__(self, stuck: Callable[[Watch], None], tick: Callable[[], None], alive: Callable[[], None]) -> None:
         self._stuck = stuck
         self._tick = tick
         self._alive = alive

@@ -12,13 +12,10 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from orchestrator.backends.bundles.bundle import RunningBundle
 from orchestrator.backends.bundles.calls import BodyCaller
 from orchestrator.backends.bundles.chunks import ChunkWindow, chunks_of, inputs_of
 from orchestrator.backends.bundles.failure import describe_failure
-from orchestrator.backends.bundles.outbox import Outbox
 from orchestrator.backends.bundles.steps import Code, Definition, Services, StepRunner
 from orchestrator.backends.bundles.versions import versions
 from orchestrator.backends.bundles.watchdog import Watch, Watchdog

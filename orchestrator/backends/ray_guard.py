@@ -1,0 +1,57 @@
+"""Ends what is left of a local Ray when the process that started it is killed.
+
+Ray binds most of its processes to the driver, but its agents look for a dead head for a minute before they give up.
+All processes of a local Ray carry a mark, and a small process that outlives the driver ends those that do not go.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orchestrator.backends.bundles import orphans
+
+_END_S = 10.0
+
+
+class ProcessGuard:
+    """A process that waits for the end of this one, then ends everything that carries the mark."""
+
+    def __init__(self) -> None:
+        self._mark = secrets.token_hex(8)
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", orphans.__file__, self._mark],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    @contextmanager
+    def marking(self) -> Iterator[None]:
+        """What is started meanwhile carries the mark, and so does all that it starts."""
+        before = os.environ.get(orphans.MARK)
+        os.environ[orphans.MARK] = self._mark
+        try:
+            yield
+        except BaseException:
+            self.end()
+            raise
+        finally:
+            del os.environ[orphans.MARK]
+            if before is not None:
+                os.environ[orphans.MARK] = before
+
+    def end(self) -> None:
+        """End the guard now, and with it whatever still carries the mark."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
