@@ -67,4 +67,11 @@ def _make_runner() -> Runner:
     return DurableRunner()
 
 
+def _draw_graph(graph: Graph) -> str:
+    from orchestrator.views.fragment import graph_html
+
+    return graph_html(graph)
+
+
 Pipeline.make_runner = staticmethod(_make_runner)
+Graph.draw = staticmethod(_draw_graph)

@@ -37,6 +37,17 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({self.id!r}, state={self.state!r})"
 
+    def _repr_html_(self) -> str:
+        from orchestrator.app.picture import run_html
+
+        return run_html(self.fold(), self.state)
+
+    def svg(self) -> str:
+        """The run's graph with the state of each node, as an SVG document."""
+        from orchestrator.app.picture import run_svg
+
+        return run_svg(self.fold())
+
     # ---- state
 
     @property

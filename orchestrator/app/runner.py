@@ -14,6 +14,7 @@ import msgspec
 
 from orchestrator.app.backend import choose_backend, open_executor
 from orchestrator.app.installation import Installation
+from orchestrator.app.picture import plan_html
 from orchestrator.app.run import Run
 from orchestrator.app.session import Session
 from orchestrator.engine.driver import Observer
@@ -58,6 +59,7 @@ class Runner:
         graph = self._sealed(pipeline.graph(**params))
         machine = Machine(RunFold("", graph), self._encode_error)
         cells = self.installation.cells("", machine.chunks)
+        Plan.draw = staticmethod(plan_html)
         return make_plan(
             graph, machine, self.installation.journal, cells, self.installation.files, self.installation.clock.now()
         )

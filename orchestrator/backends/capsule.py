@@ -1,8 +1,8 @@
 """The code of a run, stored under its digest: the project's modules, and what no module holds.
 
 Modules that the stages reach by imports, outside the standard library and installed packages, go into a zip with
-their package data. What cannot be imported elsewhere (``__main__``, notebook cells, lambdas, local functions) goes in as
-one cloudpickle, together, so that module state is shared as it would be locally. A worker unpacks a
+their package data. What cannot be imported elsewhere (``__main__``, notebook cells, lambdas, local functions) goes
+in as one cloudpickle, together, so that module state is shared as it would be locally. A worker unpacks a
 capsule once per node and needs neither the source tree nor the author's working directory.
 """
 

@@ -1,7 +1,7 @@
 """Steps in the caller's own process: the same worker and pool without any process or socket between them.
 
-For tests of pipelines and for looking into them with a debugger. A time-out interrupts what runs in Python; what cannot be
-interrupted, and what ends the process, does so here too.
+For tests of pipelines and for looking into them with a debugger. A time-out interrupts what runs in Python; what
+cannot be interrupted goes on, and what ends the process ends this one.
 """
 
 from __future__ import annotations

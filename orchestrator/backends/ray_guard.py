@@ -10,12 +10,19 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from orchestrator.backends.bundles import orphans
 
+GRACE_S = 3.0
+"""How long the processes may take to end by themselves."""
+
 _END_S = 10.0
+_ROOT = str(Path(__file__).resolve().parents[2])
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from orchestrator.backends.ray_guard import main; main(sys.argv[2])"
 
 
 class ProcessGuard:
@@ -24,7 +31,7 @@ class ProcessGuard:
     def __init__(self) -> None:
         self._mark = secrets.token_hex(8)
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", orphans.__file__, self._mark],
+            [sys.executable, "-I", "-S", "-c", _START, _ROOT, self._mark],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -55,3 +62,12 @@ class ProcessGuard:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def main(mark: str) -> None:
+    """Wait for the end of standard input, which is that of the driver, then see to it that what it started ends."""
+    sys.stdin.read()
+    deadline = time.monotonic() + GRACE_S
+    while time.monotonic() < deadline and orphans.are_there(mark):
+        time.sleep(0.1)
+    orphans.kill_children(mark)

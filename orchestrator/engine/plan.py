@@ -6,9 +6,9 @@ way is reused, what becomes ready would run, and the rest depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from orchestrator.engine.cells import Cells
 from orchestrator.engine.lookups import Lookups
@@ -45,6 +45,11 @@ class Plan:
 
     graph: Graph
     nodes: tuple[PlannedNode, ...]
+    draw: ClassVar[Callable[[Plan], str] | None] = None
+    """Draws a plan as HTML; set by whoever knows the views."""
+
+    def _repr_html_(self) -> str | None:
+        return None if Plan.draw is None else Plan.draw(self)
 
     @property
     def reused(self) -> int:

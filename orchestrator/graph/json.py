@@ -329,26 +329,18 @@ def _changed(record: Policy | RetryPolicy | Resources) -> dict[str, Any]:
 
 
 def _policy_from_json(document: Mapping[str, Any]) -> Policy:
-    values = _values(document)
+    values = _options_from_json({name: value for name, value in document.items() if name not in ("retry", "resources")})
     if "retry" in document:
-        retry = _values(document["retry"])
-        if "on" in retry:
-            retry["on"] = tuple(retry["on"])
-        values["retry"] = RetryPolicy(**retry)
+        values["retry"] = RetryPolicy(**_options_from_json(document["retry"]))
     if "resources" in document:
-        values["resources"] = Resources(**_values(document["resources"]))
-    if "uses" in values:
-        values["uses"] = tuple(values["uses"])
+        values["resources"] = Resources(**_options_from_json(document["resources"]))
     return Policy(**values)
 
 
-def _values(document: Mapping[str, Any]) -> dict[str, Any]:
-    nested = ("retry", "resources")
-    return {
-        name: value if name in nested and isinstance(value, dict) and "dict" not in value else _plain_from_json(value)
-        for name, value in document.items()
-        if not (name in nested and isinstance(value, Mapping) and "dict" not in value)
-    }
+def _options_from_json(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a policy; no option is a list, so a JSON array is a tuple."""
+    values = {name: _plain_from_json(value) for name, value in document.items()}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _source_to_json(source: Source | None) -> list[Any] | None:

@@ -6,10 +6,10 @@ importing the code it describes; workers find that code through ``StageSpec.ref`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar, TypeAlias
 from typing import Literal as Kind
-from typing import TypeAlias
 
 from orchestrator.graph.policy import Policy
 
@@ -171,6 +171,11 @@ class Graph:
     output: Expr
     params: Mapping[str, Expr] = field(default_factory=dict)
     source: Source | None = None
+    draw: ClassVar[Callable[[Graph], str] | None] = None
+    """Draws a graph as HTML; set by the package root, which knows the views."""
+
+    def _repr_html_(self) -> str | None:
+        return None if Graph.draw is None else Graph.draw(self)
 
     def node(self, node_id: str) -> Node:
         """The node of that id; raises KeyError."""

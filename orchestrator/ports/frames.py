@@ -14,7 +14,10 @@ from orchestrator.types import Digest
 
 
 class Span(msgspec.Struct, array_like=True, frozen=True):
-    """Outputs of items ``start..stop`` of a node: cells ``at…`` of a chunk. An empty chunk means: made earlier in this bundle."""
+    """Outputs of items ``start..stop`` of a node: cells ``at…`` of a chunk.
+
+    An empty chunk means that they are made earlier in the same bundle.
+    """
 
     start: int
     stop: int
@@ -23,7 +26,10 @@ class Span(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Input(msgspec.Struct, array_like=True, frozen=True):
-    """Where the output of a node is. For a node with many items the spans needed here, in order, dropped items left out."""
+    """Where the output of a node is.
+
+    For a node with many items: the spans that are needed here, in order, dropped items left out.
+    """
 
     node: str
     many: bool

@@ -1,8 +1,8 @@
 """Port of the journal: the facts of every run, and what must change in the same transaction.
 
 Promises that every back end keeps and ``tests/store/test_journal_conformance.py`` checks: an append is all or
-nothing and durable when it returns; ``seq`` is gap-free from 1; an append with an older epoch or another ``seq`` than the
-run's changes nothing and raises StaleEpoch; finished runs accept no facts.
+nothing and durable when it returns; ``seq`` is gap-free from 1; an append with an older epoch or another ``seq``
+than the run's changes nothing and raises StaleEpoch; finished runs accept no facts.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
     data: bytes | None = None
 
 
-Cell: TypeAlias = None | bool | int | float | str | Entry
+Cell: TypeAlias = bool | int | float | str | Entry | None
 
 
 class Manifest(msgspec.Struct, array_like=True, frozen=True):

@@ -248,3 +248,8 @@ def large(n: int) -> list[int]:
 @stage
 def where() -> str:
     return os.getcwd()
+
+
+@pipeline
+def failing_with(text: str) -> str:
+    return fail(text)

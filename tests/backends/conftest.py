@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ class Bench:
     root: Path
     slots: int = 2
     step_log_bytes: int = 1 << 20
-    stages: dict[str, Stage[..., object]] = field(default_factory=dict)
+    stages: dict[str, Stage[..., Any]] = field(default_factory=dict)
     opened: list[Executor] = field(default_factory=list)
     cluster: Cluster | None = None
 
@@ -59,7 +60,7 @@ class Bench:
             self.step_log_bytes,
         )  # fmt: skip
 
-    def talk(self, traced: Traced, *more: Stage[..., object]) -> Conversation:
+    def talk(self, traced: Traced, *more: Stage[..., Any]) -> Conversation:
         """Open an executor for a graph; ``more`` are stages that only bodies call."""
         self.stages = stages_of(traced, *more)
         executor = OPENERS[self.kind](self)

@@ -198,10 +198,10 @@ class Conversation:
         if failed is None and is_map and not self._map_done(child):
             return
         del self._children[child]
-        answer = {"classes": failed.classes, "message": failed.message} if failed else {}
+        classes, message = (failed.classes, failed.message) if failed else ([], "")
         output = None if failed else self.output(child, many=is_map)
         chunks = {span.chunk: self.chunks[span.chunk] for span in output.spans} if output else {}
-        self.executor.answer(bundle, Returned(call.node, call.index, call.ordinal, output, chunks, **answer))
+        self.executor.answer(bundle, Returned(call.node, call.index, call.ordinal, output, chunks, classes, message))
 
     def _map_done(self, child: str) -> bool:
         width = self._width(node_from_bytes(self._nodes[child]))

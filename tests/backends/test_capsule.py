@@ -65,7 +65,7 @@ class Author:
         path.write_text(textwrap.dedent(script) + BUILD.format(root=str(ROOT), store=str(self.store)))
         return tuple(json.loads(_run([sys.executable, str(path)], self.project)))
 
-    def call(self, digest: str, *calls: tuple[str, list[object]]) -> list[object]:
+    def call(self, digest: str, *calls: tuple[str, list[int]]) -> list[object]:
         """Call stages of a capsule in a process that knows nothing of the project."""
         shutil.rmtree(self.project)
         self.project.mkdir()
@@ -197,7 +197,7 @@ def test_what_cannot_be_pickled_is_refused_with_the_stage_that_needs_it(tmp_path
         with lock:
             return x
 
-    with pytest.raises(NotSerializable, match="stage 'locked'.*lock"):
+    with pytest.raises(NotSerializable, match=r"stage 'locked'.*lock"):
         capsule.build({locked.spec.ref: locked}, open_store(tmp_path / "artifacts"))
 
 

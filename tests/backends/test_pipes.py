@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -39,7 +40,7 @@ while True:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> WorkerSettings:
-    return WorkerSettings(*(str(tmp_path / name) for name in ("artifacts", "keys", "logs", "capsules")))
+    return Bench("pipes", tmp_path).settings
 
 
 @pytest.mark.parametrize("name", ["stubborn", "hold_gil"])
@@ -74,6 +75,7 @@ def _children(parent: int) -> list[int]:
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path, settings: WorkerSettings) -> None:
+    shutil.rmtree(tmp_path / "artifacts")
     (tmp_path / "artifacts").write_text("this is no directory")
     graph = traced(lambda: faulty.add(1))
     pool = Pool(PipeTransport(settings, 1))
@@ -99,7 +101,6 @@ def _resubmit_for_ever(pool: Pool, bundle: Bundle) -> None:
 def test_a_worker_says_hello_and_leaves_when_told(tmp_path: Path, settings: WorkerSettings) -> None:
     transport = PipeTransport(settings, 1)
     heard: list[bytes | Death] = []
-    (tmp_path / "keys").mkdir(mode=0o700)
     channel = transport.start("one", WorkerNeeds("pool"), lambda name, said: heard.append(said))
     deadline = time.monotonic() + 20
     while not heard and time.monotonic() < deadline:

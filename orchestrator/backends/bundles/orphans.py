@@ -39,6 +39,11 @@ def kill_children(mark: str, session: int = 0) -> None:
         time.sleep(0.01)
 
 
+def are_there(mark: str) -> bool:
+    """True if some process carries a mark, or one that continues it."""
+    return bool(_family(mark, 0))
+
+
 def _family(mark: str, session: int) -> list[int]:
     wanted = f"{MARK}={mark}".encode()
     found, parents = [], {}

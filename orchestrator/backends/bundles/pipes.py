@@ -73,14 +73,17 @@ class PipeTransport:
             return None
         supply = f"this machine gives {self.slots} CPUs and {self._memory} bytes of memory, no GPUs; run it on Ray"
         for name, wanted, has in (
-            ("CPUs", need.num_cpus, self.slots), ("GPUs", need.num_gpus, 0), ("bytes of memory", need.memory, self._memory),
+            ("CPUs", need.num_cpus, self.slots),
+            ("GPUs", need.num_gpus, 0),
+            ("bytes of memory", need.memory, self._memory),
             *((name, amount, 0) for name, amount in need.resources.items()),
-        ):  # fmt: skip
+        ):
             if wanted > has:
                 return f"the step needs {wanted:g} {name}, but {supply}"
         for option in ("accelerator_type", "label_selector", "runtime_env"):
-            if getattr(need, option):
-                return f"the step asks for {option}={getattr(need, option)!r}, which local workers do not have; run it on Ray"
+            asked = getattr(need, option)
+            if asked:
+                return f"the step asks for {option}={asked!r}, which local workers do not have; run it on Ray"
         return None
 
     def fits(self, needs: WorkerNeeds, without: Collection[str] = ()) -> bool:

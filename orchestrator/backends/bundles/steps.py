@@ -257,8 +257,8 @@ class StepRunner:
                 self._services.outbox.batch(bundle.id, name, number, cell)
             elif digest_of(decode_cell(cell)) != digest_of(known[number]):
                 raise ReplayMismatch(
-                    f"batch {number} of {name} is not what an earlier attempt delivered: a streaming stage that is retried "
-                    "must yield the same batches again"
+                    f"batch {number} of {name} is not what an earlier attempt delivered: a streaming stage that is "
+                    "retried must yield the same batches again"
                 )
         self._elapsed_us = min((perf_counter_ns() - started) // 1000, _LONGEST_US)
         return values.encode(None)

@@ -9,7 +9,7 @@ in each direction, and ``Death`` is the last thing heard of a worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
@@ -33,7 +33,7 @@ class WorkerNeeds:
 
     kind: WorkerKind
     capsule: Digest = ""
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)
     uses: tuple[str, ...] = ()
 
 

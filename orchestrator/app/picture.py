@@ -1,0 +1,77 @@
+"""Runs and plans as pictures: what notebooks show of them, and ``orc show --svg`` writes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from orchestrator.engine.plan import Plan
+from orchestrator.engine.state import DONE, DROPPED, FAILED, OPEN, RETRY, SKIPPED, WAITING, NodeState, RunFold
+from orchestrator.graph.node import Graph
+from orchestrator.views.fragment import graph_html, table_html
+from orchestrator.views.status import NodeStatus
+from orchestrator.views.svg import graph_svg
+
+_STATES = {FAILED: "failed", RETRY: "retrying", WAITING: "waiting", SKIPPED: "skipped", DROPPED: "skipped"}
+_PLANNED = {"reuse": "cached", "run": "pending", "after": "pending", "skip": "skipped", "wait": "waiting"}
+
+
+def run_graph(fold: RunFold) -> Graph:
+    """The graph of a run as it is by now: with the calls that ``@dynamic`` bodies have made."""
+    return replace(fold.graph, nodes=tuple(state.node for state in fold.nodes.values()))
+
+
+def run_statuses(fold: RunFold) -> dict[str, NodeStatus]:
+    """State of each node of a run, for drawing."""
+    return {node: _status(state, fold) for node, state in fold.nodes.items()}
+
+
+def plan_statuses(plan: Plan) -> dict[str, NodeStatus]:
+    """What a plan says of each node, for drawing."""
+    found: dict[str, NodeStatus] = {}
+    for planned in plan.nodes:
+        before = found.get(planned.node, NodeStatus())
+        counts = {**before.counts, _PLANNED[planned.action]: planned.steps or 1}
+        found[planned.node] = NodeStatus(counts, note=planned.reason)
+    return found
+
+
+def run_svg(fold: RunFold) -> str:
+    """A run as an SVG document."""
+    return graph_svg(run_graph(fold), run_statuses(fold))
+
+
+def run_html(fold: RunFold, state: str) -> str:
+    """A run as a fragment of HTML."""
+    reason = f": {fold.finished.reason}" if fold.finished and fold.finished.reason else ""
+    steps = sum(node.length for node in fold.nodes.values())
+    reused = sum(node.reused for node in fold.nodes.values())
+    title = f"{fold.run} is {state}{reason}"
+    head = table_html(title, ("pipeline", "steps", "reused"), [(fold.graph.pipeline, f"{steps:,}", f"{reused:,}")])
+    return head + graph_html(run_graph(fold), run_statuses(fold))
+
+
+def plan_html(plan: Plan) -> str:
+    """A plan as a fragment of HTML: the graph, and node by node what would run and why."""
+    rows = [(p.node, p.action, "?" if p.steps is None else f"{p.steps:,}", p.reason) for p in plan.nodes]
+    title = f"{plan.graph.pipeline}: {plan.reused:,} steps reused, at least {plan.to_run:,} to run"
+    return graph_html(plan.graph, plan_statuses(plan)) + table_html(title, ("node", "action", "steps", "why"), rows)
+
+
+def _status(state: NodeState, fold: RunFold) -> NodeStatus:
+    counts: Counter[str] = Counter()
+    for mark, name in _STATES.items():
+        counts[name] += state.status.count(mark)
+    done = state.status.count(DONE)
+    counts["cached"] = min(state.reused, done)
+    counts["degraded"] = min(len(state.degraded), done - counts["cached"])
+    counts["succeeded"] = done - counts["cached"] - counts["degraded"]
+    counts["cancelled" if fold.finished is not None else "pending"] = state.status.count(OPEN)
+    return NodeStatus({name: count for name, count in counts.items() if count}, note=_note(state))
+
+
+def _note(state: NodeState) -> str:
+    if not state.failures:
+        return ""
+    failure = state.failures[next(iter(state.failures))]
+    return f"{failure.name}: {failure.message}"
