@@ -14,10 +14,17 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from orchestrator.backends.ray_guard import ProcessGuard
-from orchestrator.backends.ray_token import prepare_local_token, token_path, token_source, use_token_for_address
+from orchestrator.backends.ray_token import (
+    prepare_local_token,
+    restrict_token_file,
+    set_auth_mode,
+    token_path,
+    token_source,
+)
 from orchestrator.backends.supply import NodeSupply
 from orchestrator.errors import BackendError, ClusterUnreachable, ConfigError, VersionSkew
 
@@ -59,6 +66,7 @@ class Cluster:
         self._guard: ProcessGuard | None = None
         self._connected = False
         self._environ: dict[str, str] = {}
+        self._auth_mode_chosen = False
 
     @property
     def connected(self) -> bool:
@@ -126,6 +134,9 @@ class Cluster:
                 self._guard.end()
             self._stop = self._keeper = self._guard = None
             self._connected = False
+            if self._auth_mode_chosen:
+                set_auth_mode(None)
+                self._auth_mode_chosen = False
 
     def facts(self) -> dict[str, str]:
         """What ``orc doctor`` reports about Ray; starts nothing."""
@@ -155,14 +166,29 @@ class Cluster:
         host, port = parse_address(address)
         deadline_s = self.settings.connect_timeout_s
         _probe(address, host, port, min(_PROBE_S, deadline_s))
-        use_token_for_address()
+        restrict_token_file()
         ray = _import_ray()
         if ray.is_initialized():
             _same_cluster(ray, address)
             return
-        cluster = within(deadline_s, lambda: _cluster_metadata(f"{host}:{port}"), _silent(address, deadline_s))
+        cluster = self._ask(f"{host}:{port}", deadline_s)
         check_versions(_versions(ray), cluster, f"the Ray cluster at {address}")
         self._keep(ray, {"address": f"{host}:{port}"}, deadline_s, f"the Ray cluster at {address}")
+
+    def _ask(self, address: str, timeout_s: float) -> dict[str, str]:
+        """What a cluster says about itself; finds out on the way whether it wants a token."""
+        look = partial(within, timeout_s, partial(_cluster_metadata, address), _silent(address, timeout_s))
+        if "RAY_AUTH_MODE" in os.environ:
+            return look()
+        self._auth_mode_chosen = True
+        set_auth_mode("disabled")
+        try:
+            return look()
+        except ClusterUnreachable as error:
+            if not error.details.get("wants_token") or token_source() is None:
+                raise
+            set_auth_mode("token")
+            return look()
 
     def _keep(self, ray: Any, arguments: dict[str, Any], timeout_s: float, what: str) -> None:
         """Run ``ray.init`` on a thread that lives as long as the connection.
@@ -322,7 +348,8 @@ def _explained(error: Exception, what: str) -> BackendError:
         have = f"the token of {source} was refused" if source else "this machine has no token"
         return ClusterUnreachable(
             f"{what} wants a token: {have}; put the cluster's token into {token_path()} (mode 0600) or RAY_AUTH_TOKEN "
-            "and leave RAY_AUTH_MODE unset or set it to token"
+            "and leave RAY_AUTH_MODE unset or set it to token",
+            wants_token=True,
         )
     if "version mismatch" in text.lower():
         return VersionSkew(f"{what} does not match this process: {text}")

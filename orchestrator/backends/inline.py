@@ -118,7 +118,7 @@ class InlineTransport:
             self._arrived.set()
 
         outbox = Outbox(send, self._store.put)
-        services = Services(self._values, self._store.get, self._secret, outbox, NoLog(), None, self._ports)
+        services = Services(self._values, self._store.get, self._secret, outbox, NoLog(), None, self._ports, True)
         host = needs.kind == "host"
         worker = Worker(services, self._code, send, lambda reason: None, concurrent=host)
         channel = InlineChannel(name, worker, host, sink)

@@ -1,8 +1,8 @@
 """Ray's shared token: made before Ray makes it world-readable, and used when a cluster may ask for it.
 
 A new local Ray turns token authentication on and writes ``~/.ray/auth_token`` readable by everybody; a client
-that names an address uses its token only if ``RAY_AUTH_MODE=token`` is set before ray is imported. Both are put
-right here, without importing ray.
+that names an address uses its token only if ``RAY_AUTH_MODE=token`` is set. Both are put right here, without
+importing ray.
 """
 
 from __future__ import annotations
@@ -64,16 +64,16 @@ def restrict_token_file() -> None:
         path.chmod(0o600)
 
 
-def use_token_for_address() -> None:
-    """Send this machine's token when attaching to an address; a cluster without authentication ignores it.
+def set_auth_mode(mode: str | None) -> None:
+    """Make this process ask for and send tokens (``token``), or not (``disabled``); None is Ray's own choice.
 
-    Ray reads the mode once, when it is imported: call this before. ``RAY_AUTH_MODE`` set by hand is respected.
+    Both sides must agree: a driver with tokens on a cluster without can start tasks, but its actors end at once.
     """
-    restrict_token_file()
-    if "RAY_AUTH_MODE" in os.environ or token_source() is None:
-        return
-    os.environ["RAY_AUTH_MODE"] = "token"
-    if "ray" in sys.modules:
+    if mode is None:
+        os.environ.pop("RAY_AUTH_MODE", None)
+    else:
+        os.environ["RAY_AUTH_MODE"] = mode
+    if "ray" in sys.modules:  # it reads the mode once, when it is imported
         from ray._raylet import Config
 
         Config.initialize("")

@@ -15,6 +15,9 @@ import msgspec
 from msgspec import Struct
 
 State = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
+StepState = Literal[
+    "pending", "running", "waiting", "retrying", "succeeded", "cached", "degraded", "failed", "skipped", "cancelled"
+]
 
 
 class RunItem(Struct, frozen=True):
@@ -40,15 +43,16 @@ class FailureItem(Struct, frozen=True):
 
 
 class StepItem(Struct, frozen=True):
-    """One node of a run; a map is one node with one step per item. ``steps`` is null while its width is unknown."""
+    """One node of a run; a map is one node with one step per item. ``steps`` is null while its width is unknown.
+
+    ``state`` is the one that most needs attention among the steps, and ``counts`` has the number of steps in each.
+    """
 
     address: str
     kind: str
-    state: Literal["pending", "running", "retrying", "waiting", "done", "reused", "failed", "skipped", "degraded"]
+    state: StepState
     steps: int | None
-    done: int
-    reused: int
-    failed: int
+    counts: dict[str, int]
     elapsed_s: float | None
     failures: list[FailureItem]
 

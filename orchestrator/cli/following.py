@@ -5,15 +5,22 @@ Facts are read from the journal, so a run is followed in the same way whoever dr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
 
-from orchestrator.cli.documents import FailureItem, StepItem
-from orchestrator.engine.state import DROPPED, FAILED, RETRY, SKIPPED, WAITING, NodeState, RunFold
+from orchestrator.app.picture import run_graph, run_statuses
+from orchestrator.cli.documents import FailureItem, StepItem, StepState
+from orchestrator.engine.state import RunFold
 from orchestrator.graph import fact as f
+from orchestrator.views.status import NodeStatus
+from orchestrator.views.tree import TreeLine, graph_tree, tree_lines
 
 if TYPE_CHECKING:
     from orchestrator.app.installation import Installation
+
+CONTROL_KINDS = frozenset({"branch", "choice", "pack"})
+"""Kinds of nodes that are wiring, not work, and are left out for people."""
 
 _MOST_FAILURES = 5
 
@@ -25,11 +32,6 @@ class Activity:
     since: float | None = None
     until: float | None = None
     in_flight: int = 0
-
-    @property
-    def elapsed_s(self) -> float | None:
-        """Wall time from the first start to the last outcome, in seconds."""
-        return None if self.since is None or self.until is None else max(self.until - self.since, 0.0)
 
 
 @dataclass(slots=True)
@@ -45,7 +47,7 @@ class Follower:
     def __post_init__(self) -> None:
         self.fold = RunFold(self.run, self.installation.graph(self.installation.created(self.run)))
 
-    def advance(self) -> list[f.Recorded]:
+    def advance(self) -> Sequence[f.Recorded]:
         """Read what was committed since the last time, and return it."""
         fresh = list(self.installation.journal.facts(self.run, self.seq))
         for recorded in fresh:
@@ -54,41 +56,47 @@ class Follower:
             self._note(recorded.fact, recorded.at)
         return fresh
 
+    def statuses(self) -> dict[str, NodeStatus]:
+        """State of every node, those that run included."""
+        now = self.installation.clock.now()
+        return {node: self._with_activity(node, status, now) for node, status in run_statuses(self.fold).items()}
+
+    def lines(self) -> list[TreeLine]:
+        """The run as a tree of text."""
+        return tree_lines([graph_tree(run_graph(self.fold), self.statuses())])
+
     def steps(self) -> list[StepItem]:
         """All nodes in the order of the graph."""
-        return [self.step(node) for node in self.fold.nodes]
+        return [self._item(node, status) for node, status in self.statuses().items()]
 
     def step(self, node: str) -> StepItem:
         """One node."""
-        state, activity = self.fold.nodes[node], self.activity.get(node, Activity())
+        return self._item(node, self.statuses()[node])
+
+    def _item(self, node: str, status: NodeStatus) -> StepItem:
+        state = self.fold.nodes[node]
         return StepItem(
             address=node,
             kind=state.node.kind,
-            state=self._state(state, activity),
+            state=cast(StepState, status.state),
             steps=state.length if state.closed else None,
-            done=state.settled - state.status.count(FAILED) - state.status.count(SKIPPED),
-            reused=state.reused,
-            failed=state.status.count(FAILED) + state.status.count(DROPPED),
-            elapsed_s=activity.elapsed_s,
+            counts=dict(status.ordered()),
+            elapsed_s=status.elapsed_s,
             failures=[_failure(index, state.failures[index]) for index in sorted(state.failures)[:_MOST_FAILURES]],
         )
 
-    def _state(self, state: NodeState, activity: Activity) -> Any:
-        if state.status.count(WAITING):
-            return "waiting"
-        if state.skipped:
-            return "skipped"
-        if state.status.count(FAILED):
-            return "failed"
-        if state.is_settled:
-            if state.degraded or state.status.count(DROPPED):
-                return "degraded"
-            return "reused" if state.reused and state.reused == state.settled else "done"
-        if self.fold.finished is not None:
-            return "pending"
-        if state.status.count(RETRY) and not activity.in_flight:
-            return "retrying"
-        return "running" if activity.in_flight or state.settled else "pending"
+    def _with_activity(self, node: str, status: NodeStatus, now: float) -> NodeStatus:
+        activity = self.activity.get(node)
+        if activity is None:
+            return status
+        counts = dict(status.counts)
+        running = min(activity.in_flight, counts.get("pending", 0))
+        if running:
+            counts.update(running=running, pending=counts["pending"] - running)
+        until = now if running else activity.until
+        elapsed_s = None if activity.since is None or until is None else max(until - activity.since, 0.0)
+        note = "" if status.state in ("succeeded", "cached") else status.note
+        return replace(status, counts=counts, elapsed_s=elapsed_s, note=note)
 
     def _note(self, fact: f.Fact, at: float) -> None:
         if isinstance(fact, f.DriverStarted):

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.app.installation import Installation
+from orchestrator.app.picture import run_graph
 from orchestrator.cli.documents import RunDocument, RunItem
 from orchestrator.cli.following import Follower
-from orchestrator.cli.output import duration, iso, local_time, table, write, write_json
-from orchestrator.cli.progress import CONTROL_KINDS, summary
+from orchestrator.cli.output import iso, local_time, table, write, write_json
 from orchestrator.cli.running import RunId
 from orchestrator.config.suggestion import meant_or_known
 from orchestrator.errors import ConfigError
 from orchestrator.graph.fact import FINISHED
+from orchestrator.views.status import duration_text
+from orchestrator.views.svg import graph_svg
 
 if TYPE_CHECKING:
     from orchestrator.ports.journal import RunRow
@@ -46,13 +49,19 @@ def ls(
     write(table(("id", "pipeline", "state", "started", "took"), rows))
 
 
-def show(run_id: RunId, json: Json = False) -> None:
+def show(
+    run_id: RunId,
+    json: Json = False,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="draw the run into a file")] = None,
+) -> None:
     """Show a run and its steps."""
     here = Installation()
     row = here.journal.run(run_id)
     follower = Follower(here, row.id)
     follower.advance()
     document = run_document(here, row, follower)
+    if svg is not None:
+        svg.write_text(graph_svg(run_graph(follower.fold), follower.statuses()))
     if json:
         write_json(document)
         return
@@ -62,9 +71,7 @@ def show(run_id: RunId, json: Json = False) -> None:
         write(f"because: {document.reason}")
     for name, value in document.params.items():
         write(f"  {name} = {value}")
-    for step in document.steps:
-        if step.kind not in CONTROL_KINDS:
-            write(f"{step.state:<8} {summary(step)}")
+    write("\n".join(line.text for line in follower.lines()))
     for address, text in document.waiting.items():
         write(f"waits for an answer: {address}: {text}")
 
@@ -106,4 +113,4 @@ def _took(item: RunItem) -> str:
     if item.started_at is None or item.finished_at is None:
         return "-"
     began, ended = datetime.fromisoformat(item.started_at), datetime.fromisoformat(item.finished_at)
-    return duration((ended - began).total_seconds())
+    return duration_text((ended - began).total_seconds())

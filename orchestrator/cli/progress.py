@@ -7,27 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.cli.documents import Fact, StepItem
-from orchestrator.cli.following import Follower
-from orchestrator.cli.output import counted, duration, iso, note, write_json_line
+from orchestrator.cli.following import CONTROL_KINDS, Follower
+from orchestrator.cli.output import iso, note, write_json_line
 from orchestrator.graph import fact as f
+from orchestrator.views.status import LOOKS, duration_text
+from orchestrator.views.tree import TreeLine
 
 if TYPE_CHECKING:
-    from rich.tree import Tree
+    from rich.text import Text
 
-_WORDS = {"stage": "step", "dynamic": "step"}
-_STYLES = {
-    "done": "green",
-    "reused": "cyan",
-    "running": "bold blue",
-    "retrying": "yellow",
-    "waiting": "magenta",
-    "failed": "bold red",
-    "degraded": "yellow",
-    "skipped": "dim",
-    "pending": "dim",
-}
-CONTROL_KINDS = frozenset({"branch", "choice", "pack"})
-"""Kinds of nodes that are wiring, not work, and are left out for people."""
+_QUIET_STATES = frozenset({"succeeded", "cached", "skipped", "pending", ""})
+"""States that a tree too high for its terminal leaves out first."""
 
 
 class Progress(Protocol):
@@ -70,7 +60,7 @@ class JsonLines:
     def show(self, fresh: Sequence[f.Recorded]) -> None:
         """Write the facts."""
         for recorded in fresh:
-            write_json_line(event_of(self._follower.run, recorded))
+            write_json_line(fact_line(self._follower.run, recorded))
 
     def close(self) -> None:
         """Nothing is left to write."""
@@ -85,15 +75,15 @@ class Lines:
 
     def show(self, fresh: Sequence[f.Recorded]) -> None:
         """Write what the facts mean."""
+        nodes = self._follower.fold.nodes
         for recorded in fresh:
             for line in told(recorded, self._follower):
                 note(line)
             node = getattr(recorded.fact, "node", None)
-            if isinstance(node, str) and node not in self._told and self._follower.fold.nodes[node].is_settled:
+            if isinstance(node, str) and node not in self._told and nodes[node].is_settled:
                 self._told.add(node)
-                item = self._follower.step(node)
-                if item.kind not in CONTROL_KINDS:
-                    note(f"{item.state:<8} {summary(item)}")
+                if nodes[node].node.kind not in CONTROL_KINDS:
+                    note(summary(self._follower.step(node)))
 
     def close(self) -> None:
         """Nothing is left to write."""
@@ -115,97 +105,85 @@ class LiveTree:
         for recorded in fresh:
             for line in told(recorded, self._follower):
                 self._live.console.print(line, highlight=False, markup=False)
-        height = max(self._live.console.size.height - 4, 5)
-        self._live.update(tree(self._follower, height), refresh=True)
+        size = self._live.console.size
+        self._live.update(coloured(shortened(self._follower.lines(), max(size.height - 3, 5))), refresh=True)
 
     def close(self) -> None:
         """Leave the last state of the tree behind."""
         self._live.stop()
-        self._live.console.print(tree(self._follower, height=40))
+        self._live.console.print(coloured(self._follower.lines()))
 
 
-def tree(follower: Follower, height: int) -> Tree:
-    """All steps under their scopes; when there are more than ``height``, what is settled is only counted."""
+def shortened(lines: Sequence[TreeLine], height: int) -> list[TreeLine]:
+    """The lines that most need to be seen, in order, if there are more than fit."""
+    if len(lines) <= height:
+        return list(lines)
+    lively = [line for line in lines if line.state not in _QUIET_STATES]
+    left_out = len(lines) - min(len(lively), height - 2) - 1
+    return [lines[0], *lively[: height - 2], TreeLine("", "", f"… and {left_out} more", "", "", "")]
+
+
+def coloured(lines: Sequence[TreeLine]) -> Text:
+    """Lines of a tree for a terminal; what is too long is cut at its edge."""
     from rich.text import Text
-    from rich.tree import Tree
 
-    items = [item for item in follower.steps() if item.kind not in CONTROL_KINDS]
-    settled = [item for item in items if item.state in ("done", "reused", "skipped", "pending")]
-    root = Tree(Text(follower.run, style="bold"))
-    if len(items) > height:
-        items = [item for item in items if item not in settled][: height - 1]
-        root.add(Text(f"{counted(len(settled), 'node')} done or pending", style="dim"))
-    branches: dict[str, Tree] = {"": root}
-    for item in items:
-        scope, _, name = item.address.rpartition("/")
-        branch = _branch(branches, scope)
-        branch.add(Text.assemble((f"{item.state:<8} ", _STYLES[item.state]), summary(item, name)))
-    return root
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for position, line in enumerate(lines):
+        colour = LOOKS[line.state].colour if line.state else "default"
+        text.append("\n" if position else "")
+        text.append(line.guide, "dim")
+        text.append(line.glyph, colour)
+        text.append(line.label, "default" if line.guide else "bold")
+        text.append(f"{line.gap}{line.detail}", colour)
+    return text
 
 
-def _branch(branches: dict[str, Tree], scope: str) -> Tree:
-    if scope not in branches:
-        outer, _, name = scope.rpartition("/")
-        branches[scope] = _branch(branches, outer).add(name, style="default")
-    return branches[scope]
-
-
-def summary(item: StepItem, name: str = "") -> str:
-    """A node in a few words: its name, how far it is, how long it took, and why it failed."""
-    parts = [name or item.address]
-    if item.steps is None:
-        parts.append(f"{item.done:,} so far")
-    elif item.steps != 1:
-        parts.append(f"{item.done:,}/{item.steps:,}")
-    if item.reused and item.reused != item.done:
-        parts.append(f"{item.reused:,} reused")
-    if item.failed and item.steps != 1:
-        parts.append(f"{item.failed:,} failed")
-    if item.elapsed_s is not None and item.state in ("done", "failed", "degraded"):
-        parts.append(duration(item.elapsed_s))
-    if item.failures and item.state in ("failed", "degraded", "retrying"):
+def summary(item: StepItem) -> str:
+    """A node in one line: its state, how many steps, how long it took, and why it failed."""
+    parts = [f"{item.state:<9} {item.address}"]
+    if item.steps != 1 or len(item.counts) > 1:
+        parts.append(", ".join(f"{count:,} {state}" for state, count in item.counts.items()))
+    if item.elapsed_s is not None:
+        parts.append(duration_text(item.elapsed_s))
+    if item.failures and item.state in ("failed", "degraded"):
         parts.append(f"{item.failures[0].error}: {_first_line(item.failures[0].message)}")
-    return "  ".join(parts)
+    return "  ".join(part for part in parts if part)
 
 
 def told(recorded: f.Recorded, follower: Follower) -> list[str]:
     """What a fact means, for those that a person would want to know of."""
     fact = recorded.fact
     if isinstance(fact, f.DriverStarted):
-        return [f"driver   {fact.driver} with {fact.backend} workers"] if fact.epoch > 1 else []
+        return [f"driver    {fact.driver} goes on with the run"] if fact.epoch > 1 else []
     if isinstance(fact, f.AttemptFailed):
-        again = max(fact.retry_at - recorded.at, 0.0)
-        why = f"{fact.failure.name}: {_first_line(fact.failure.message)}"
-        return [f"retry    {_address(follower, fact.node, fact.index)}  {why}  (again in {duration(again)})"]
+        again = duration_text(max(fact.retry_at - recorded.at, 0.0))
+        return [f"retrying  {_address(follower, fact.node, fact.index)}  {_why(fact.failure)}  (again in {again})"]
     if isinstance(fact, f.StepFailed) and fact.action != "fail":
-        why = f"{fact.failure.name}: {_first_line(fact.failure.message)}"
-        return [f"{fact.action:<8} {_address(follower, fact.node, fact.index)}  {why}"]
+        return [f"{fact.action:<9} {_address(follower, fact.node, fact.index)}  {_why(fact.failure)}"]
     if isinstance(fact, f.WorkerLost):
-        return [f"lost     worker {fact.worker}: {fact.reason}; its steps run again"]
+        return [f"lost      worker {fact.worker}: {_first_line(fact.reason)}; its steps run again"]
     if isinstance(fact, f.ApprovalRequested):
-        kind = follower.fold.nodes[fact.node].node.kind
-        answer = "approve" if kind == "approval" else "signal"
-        return [f"waiting  {fact.node}: {fact.text}  (orc {answer} {follower.run} {fact.node})"]
+        command = "approve" if follower.fold.nodes[fact.node].node.kind == "approval" else "signal"
+        return [f"waiting   {fact.node}: {fact.text}  (orc {command} {follower.run} {fact.node})"]
     if isinstance(fact, f.CancelRequested):
-        return [f"cancel   asked for{f' by {fact.by}' if fact.by else ''}{f': {fact.reason}' if fact.reason else ''}"]
+        return [f"cancelled{f' by {fact.by}' if fact.by else ''}{f': {fact.reason}' if fact.reason else ''}"]
     return []
 
 
-def event_of(run: str, recorded: f.Recorded) -> Fact:
+def fact_line(run: str, recorded: f.Recorded) -> Fact:
     """A fact as a line of JSON."""
     fact = recorded.fact
     name = "".join(f"_{char.lower()}" if char.isupper() else char for char in type(fact).__name__).lstrip("_")
     index = getattr(fact, "index", None)
+    node = getattr(fact, "node", "")
     failure = getattr(fact, "failure", None)
-    message = (
-        f"{failure.name}: {failure.message}" if failure else getattr(fact, "reason", "") or getattr(fact, "text", "")
-    )
+    message = _why(failure) if failure else getattr(fact, "reason", "") or getattr(fact, "text", "")
     return Fact(
         event=name,
         run=run,
         at=iso(recorded.at) or "",
         seq=recorded.seq,
-        node=getattr(fact, "node", "") if isinstance(getattr(fact, "node", ""), str) else "",
+        node=node if isinstance(node, str) else "",
         start=getattr(fact, "start", index),
         stop=getattr(fact, "stop", None if index is None else index + 1),
         state=getattr(fact, "state", ""),
@@ -215,6 +193,10 @@ def event_of(run: str, recorded: f.Recorded) -> Fact:
 
 def _address(follower: Follower, node: str, index: int) -> str:
     return f"{node}[{index}]" if follower.fold.nodes[node].node.is_map else node
+
+
+def _why(failure: f.Failure) -> str:
+    return f"{failure.name}: {_first_line(failure.message)}"
 
 
 def _first_line(message: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -11,21 +12,23 @@ import typer
 from orchestrator.app.runner import Runner
 from orchestrator.cli.documents import RunEnded
 from orchestrator.cli.exit_code import ExitCode
-from orchestrator.cli.following import Follower
-from orchestrator.cli.output import duration, note, write, write_json_line
-from orchestrator.cli.progress import CONTROL_KINDS, open_progress
+from orchestrator.cli.following import CONTROL_KINDS, Follower
+from orchestrator.cli.output import counted, note, write, write_json_line
+from orchestrator.cli.progress import open_progress
 from orchestrator.cli.text import as_text
 from orchestrator.cli.values import Outputs
 from orchestrator.config.job import load_job
 from orchestrator.errors import ConfigError, NotFound
 from orchestrator.graph.fact import FINISHED, RunState
 from orchestrator.types import seconds
+from orchestrator.views.status import duration_text
 
 if TYPE_CHECKING:
     from orchestrator.app.installation import Installation
     from orchestrator.app.run import Run
 
 _TURN_S = 0.1
+_TERMINAL_LINES = 20
 
 What = Annotated[str, typer.Argument(metavar="PIPELINE", help="module:pipeline, a YAML file, or a name under configs/")]
 Values = Annotated[
@@ -98,7 +101,8 @@ def _watch(
             progress.show(follower.advance())
             if limit_s is not None and time.monotonic() - began > limit_s:
                 running.stop()
-                note(f"run {running.id} has not ended within {duration(limit_s)}; go on with: orc resume {running.id}")
+                limit = duration_text(limit_s)
+                note(f"run {running.id} has not ended within {limit}; go on with: orc resume {running.id}")
                 return ExitCode.TIMED_OUT
     except KeyboardInterrupt:
         running.stop()
@@ -130,15 +134,25 @@ def _report(follower: Follower, state: RunState, elapsed_s: float, allow_degrade
         write_json_line(RunEnded(follower.run, state, outcome, reason, result))
     else:
         ended = "refused by a gate" if outcome == "refused" else state
-        note(f"run {follower.run} {ended} in {duration(elapsed_s)}{_tally(follower)}")
+        note(f"run {follower.run} {ended} in {duration_text(elapsed_s)}{_tally(follower)}")
         _advise(follower.run, state, follower)
         if result is not None:
-            write(as_text(result))
+            _print_result(follower.run, as_text(result))
     if outcome == "refused":
         return ExitCode.REFUSED
     if state == "degraded":
         return ExitCode.OK if allow_degraded else ExitCode.DEGRADED
     return ExitCode.FAILED if state in FINISHED and not has_result else ExitCode.OK
+
+
+def _print_result(run_id: str, text: str) -> None:
+    """The result: all of it into a file or pipe, its beginning on a terminal."""
+    lines = text.split("\n")
+    if len(lines) <= _TERMINAL_LINES or not sys.stdout.isatty():
+        write(text)
+        return
+    write("\n".join(lines[:_TERMINAL_LINES]))
+    note(f"… {len(lines) - _TERMINAL_LINES} lines more; see: orc get {run_id}")
 
 
 def _result(follower: Follower) -> Any:
@@ -150,9 +164,9 @@ def _result(follower: Follower) -> Any:
 
 def _tally(follower: Follower) -> str:
     items = [item for item in follower.steps() if item.kind not in CONTROL_KINDS]
-    reused = sum(item.reused for item in items)
-    ran = sum(item.done for item in items) - reused
-    return f": {ran:,} ran, {reused:,} reused"
+    reused = sum(item.counts.get("cached", 0) for item in items)
+    ran = sum(item.counts.get(state, 0) for item in items for state in ("succeeded", "degraded"))
+    return f": {counted(ran, 'step')} ran, {reused:,} reused"
 
 
 def _advise(run_id: str, state: str, follower: Follower) -> None:

@@ -14,13 +14,14 @@ from orchestrator.app.run import Run
 from orchestrator.cli.documents import ReasonItem, ValueDocument, WhyDocument
 from orchestrator.cli.following import Follower
 from orchestrator.cli.listing import Json
-from orchestrator.cli.output import duration, iso, local_time, note, size, write, write_json
+from orchestrator.cli.output import iso, local_time, note, size, write, write_json
 from orchestrator.cli.running import RunId
 from orchestrator.cli.text import as_text
 from orchestrator.cli.values import Outputs
 from orchestrator.errors import ConfigError
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import dependencies
+from orchestrator.views.status import duration_text
 
 Address = Annotated[
     str, typer.Argument(metavar="STEP", help="scope/name#2[7]; the last part is enough if it is unique")
@@ -100,17 +101,17 @@ def _reasons(recorded: f.Recorded, node: str, item: int | None) -> Iterator[tupl
     if getattr(fact, "node", None) != node or not _concerns(fact, item):
         return
     if isinstance(fact, f.CacheMissed):
-        yield "not reused", fact.reason
+        yield "not cached", fact.reason
     elif isinstance(fact, f.StepsStarted):
         yield "started", f"{_items(fact)}on {fact.worker}"
     elif isinstance(fact, f.StepsCompleted):
         if fact.cached:
-            yield "reused", f"{_items(fact)}same code and inputs as in {fact.cached}"
+            yield "cached", f"{_items(fact)}same code and inputs as in {fact.cached}"
         else:
-            yield "degraded" if fact.degraded else "done", _items(fact) + ("a fallback" if fact.degraded else "")
+            yield "degraded" if fact.degraded else "succeeded", _items(fact) + ("a fallback" if fact.degraded else "")
     elif isinstance(fact, f.AttemptFailed):
         blame = "" if fact.failure.charged else " (the worker's fault, not the step's)"
-        again = duration(max(fact.retry_at - recorded.at, 0))
+        again = duration_text(max(fact.retry_at - recorded.at, 0))
         yield "retry", f"[{fact.index}] {fact.failure.name}: {fact.failure.message}{blame}; again in {again}"
     elif isinstance(fact, f.StepFailed):
         yield "failed", f"[{fact.index}] {fact.failure.name}: {fact.failure.message} ({fact.action})"

@@ -17,7 +17,10 @@ def segment(fold: RunFold, node: Node, start: int, stop: int, together: Collecti
         for index in {*state.failed_attempts, *state.deaths}
         if start <= index < stop
     }  # fmt: skip
-    return Segment(node.id, start, stop, inputs(fold, node, start, stop, together), attempts)
+    needed = inputs(fold, node, start, stop, together)
+    if node.policy.streaming and state.batches:  # what an earlier attempt delivered, to be produced again alike
+        needed.append(output(state))
+    return Segment(node.id, start, stop, needed, attempts)
 
 
 def inputs(fold: RunFold, node: Node, start: int, stop: int, together: Collection[str] = ()) -> list[Input]:

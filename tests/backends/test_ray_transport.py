@@ -9,7 +9,9 @@ import time
 import pytest
 
 from orchestrator.backends.bundles import ray_channel
+from orchestrator.backends.bundles.ray_survey import Survey
 from orchestrator.backends.bundles.transport import Death, WorkerNeeds
+from orchestrator.backends.supply import NodeSupply
 from orchestrator.graph.policy import Resources
 from tests.backends.ray_fixtures import Heard, await_gone
 
@@ -157,6 +159,16 @@ def test_what_can_never_be_placed_is_refused(heard: Heard, needs: WorkerNeeds, w
     assert refusal is not None
     for word in words:
         assert word in refusal
+
+
+def test_a_worker_that_waits_for_what_went_away_is_refused(heard: Heard) -> None:
+    needs = heavy(num_cpus=0, resources={"licence": 1})
+    heard.start("holder", needs)
+    heard.transport.start("waiting", needs, heard.sink)
+    heard.transport._apply(Survey(time.monotonic(), [], [NodeSupply("left", {"CPU": 1.0})], {}))
+    death = heard.death("waiting")
+    assert death.never
+    assert "licence=1" in death.reason
 
 
 def test_what_can_be_placed_is_not_refused(heard: Heard) -> None:

@@ -30,8 +30,8 @@ def test_a_run_prints_its_result_and_tells_its_progress(used: tuple[Orc, Done]) 
     result = json.loads(done.out)
     assert (result["total"], result["flaky"]) == (5, "ok")
     assert result["table"]["$type"] == "pyarrow.lib:Table"
-    assert "done     square  3/3" in done.err
-    assert "retry    flaky  OSError: not yet" in done.err
+    assert "succeeded square  3 succeeded" in done.err
+    assert "retrying  flaky  OSError: not yet" in done.err
     assert "succeeded" in done.err
 
 
@@ -40,7 +40,7 @@ def test_a_second_run_reuses_what_is_cached(used: tuple[Orc, Done], tmp_path: Pa
     (tmp_path / "marker").touch()
     again = orc("run", f"{FLOW}:numbers", "n=3", f"marker={tmp_path / 'marker'}")
     assert again.code == 0
-    assert "reused   load" in again.err
+    assert "cached    load" in again.err
     assert orc("why", orc.newest(), "load").out.count("same code and inputs as in numbers-") == 1
 
 
@@ -157,5 +157,6 @@ def test_a_terminal_gets_a_live_tree(orc: Orc, tmp_path: Path, columns: int) -> 
     assert process.returncode == 0
     assert json.loads(out)["total"] == 14
     assert b"\x1b[" in seen
-    assert "├── ".encode() in seen
-    assert b"square  4/4" in seen
+    assert "├─ ".encode() in seen
+    assert "square × 4".encode() in seen
+    assert "✓".encode() in seen

@@ -43,7 +43,6 @@ class RunningBundle:
             for source in segment.inputs
             if any(not span.chunk for span in source.spans)
         }
-        self.cancelled = False
         self._lock = threading.Lock()
 
     def take(self, part: Part) -> int | None:

@@ -14,7 +14,7 @@ from orchestrator.graph.json import node_to_bytes, seal_node
 from orchestrator.graph.node import Const, Expr, ListExpr, Node, Ref, SecretRef
 from orchestrator.graph.stage import Stage
 from orchestrator.graph.trace import call_node
-from orchestrator.ports.frames import Call, Input, Returned, encode
+from orchestrator.ports.frames import Call, Input, Returned
 from orchestrator.ports.values import Values, decode_cell, digest_of
 from orchestrator.types import Digest
 
@@ -35,7 +35,7 @@ class BodyCaller:
         node: str,
         index: int,
         values: Values,
-        send: Callable[[bytes], None],
+        send: Callable[[Call], None],
         load: Callable[[Input, Mapping[Digest, bytes]], Any],
     ) -> None:
         self.bundle = bundle
@@ -67,7 +67,7 @@ class BodyCaller:
             )
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1
         sealed = seal_node(node, self._values.encode)
-        self._send(encode(Call(self._node, self._index, ordinal, call_key(sealed), node_to_bytes(sealed))))
+        self._send(Call(self._node, self._index, ordinal, call_key(sealed), node_to_bytes(sealed)))
         with self._arrived:
             while ordinal not in self._answers:
                 self._arrived.wait(POLL_S)

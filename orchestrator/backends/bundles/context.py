@@ -11,14 +11,23 @@ from orchestrator.ports.values import digest_bytes
 
 if TYPE_CHECKING:
     from orchestrator.backends.bundles.outbox import Outbox
+    from orchestrator.backends.bundles.watchdog import Watch
 
 
 class BundleStep(StepContext):
-    """``step()`` in a bundle. What all steps of a node have in common is copied, not computed again."""
+    """``step()`` in a bundle. What all steps of a node have in common is looked up, not made again for each."""
 
+    _common: Mapping[str, Any]
     _outbox: Outbox
+    _watch: Watch
     _bundle: str
     _run_seed: int
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["_common"][name]
+        except KeyError:
+            raise AttributeError(f"a step has no attribute {name!r}") from None
 
     @functools.cached_property
     def seed(self) -> int:  # type: ignore[override]
@@ -26,7 +35,8 @@ class BundleStep(StepContext):
         return step_seed(self._run_seed, self.node, self.index)
 
     def _on_report(self, metrics: Mapping[str, float]) -> None:
-        self._outbox.report(self._bundle, self.node, self.index, metrics)
+        with self._watch.shield():
+            self._outbox.report(self._bundle, self.node, self.index, metrics)
 
 
 def step_seed(run_seed: int, node: str, index: int) -> int:
@@ -44,21 +54,20 @@ class Contexts:
         node: str,
         seed: int,
         outbox: Outbox,
+        watch: Watch,
         uses: tuple[str, ...],
         ports: Mapping[str, Any],
     ) -> None:
-        shared = vars(StepContext(run, node, uses=uses, ports=ports)).copy()
-        for computed in ("seed", "_on_report"):
-            del shared[computed]
-        shared.update(_outbox=outbox, _bundle=bundle, _run_seed=seed)
-        self._shared = shared
+        common = vars(StepContext(run, node, uses=uses, ports=ports))
+        self._common = {**common, "_outbox": outbox, "_watch": watch, "_bundle": bundle, "_run_seed": seed}
+        self._node = node
 
     def of(self, index: int, attempt: int, caller: Caller | None = None) -> BundleStep:
         """Context of one step."""
         context = BundleStep.__new__(BundleStep)
-        fields = context.__dict__
-        fields.update(self._shared)
-        fields["index"] = index
-        fields["attempt"] = attempt
-        fields["caller"] = caller
+        context._common = self._common
+        context.node = self._node
+        context.index = index
+        context.attempt = attempt
+        context.caller = caller
         return context

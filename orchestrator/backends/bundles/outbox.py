@@ -26,6 +26,9 @@ UNREAD_FRAMES = 64
 FORCED_S = 1.0
 """How long the last flush before a worker ends waits for another one that is under way."""
 
+POLL_S = 0.2
+"""How often a step that waits for credit looks whether it has been interrupted."""
+
 _EMPTY_CHUNK = digest_bytes(encode_chunk([]))
 
 
@@ -130,15 +133,18 @@ class Outbox:
             into.completed.append(Completed(node, 0, 1, len(into.cells), measured, truth, length))
             into.cells.append(cell)
             into.bytes += len(cell)
+            full = into.bytes >= FLUSH_BYTES or len(into.cells) >= FLUSH_OUTCOMES
+        if full:
+            self.flush(bundle)
 
     def batch(self, bundle: str, node: str, index: int, cell: bytes) -> None:
-        """A streaming step has one more batch; sent at once."""
+        """A streaming step has one more batch; sent at once, without waiting for credit."""
         with self._lock:
             into = self._gathered.get(bundle) or self._open(bundle)
             into.close_range()
             into.batches.append(Completed(node, index, index + 1, len(into.cells)))
             into.cells.append(cell)
-        self.flush(bundle)
+        self._flush(bundle)
 
     def fail(self, bundle: str, failed: Failed) -> None:
         """An attempt failed."""
@@ -156,7 +162,7 @@ class Outbox:
             into.metrics.append(Reported(node, index, dict(metrics)))
             full = len(into.metrics) >= FLUSH_OUTCOMES
         if full:
-            self.flush(bundle)
+            self._flush(bundle)
 
     def logged(self, bundle: str, node: str, index: int, start: int, stop: int) -> None:
         """A step wrote these bytes of the worker's log."""
@@ -176,10 +182,18 @@ class Outbox:
 
     # ---- sending
 
-    def flush(self, bundle: str, finished: bool = False, forced: bool = False) -> None:
-        """Send what a bundle has gathered. Waits while too many frames are unread, unless ``forced``."""
-        if not forced:
-            self._await_credit()
+    def flush(self, bundle: str, finished: bool = False) -> None:
+        """Send what a bundle has gathered; waits while too many frames are unread."""
+        self.await_credit()
+        self._flush(bundle, finished)
+
+    def await_credit(self) -> None:
+        """Wait while too many frames are unread; may be interrupted."""
+        with self._credit:
+            while self._unread >= UNREAD_FRAMES and not self._closed:
+                self._credit.wait(POLL_S)
+
+    def _flush(self, bundle: str, finished: bool = False, forced: bool = False) -> None:
         if not self._sending.acquire(timeout=FORCED_S if forced else -1):
             return
         try:
@@ -208,12 +222,12 @@ class Outbox:
             bundle, chunk, data, into.completed, into.failed, into.batches, into.metrics, into.logs, finished
         )
 
-    def flush_all(self, forced: bool = False) -> None:
-        """Send everything that has been gathered."""
+    def flush_last(self) -> None:
+        """Send everything that has been gathered, before the process ends: without waiting for long."""
         with self._lock:
             waiting = list(self._gathered)
         for bundle in waiting:
-            self.flush(bundle, forced=forced)
+            self._flush(bundle, forced=True)
 
     def acknowledge(self, frames: int) -> None:
         """The driver has read some more frames."""
@@ -228,14 +242,12 @@ class Outbox:
             self._credit.notify_all()
         self._pending.set()
 
-    def _await_credit(self) -> None:
-        with self._credit:
-            while self._unread >= UNREAD_FRAMES and not self._closed:
-                self._credit.wait()
-
     def _flush_late(self) -> None:
         while not self._closed:
             self._pending.wait()
             self._pending.clear()
             time.sleep(FLUSH_S)
-            self.flush_all()
+            with self._lock:
+                waiting = list(self._gathered)
+            for bundle in waiting:
+                self.flush(bundle)

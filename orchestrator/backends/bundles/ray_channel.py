@@ -116,18 +116,24 @@ class RayChannel:
         """True if its end is near, so that the driver should look often."""
         return (self.ending or self.lost or self.closing) is not None
 
-    def overdue(self, now: float, late_s: float) -> bool:
-        """True if it should have ended by itself: told to, or without a connection."""
-        return (self.closing is not None and now > self.closing + STOP_S) or (
-            self.lost is not None and now > self.lost + late_s
-        )
+    def hurry(self, now: float, late_s: float) -> None:
+        """Kill it if it should have ended by itself: told to, or without a connection."""
+        if self._reason:
+            return
+        if self.closing is not None and now > self.closing + STOP_S:
+            self._reason = f"it did not end within {STOP_S:g} s of being told to"
+        elif self.lost is not None and now > self.lost + late_s:
+            self._reason = "its connection to the driver was lost"
+        else:
+            return
+        self.kill()
 
     def ended(self, reason: str, never: bool) -> None:
         """The actor's ``run`` is over, or never will be; its last frames may still be in the socket. Told once."""
         if self.ending is not None:
             return
         self.ending = time.monotonic()
-        self._reason, self._never = reason, never
+        self._reason, self._never = self._reason or reason, never
         self.kill()
         self.read()
         if self._socket is None:
@@ -139,7 +145,7 @@ class RayChannel:
         self._hang_up()
         if self._socket is not None:
             self._socket.close()
-        self._sink(self.name, Death(self._reason or "its connection was lost", self._never))
+        self._sink(self.name, Death(self._reason, self._never))
 
     def _deliver(self) -> None:
         data, at = self._in, 0

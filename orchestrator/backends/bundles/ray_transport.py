@@ -196,8 +196,8 @@ class RayTransport:
                 if channel.drained or now >= channel.ending + _LATE_S:
                     self._remove(channel)
                     channel.bury()
-            elif channel.overdue(now, _LATE_S):
-                channel.kill()
+            else:
+                channel.hurry(now, _LATE_S)
 
     def _apply(self, survey: Survey) -> None:
         """The cluster as it is now: nodes that came or went, what others hold, workers that can no more be placed."""

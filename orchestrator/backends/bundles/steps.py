@@ -20,7 +20,7 @@ from orchestrator.backends.bundles.failure import describe_failure
 from orchestrator.backends.bundles.logs import Log
 from orchestrator.backends.bundles.outbox import Outbox
 from orchestrator.backends.bundles.outputs import InputMissing, Made, Outputs
-from orchestrator.backends.bundles.surroundings import Surroundings
+from orchestrator.backends.bundles.surroundings import Surroundings, may_draw
 from orchestrator.backends.bundles.watchdog import Watch
 from orchestrator.errors import ReplayMismatch
 from orchestrator.graph.context import Caller, enter
@@ -63,6 +63,7 @@ class Services:
         secret: Value of a secret by its reference.
         surroundings: Put back between steps; None where steps share the user's own process, or run at the same time.
         ports: What ``step().data`` and its like hand out.
+        shares_process: Steps run in the user's own process, so that Ctrl-C is meant for it.
     """
 
     values: Values
@@ -72,6 +73,7 @@ class Services:
     log: Log
     surroundings: Surroundings | None = None
     ports: Mapping[str, Any] = field(default_factory=dict)
+    shares_process: bool = False
     _manifests: OrderedDict[Digest, list[Cell]] = field(default_factory=OrderedDict)
     _chunks: DecodedChunks = field(init=False)
 
@@ -145,6 +147,7 @@ class StepRunner:
         except InputMissing:
             self._give_back(self._bundle.id, self._bundle.drop_part(part))
         except BaseException as error:
+            watch.end()
             shown = watch.error() if watch.cause else error
             while (index := self._bundle.take(part)) is not None:
                 failed = describe_failure(segment.node, index, shown, root, self._services.log.mask)
@@ -164,13 +167,16 @@ class StepRunner:
         """Run each step; for a light step in a map this loop is all that happens."""
         node, root = definition.node, definition.root
         name, bundle, outbox = node.id, self._bundle, self._services.outbox
-        contexts = Contexts(bundle.run, bundle.id, name, bundle.seed, outbox, node.policy.uses, self._services.ports)
+        contexts = Contexts(
+            bundle.run, bundle.id, name, bundle.seed, outbox, self._watch, node.policy.uses, self._services.ports
+        )
         body = self._body(part, definition, arguments)
         wanted = bundle.made if name in bundle.wanted else None
         take, attempts, is_dynamic = bundle.take, part.segment.attempts, node.kind == "dynamic"
+        draws = may_draw(definition.function)
         while (index := take(part)) is not None:
             caller = self._caller(bundle, name, index) if is_dynamic else None
-            cell = self._attempt(contexts.of(index, attempts.get(index, 1), caller), root, body)
+            cell = self._attempt(contexts.of(index, attempts.get(index, 1), caller), root, body, draws)
             if cell is None:
                 continue
             if wanted is not None:
@@ -180,7 +186,7 @@ class StepRunner:
             else:
                 outbox.complete_single(bundle.id, name, cell, self._elapsed_us, *_seen(node, cell))
 
-    def _attempt(self, context: BundleStep, root: str, body: Callable[[int], bytes]) -> bytes | None:
+    def _attempt(self, context: BundleStep, root: str, body: Callable[[int], bytes], draws: bool) -> bytes | None:
         """Cell of a step's output; None if it failed, which is on its way to the driver then."""
         watch, surroundings = self._watch, self._services.surroundings
         cell: bytes | None = None
@@ -188,7 +194,7 @@ class StepRunner:
         self._elapsed_us = 0
         try:
             try:
-                if surroundings is not None:
+                if surroundings is not None and draws:
                     surroundings.prepare(context)
                 enter(context)
                 watch.begin(context.node, context.index)
@@ -196,6 +202,7 @@ class StepRunner:
             finally:
                 watch.end()
         except BaseException as raised:
+            watch.end()  # an interruption may have come just before the first
             error = raised
         if watch.forked:
             os._exit(1)  # a forked child came back from the body: what it does from here on is not the step's
@@ -203,8 +210,10 @@ class StepRunner:
         if watch.cause:
             error = watch.error().with_traceback(error.__traceback__ if error is not None else None)
         if error is not None:
+            if isinstance(error, KeyboardInterrupt) and self._services.shares_process:
+                raise error
             failed = self._describe(context, error, root)
-        enter(None)
+            error = None  # with its traceback it would keep all that the step held
         if surroundings is not None:
             surroundings.restore()
         written = self._services.log.end_step(self._elapsed_us)
@@ -227,6 +236,7 @@ class StepRunner:
             finally:
                 watch.end()
         except BaseException:
+            watch.end()
             return describe_failure(context.node, context.index, watch.error(), root)
 
     def _body(self, part: Part, definition: Definition, arguments: Arguments) -> Callable[[int], bytes]:
@@ -247,14 +257,17 @@ class StepRunner:
 
     def _stream(self, part: Part, function: Callable[..., Any], arguments: Arguments, index: int) -> bytes:
         """Send each batch as it comes. Those that an earlier attempt delivered must come out the same."""
-        name, bundle, values = part.segment.node, self._bundle, self._services.values
+        name, bundle = part.segment.node, self._bundle
+        values, outbox = self._services.values, self._services.outbox
         known = self._delivered(part)
         args, kwargs = arguments.of(index)
         started = perf_counter_ns()
         for number, batch in enumerate(function(*args, **kwargs)):
             cell = values.encode(batch)
             if number >= len(known):
-                self._services.outbox.batch(bundle.id, name, number, cell)
+                outbox.await_credit()
+                with self._watch.shield():
+                    outbox.batch(bundle.id, name, number, cell)
             elif digest_of(decode_cell(cell)) != digest_of(known[number]):
                 raise ReplayMismatch(
                     f"batch {number} of {name} is not what an earlier attempt delivered: a streaming stage that is "

@@ -1,18 +1,19 @@
 """What steps of one process share and must not pass on: directory, environment, random numbers, streams.
 
 Asking the system after every step would cost more than a small step does, so changes are noted where they are made:
-``os.environ`` and ``os.chdir`` set a mark, and the global random generators are seeded when a step first
-touches their module. What goes past these (C code that calls ``chdir``) is put right between bundles.
+``os.environ`` and ``os.chdir`` set a mark. The global random generators are seeded for each step whose code could reach
+them (``may_draw``). What goes past these (C code that calls ``chdir``) is put right between bundles.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import os
 import random
 import sys
 from collections.abc import Callable, Sequence
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Protocol
 
 
@@ -28,8 +29,8 @@ class Seeded(Protocol):
 class Surroundings:
     """Puts the surroundings of a step back to what they were when the worker started.
 
-    For processes that belong to the engine: ``watch`` changes ``os.environ``, ``os.chdir`` and the modules ``random``
-    and ``numpy.random`` for the rest of the process's life.
+    For processes that belong to the engine: ``watch`` changes ``os.environ`` and ``os.chdir`` for the rest of the
+    process's life.
     """
 
     def __init__(self) -> None:
@@ -38,25 +39,25 @@ class Surroundings:
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
         self._environ_changed = False
         self._directory_changed = False
-        self._generators: list[_Generator] = []
         self._step: Seeded | None = None
+        self._numpy: ModuleType | None = None
 
     def watch(self) -> None:
         """Start noting changes; before any of the user's code is imported."""
         os.environ.__class__ = _watched_environ(self._note_environ)
         for name in ("chdir", "fchdir"):
             setattr(os, name, self._noting(getattr(os, name)))
-        self._generators.append(_Generator(random, self._current_seed))
         if "numpy.random" in sys.modules:
             self._add_numpy(sys.modules["numpy.random"])
         else:
             sys.meta_path.insert(0, _OnImport("numpy.random", self._add_numpy))
 
     def prepare(self, step: Seeded) -> None:
-        """A step starts; its seed is asked for if it uses a global generator."""
+        """A step starts that may draw from the global generators: seed them with the step's own seed."""
         self._step = step
-        for generator in self._generators:
-            generator.arm()
+        random.seed(step.seed)
+        if self._numpy is not None:
+            self._numpy.seed(step.seed & 0xFFFFFFFF)
 
     def restore(self) -> None:
         """A step is over: undo what it changed."""
@@ -100,48 +101,11 @@ class Surroundings:
 
         return noted
 
-    def _current_seed(self) -> int | None:
-        return None if self._step is None else self._step.seed
-
     def _add_numpy(self, module: ModuleType) -> None:
         """numpy's generator exists from now on; a running step may have imported it."""
-        generator = _Generator(module, self._current_seed)
-        self._generators.append(generator)
-        generator.seed()
-
-
-class _Generator:
-    """A module with a global random generator, which is seeded when a step first asks for anything in it.
-
-    Code that has bound the module's functions at import (``from random import choice``) is not seen to use them;
-    from then on the generator is seeded for every step.
-    """
-
-    def __init__(self, module: ModuleType, seed: Callable[[], int | None]) -> None:
-        self._module = module
-        self._seed = seed
-        self._always = False
-        self._plain = type(module)
-        self._watched = _watched_module(self._touched)
-
-    def arm(self) -> None:
-        """A step starts."""
-        if self._always:
-            self.seed()
-        elif type(self._module) is self._plain:
-            self._module.__class__ = self._watched
-
-    def seed(self) -> None:
-        """Seed for the running step; nothing if none runs."""
-        self._module.__class__ = self._plain
-        seed = self._seed()
-        if seed is not None:
-            self._module.seed(seed & 0xFFFFFFFF)
-
-    def _touched(self, by: str) -> None:
-        if by == "<module>":
-            self._always = True
-        self.seed()
+        self._numpy = module
+        if self._step is not None:
+            module.seed(self._step.seed & 0xFFFFFFFF)
 
 
 class _OnImport:
@@ -185,14 +149,34 @@ def _watched_environ(note: Callable[[], None]) -> type[Any]:
     return WatchedEnviron
 
 
-def _watched_module(touched: Callable[[str], None]) -> type[ModuleType]:
-    class WatchedModule(ModuleType):
-        """A module that says when something in it is used, and by what."""
+@functools.cache
+def may_draw(function: Callable[..., Any]) -> bool:
+    """False if the code of a function, and of the functions it calls, cannot reach a global random generator.
 
-        def __getattribute__(self, name: str) -> Any:
-            value = ModuleType.__getattribute__(self, name)
-            if not name.startswith("__") and not isinstance(value, type):
-                touched(sys._getframe(1).f_code.co_name)
-            return value
+    Only arithmetic on arguments, built-in functions and other such functions is recognised; everything else may draw.
+    """
+    return _may_draw(function, set())
 
-    return WatchedModule
+
+def _may_draw(function: Any, seen: set[int]) -> bool:
+    if id(function) in seen:
+        return False
+    seen.add(id(function))
+    code, module = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    if code is None or code.co_freevars or any(isinstance(constant, CodeType) for constant in code.co_consts):
+        return True
+    for name in code.co_names:
+        value = module.get(name, _MISSING)
+        if value is _MISSING:
+            if name not in _HARMLESS:
+                return True  # an attribute, an import, or a built-in that runs code
+        elif not isinstance(value, int | float | str | bytes | None) and _may_draw(value, seen):
+            return True
+    return False
+
+
+_MISSING = object()
+_HARMLESS = frozenset(
+    "abs all any bool bytes chr dict divmod enumerate float frozenset int isinstance len list max min ord pow range "
+    "repr reversed round set sorted str sum tuple zip".split()
+)

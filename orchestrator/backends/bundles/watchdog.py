@@ -11,7 +11,8 @@ import ctypes
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from orchestrator.errors import StepCancelled, StepError, StepTimedOut
@@ -34,12 +35,14 @@ class Watch:
     Attributes:
         bundle, node, index: The running step.
         deadline: When it must be over (monotonic seconds).
+        cancelled: No step of the bundle is to go on.
         cause: Why it was interrupted; empty if it was not.
         forked: True in a child process that the step has forked.
     """
 
     __slots__ = (
-        "bundle", "cause", "deadline", "fired_at", "forked", "index", "lock", "node", "running", "thread", "timeout_s"
+        "bundle", "cancelled", "cause", "deadline", "fired_at", "forked", "index", "lock", "node", "running", "thread",
+        "timeout_s",
     )  # fmt: skip
 
     def __init__(self, bundle: str) -> None:
@@ -50,6 +53,7 @@ class Watch:
         self.timeout_s: float | None = None
         self.deadline = _NEVER
         self.running = False
+        self.cancelled = False
         self.cause: Cause = ""
         self.fired_at = 0.0
         self.forked = False
@@ -70,6 +74,19 @@ class Watch:
             self.running = False
             if self.cause:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), None)
+
+    @contextmanager
+    def shield(self) -> Iterator[None]:
+        """Let nothing interrupt what must not stop halfway, like a frame on its way; called by the step itself."""
+        with self.lock:
+            self.running = False
+            if self.cause:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), None)
+                raise Interrupted
+        try:
+            yield
+        finally:
+            self.running = True
 
     def interrupt(self, cause: Cause) -> None:
         """End the running step, if there is one; from another thread."""
@@ -135,8 +152,8 @@ class Watchdog:
         while not self._stopped.wait(TICK_S):
             now = time.monotonic()
             for watch in list(self._watches):
-                if watch.running and not watch.cause and now >= watch.deadline:
-                    watch.interrupt("timed_out")
+                if watch.running and not watch.cause and (watch.cancelled or now >= watch.deadline):
+                    watch.interrupt("cancelled" if watch.cancelled else "timed_out")
                 elif watch.running and watch.cause and now >= watch.fired_at + GRACE_S:
                     watch.fired_at = _NEVER
                     self._stuck(watch)

@@ -56,6 +56,7 @@ class Worker:
         self._end = end
         self._concurrent = concurrent
         self._codes: dict[Digest, Code] = {}
+        self._loading = threading.Lock()
         self._bodies: OrderedDict[tuple[str, str], tuple[Digest, bytes]] = OrderedDict()
         self._definitions: OrderedDict[tuple[str, str], Definition] = OrderedDict()
         self._window = ChunkWindow()
@@ -156,11 +157,10 @@ class Worker:
         bundle = self._bundles.get(bundle_id)
         if bundle is None:
             return
-        bundle.cancelled = True
         self._give_back(bundle_id, bundle.drop())
         watch = self._watches.get(bundle_id)
         if watch is not None:
-            watch.interrupt("cancelled")
+            watch.cancelled = True  # the watchdog sees to it
 
     def _give_back(self, bundle: str, steps: list[tuple[str, int, int]]) -> None:
         self._send(frames.encode(frames.Released(bundle, steps)))
@@ -191,7 +191,6 @@ class Worker:
     def _define(self, run: str, node: str) -> Definition:
         known = self._definitions.get((run, node))
         if known is not None:
-            self._definitions.move_to_end((run, node))
             return known
         try:
             capsule, body = self._bodies[run, node]
@@ -206,14 +205,23 @@ class Worker:
     def _compiled(self, node: Any, capsule: Digest) -> Definition:
         if node.stage is None:
             return Definition(node, _truth if node.kind == "branch" else _same, "")
-        code = self._codes.get(capsule)
-        if code is None:
-            code = self._codes[capsule] = self._code(capsule)
+        with self._loading:
+            code = self._codes.get(capsule)
+            if code is None:
+                code = self._codes[capsule] = self._code(capsule)
         return Definition(node, code.function(node.stage.ref), code.root)
 
     def _caller(self, bundle: RunningBundle, node: str, index: int) -> Caller:
-        caller = BodyCaller(bundle.id, node, index, self._services.values, self._send, self._load)
-        self._callers[node, index] = caller
+        watch = self._watches[bundle.id]
+
+        def send(frame: frames.Call) -> None:
+            data = frames.encode(frame)
+            with watch.shield():
+                self._send(data)
+
+        caller = BodyCaller(bundle.id, node, index, self._services.values, send, self._load)
+        with self._changed:
+            self._callers[node, index] = caller
         return caller
 
     def _load(self, output: frames.Input, chunks: Mapping[Digest, bytes]) -> Any:
@@ -230,7 +238,7 @@ class Worker:
             steps = bundle.drop()
             if steps:
                 self._give_back(bundle.id, steps)
-        self._outbox.flush_all(forced=True)
+        self._outbox.flush_last()
         self._end(f"{watch.error().message} and could not be interrupted")
 
 
