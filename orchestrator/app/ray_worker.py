@@ -1,4 +1,4 @@
-"""What becomes of a process that Ray starts: the same worker as a local one, with Ray's ports for steps that drive them."""
+"""What becomes of a process that Ray starts: the same worker as a local one, and Ray's ports for who drives them."""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+from orchestrator.backends import ray_private
 from orchestrator.backends.ray_guard import ProcessGuard
 from orchestrator.backends.ray_token import (
     prepare_local_token,
@@ -27,6 +28,8 @@ from orchestrator.backends.ray_token import (
 )
 from orchestrator.backends.supply import NodeSupply
 from orchestrator.errors import BackendError, ClusterUnreachable, ConfigError, VersionSkew
+
+T = TypeVar("T")
 
 _PROBE_S = 5.0
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
@@ -39,7 +42,7 @@ class ClusterSettings:
 
     Attributes:
         address: ``host:port`` of a cluster's head (``ORC_RAY_ADDRESS``); empty for a Ray on this machine.
-        num_cpus: CPUs of a local Ray; None for as many as the machine has. Also ``num_gpus``, ``resources``, ``labels``.
+        num_cpus, num_gpus, resources, labels: What a local Ray has; None for as much as the machine has.
         connect_timeout_s: Longest time to wait for a cluster at an address to answer.
         start_timeout_s: Longest time to wait for a local Ray.
         system_config: Ray's internal settings, for a local Ray (tests lower the health checks).
@@ -108,7 +111,8 @@ class Cluster:
 
     def supply(self) -> list[NodeSupply]:
         """The shapes of the living nodes, and of those an autoscaler may still add."""
-        return self.nodes() + _autoscaled_shapes()
+        groups = ray_private.autoscaler_groups()
+        return self.nodes() + [NodeSupply(f"node group {group.name}", group.resources, None) for group in groups]
 
     def available(self) -> dict[str, float]:
         """What nobody holds at the moment, summed over the nodes; Ray's view lags a little."""
@@ -177,7 +181,10 @@ class Cluster:
 
     def _ask(self, address: str, timeout_s: float) -> dict[str, str]:
         """What a cluster says about itself; finds out on the way whether it wants a token."""
-        look = partial(within, timeout_s, partial(_cluster_metadata, address), _silent(address, timeout_s))
+
+        def look() -> dict[str, str]:
+            return within(timeout_s, partial(ray_private.cluster_versions, address), _silent(address, timeout_s))
+
         if "RAY_AUTH_MODE" in os.environ:
             return look()
         self._auth_mode_chosen = True
@@ -201,7 +208,7 @@ class Cluster:
         def keeper() -> None:
             try:
                 ray.init(**arguments, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
-                _mute(ray)
+                ray_private.mute()
             except Exception as error:
                 failure.append(error)
                 return
@@ -224,7 +231,9 @@ def parse_address(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdigit():
         hint = "Ray Client (ray://) is not supported; " if address.startswith("ray://") else ""
-        raise ConfigError(f"ORC_RAY_ADDRESS={address!r} is no address: {hint}give host:port of the head, e.g. 10.0.0.5:6379")
+        raise ConfigError(
+            f"ORC_RAY_ADDRESS={address!r} is no address: {hint}give host:port of the head, e.g. 10.0.0.5:6379"
+        )
     return host.strip("[]"), int(port)
 
 
@@ -234,9 +243,15 @@ def check_versions(ours: Mapping[str, str], theirs: Mapping[str, str], where: st
     Raises:
         VersionSkew: naming every difference with both versions.
     """
-    differences = [f"{part} {ours[part]} here and {theirs[part]} there" for part in ours if theirs.get(part, ours[part]) != ours[part]]
+    differences = [
+        f"{part} {version} here and {theirs[part]} there"
+        for part, version in ours.items()
+        if theirs.get(part, version) != version
+    ]
     if differences:
-        raise VersionSkew(f"{where} does not match this process: {', '.join(differences)}; install the same versions on both sides")
+        raise VersionSkew(
+            f"{where} does not match this process: {', '.join(differences)}; install the same versions on both sides"
+        )
 
 
 def ray_facts(settings: ClusterSettings) -> dict[str, str]:
@@ -249,9 +264,7 @@ def ray_facts(settings: ClusterSettings) -> dict[str, str]:
             host, port = parse_address(settings.address)
             _probe(settings.address, host, port, _PROBE_S)
             facts["reachable"] = "yes"
-        except BackendError as error:
-            facts["reachable"] = error.message
-        except ConfigError as error:
+        except (BackendError, ConfigError) as error:
             facts["reachable"] = error.message
     source = token_source()
     facts["token"] = source or "none"
@@ -261,9 +274,9 @@ def ray_facts(settings: ClusterSettings) -> dict[str, str]:
     return facts
 
 
-def within(timeout_s: float, work: Callable[[], Any], late: BackendError) -> Any:
+def within(timeout_s: float, work: Callable[[], T], late: BackendError) -> T:
     """Result of a call into Ray that has no time-out of its own; raises ``late`` when it takes longer."""
-    result: list[Any] = []
+    result: list[T] = []
     failure: list[Exception] = []
 
     def run() -> None:
@@ -292,11 +305,6 @@ def _import_ray() -> Any:
     return ray
 
 
-def _mute(ray: Any) -> None:
-    """Stop Ray from printing ``(raylet) A worker died …``: the journal and our own log view say it better."""
-    ray._private.worker._worker_logs_enabled = False
-
-
 def _probe(address: str, host: str, port: int, timeout_s: float) -> None:
     try:
         socket.create_connection((host, port), timeout_s).close()
@@ -314,15 +322,6 @@ def _silent(address: str, timeout_s: float) -> ClusterUnreachable:
         "check that ORC_RAY_ADDRESS names the head's GCS port (6379 by default)",
         address=address,
     )
-
-
-def _cluster_metadata(address: str) -> dict[str, str]:
-    """Python and Ray versions the cluster was started with; empty if it does not say."""
-    import ray._common.usage.usage_lib as usage
-    from ray._raylet import GcsClient
-
-    metadata = usage.get_cluster_metadata(GcsClient(address=address)) or {}
-    return {part: metadata[f"{part}_version"] for part in ("python", "ray") if f"{part}_version" in metadata}
 
 
 def _versions(ray: Any) -> dict[str, str]:
@@ -354,17 +353,3 @@ def _explained(error: Exception, what: str) -> BackendError:
     if "version mismatch" in text.lower():
         return VersionSkew(f"{what} does not match this process: {text}")
     return ClusterUnreachable(f"{what} could not be used: {text[:500] or type(error).__name__}")
-
-
-def _autoscaled_shapes() -> list[NodeSupply]:
-    """Node groups that an autoscaler has announced and may still start."""
-    from ray._private.state import state
-
-    config = state.get_cluster_config()
-    if config is None:
-        return []
-    return [
-        NodeSupply(f"node group {group.name}", {name: float(amount) for name, amount in group.resources.items()}, None)
-        for group in config.node_group_configs
-        if group.max_count != 0
-    ]

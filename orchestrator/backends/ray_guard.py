@@ -22,7 +22,9 @@ GRACE_S = 3.0
 
 _END_S = 10.0
 _ROOT = str(Path(__file__).resolve().parents[2])
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from orchestrator.backends.ray_guard import main; main(sys.argv[2])"
+_START = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from orchestrator.backends.ray_guard import main; main(sys.argv[2])"
+)
 
 
 class ProcessGuard:

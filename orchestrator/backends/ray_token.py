@@ -13,6 +13,8 @@ import stat
 import sys
 from pathlib import Path
 
+from orchestrator.backends.ray_private import reread_config
+
 
 def token_path() -> Path:
     """Where the token is or would be written."""
@@ -73,7 +75,5 @@ def set_auth_mode(mode: str | None) -> None:
         os.environ.pop("RAY_AUTH_MODE", None)
     else:
         os.environ["RAY_AUTH_MODE"] = mode
-    if "ray" in sys.modules:  # it reads the mode once, when it is imported
-        from ray._raylet import Config
-
-        Config.initialize("")
+    if "ray" in sys.modules:
+        reread_config()

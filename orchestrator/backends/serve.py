@@ -1,7 +1,7 @@
 """Serving on Ray Serve: one application per model version, behind HTTP on this machine.
 
-``serve.run`` restarts replicas on every call, so a version that already answers with the same identity is left alone; that
-makes a retried deployment free. Versions do not share an address: moving traffic is a router's work.
+``serve.run`` restarts replicas on every call, so a version that already answers with the same identity is left
+alone; that makes a retried deployment free. Versions do not share an address: moving traffic is a router's work.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.backends.ray_private import serve_address
 from orchestrator.backends.serve_replica import LocalSource, Replica, ReplicaSource
 from orchestrator.backends.serve_replica import Served as ServedVersion
 from orchestrator.errors import ConfigError, ServingFailed
@@ -75,7 +76,7 @@ class RayServing:
         if self._state(name) == "healthy" and _answers_as(endpoint.url) == identity:
             return endpoint
         served = ServedVersion(app, version, identity, predictor, payload, dict(config or {}))
-        deployment = serve.deployment(
+        deployment: Any = serve.deployment(
             Replica,
             name="predictor",
             num_replicas=replicas,
@@ -87,13 +88,11 @@ class RayServing:
             max_ongoing_requests=64,
             max_constructor_retry_count=2,
         )
-        serve._run(
-            deployment.bind(served, self._source), _blocking=False, name=name, route_prefix=f"/{app}/{version}"
-        )
+        serve._run(deployment.bind(served, self._source), _blocking=False, name=name, route_prefix=f"/{app}/{version}")
         try:
             self._await_healthy(name, endpoint, identity, deadline, timeout_s)
         except ServingFailed:
-            serve.delete(name, _blocking=False)
+            serve.delete(name)
             raise
         return endpoint
 
@@ -130,16 +129,16 @@ class RayServing:
     def _base_url(self) -> str:
         """Address of the proxy; starts Serve if it does not run yet."""
         from ray import serve
-        from ray.serve.context import _get_global_client
 
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        client = _get_global_client(raise_if_no_controller_running=False)
-        if client is None:
+        address = serve_address()
+        if address is None:
             port = self._http_port or _free_port()
             serve.start(proxy_location="HeadOnly", http_options={"host": HOST, "port": port}, logging_config=_QUIET)
-            client = _get_global_client()
-        options = client.http_config
-        return f"http://{options.host}:{options.port}{options.root_path}"
+            address = serve_address()
+        if address is None:
+            raise ServingFailed("Ray Serve was started but does not run; see the logs under /tmp/ray")
+        return address
 
     def _state(self, name: str) -> ServedState | None:
         from ray import serve

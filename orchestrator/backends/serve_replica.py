@@ -45,7 +45,7 @@ class LocalSource:
 
     def artifact(self, digest: Digest) -> bytes:
         """Raises ConfigError: this source has no artifact store."""
-        raise ConfigError(f"artifact {digest} cannot be read here: this deployment has no artifact store; send the bytes")
+        raise ConfigError(f"artifact {digest} cannot be read: this deployment has no artifact store; send the bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,11 @@ class Replica:
             served = self._served
             return JSONResponse({"app": served.app, "version": served.version, "identity": served.identity})
         if request.method != "POST":
-            return _refused(405, "use POST with a JSON object {\"rows\": [...]}")
+            return _refused(405, 'use POST with a JSON object {"rows": [...]}')
         try:
             rows = json.loads(await request.body())["rows"]
         except (ValueError, KeyError, TypeError):
-            return _refused(400, "the body must be a JSON object {\"rows\": [...]}")
+            return _refused(400, 'the body must be a JSON object {"rows": [...]}')
         try:
             predictions = await run_in_threadpool(self._predictor.predict, rows)
         except OrchestratorError as error:

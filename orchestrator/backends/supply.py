@@ -73,7 +73,7 @@ def misfit(need: Resources, node: NodeSupply) -> str | None:
 
 
 def label_matches(value: str | None, wanted: str) -> bool:
-    """Ray's selector language: ``v``, ``!v``, ``in(a,b)``, ``!in(a,b)``; a node without the label matches only negations."""
+    """Ray's selectors: ``v``, ``!v``, ``in(a,b)``, ``!in(a,b)``; a node without the label matches only negations."""
     wanted = wanted.strip()
     chosen = _SELECTOR_SET.fullmatch(wanted)
     if chosen:

@@ -25,7 +25,7 @@ from orchestrator.graph import fact as f
 from orchestrator.graph.json import node_to_bytes
 from orchestrator.ports import frames
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.executor import Accepted, Executor, ExecutorEvent, FromBundle, Lost, Refused, RunCode
+from orchestrator.ports.executor import Accepted, Executor, ExecutorEvent, FromBundle, Joined, Lost, Refused, RunCode
 from orchestrator.ports.files import Files
 from orchestrator.ports.journal import Append, CacheEntry, Journal, Ownership, Snapshot
 from orchestrator.ports.values import Values
@@ -164,6 +164,8 @@ class Driver:
                 machine.observe_released(frame)
             else:
                 self.take(self._islands.called(frame))
+        elif isinstance(event, Joined):
+            self.take([f.WorkerStarted(event.worker, event.host, event.pid)])
         elif isinstance(event, Accepted):
             self._accepted(event)
         elif isinstance(event, Lost):

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from orchestrator.engine.state import NodeState, RunFold
 from orchestrator.graph.node import Node, Ref, refs
-from orchestrator.ports.frames import Input, Segment, Span
+from orchestrator.ports.frames import CHECKPOINTS, Input, Segment, Span
 
 
 def segment(fold: RunFold, node: Node, start: int, stop: int, together: Collection[str] = ()) -> Segment:
@@ -20,6 +20,9 @@ def segment(fold: RunFold, node: Node, start: int, stop: int, together: Collecti
     needed = inputs(fold, node, start, stop, together)
     if node.policy.streaming and state.batches:  # what an earlier attempt delivered, to be produced again alike
         needed.append(output(state))
+    kept = [span for index, span in sorted(state.checkpoints.items()) if start <= index < stop]
+    if kept:
+        needed.append(Input(CHECKPOINTS, True, kept))
     return Segment(node.id, start, stop, needed, attempts)
 
 

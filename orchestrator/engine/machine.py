@@ -107,6 +107,9 @@ class Machine:
             self.chunks[frame.chunk] = frame.data
         for batch in frame.batches:
             yield from self._batches(batch, frame.chunk)
+        for kept in frame.checkpoints:
+            if self.fold.state(kept.node).status[kept.start] not in SETTLED:
+                yield f.CheckpointSaved(kept.node, kept.start, frame.chunk, kept.at)
         for done in frame.completed:
             for start, stop in self._owed(flight, done.node, done.start, done.stop):
                 yield f.StepsCompleted(

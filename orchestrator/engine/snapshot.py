@@ -31,6 +31,7 @@ class NodeImage(msgspec.Struct, array_like=True):
     settled: int
     failed_attempts: dict[int, int]
     deaths: dict[int, int]
+    checkpoints: list[Span]
     failures: dict[int, f.Failure]
     degraded: list[int]
     truth: bool | None
@@ -95,7 +96,7 @@ def decode_snapshot(body: bytes, graph: Graph) -> RunFold:
 def _image(state: NodeState, added: bool) -> NodeImage:
     return NodeImage(
         state.node.id, node_to_json(state.node) if added else None, state.parent, state.length, state.closed,
-        bytes(state.status), state.outputs.spans, state.batches, state.settled, state.failed_attempts, state.deaths,
+        bytes(state.status), state.outputs.spans, state.batches, state.settled, state.failed_attempts, state.deaths, list(state.checkpoints.values()),
         state.failures, sorted(state.degraded), state.truth, state.output_length, state.reused,
     )  # fmt: skip
 
@@ -106,5 +107,6 @@ def _restore(state: NodeState, saved: NodeImage) -> None:
     state.outputs = Outputs(saved.spans)
     state.batches, state.settled = saved.batches, saved.settled
     state.failed_attempts, state.deaths, state.failures = saved.failed_attempts, saved.deaths, saved.failures
+    state.checkpoints = {span.start: span for span in saved.checkpoints}
     state.degraded = set(saved.degraded)
     state.truth, state.output_length, state.reused = saved.truth, saved.output_length, saved.reused

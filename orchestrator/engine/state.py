@@ -71,10 +71,11 @@ class NodeState:
         closed: True when ``length`` is final.
         outputs: Of the steps; for a streaming node of its batches (then ``batches`` counts them).
         failed_attempts: Charged failures by item, for items that had any; ``deaths`` counts uncharged ones.
+        checkpoints: Where the last checkpoint of an item is, until it is done.
     """
 
     __slots__ = (
-        "batches", "closed", "deaths", "degraded", "failed_attempts", "failures", "length", "node", "order",
+        "batches", "checkpoints", "closed", "deaths", "degraded", "failed_attempts", "failures", "length", "node", "order",
         "output_length", "outputs", "parent", "reused", "settled", "status", "truth",
     )  # fmt: skip
 
@@ -90,6 +91,7 @@ class NodeState:
         self.settled = 0
         self.failed_attempts: dict[int, int] = {}
         self.deaths: dict[int, int] = {}
+        self.checkpoints: dict[int, Span] = {}
         self.failures: dict[int, f.Failure] = {}
         self.degraded: set[int] = set()
         self.truth: bool | None = None
@@ -194,9 +196,10 @@ class RunFold:
             )
         state.status[start:stop] = bytes([status]) * (stop - start)
         state.settled += stop - start
-        if self.retrying:
+        if self.retrying or state.checkpoints:
             for index in range(start, stop):
                 self.retrying.pop((state.node.id, index), None)
+                state.checkpoints.pop(index, None)
 
     def _on_created(self, fact: f.RunCreated, at: float) -> None:
         self.created = fact
@@ -238,6 +241,10 @@ class RunFold:
             raise JournalCorrupt(f"run {self.run}: batches of {fact.node} go from {state.batches} to {fact.start}")
         state.outputs.add(fact.start, fact.stop, fact.chunk, fact.at)
         state.batches = fact.stop
+
+    def _on_checkpoint(self, fact: f.CheckpointSaved, at: float) -> None:
+        span = Span(fact.index, fact.index + 1, fact.chunk, fact.at)
+        self.state(fact.node).checkpoints[fact.index] = span
 
     def _on_attempt_failed(self, fact: f.AttemptFailed, at: float) -> None:
         state = self.state(fact.node)
@@ -285,6 +292,7 @@ _HANDLERS: Mapping[type, Any] = {
     f.MapExpanded: RunFold._on_expanded,
     f.StepsCompleted: RunFold._on_completed,
     f.BatchesProduced: RunFold._on_batches,
+    f.CheckpointSaved: RunFold._on_checkpoint,
     f.AttemptFailed: RunFold._on_attempt_failed,
     f.StepFailed: RunFold._on_step_failed,
     f.StepsSkipped: RunFold._on_skipped,

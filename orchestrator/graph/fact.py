@@ -186,6 +186,16 @@ class MetricsReported:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointSaved:
+    """``step().checkpoint(...)`` inside a stage: kept for the step's next attempt, in place of the one before."""
+
+    node: str
+    index: int
+    chunk: str
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LogsWritten:
     """Where the output of steps ``start..stop`` stands: two byte offsets per step in the log ``file`` of a worker."""
 
@@ -194,6 +204,15 @@ class LogsWritten:
     stop: int
     file: str
     offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted:
+    """A worker process came up."""
+
+    worker: str
+    host: str
+    pid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +251,8 @@ class RunFinished:
 
 Fact: TypeAlias = (
     RunCreated | DriverStarted | NodeAdded | MapExpanded | StepsStarted | StepsCompleted | BatchesProduced | CacheMissed
-    | AttemptFailed | StepFailed | StepsSkipped | MetricsReported | LogsWritten | WorkerLost | ApprovalRequested
-    | CancelRequested | RunFinished
+    | AttemptFailed | StepFailed | StepsSkipped | MetricsReported | CheckpointSaved | LogsWritten | WorkerStarted
+    | WorkerLost | ApprovalRequested | CancelRequested | RunFinished
 )  # fmt: skip
 
 

@@ -60,6 +60,14 @@ class FromBundle(NamedTuple):
     frame: Outcomes | Released | Call
 
 
+class Joined(NamedTuple):
+    """A worker process is up."""
+
+    worker: str
+    host: str
+    pid: int
+
+
 class Accepted(NamedTuple):
     """A bundle went to a worker."""
 
@@ -86,7 +94,7 @@ class Refused(NamedTuple):
     message: str
 
 
-ExecutorEvent: TypeAlias = FromBundle | Accepted | Lost | Refused
+ExecutorEvent: TypeAlias = FromBundle | Joined | Accepted | Lost | Refused
 
 
 class Executor(Protocol):

@@ -13,6 +13,9 @@ import msgspec
 from orchestrator.types import Digest
 
 
+CHECKPOINTS = "checkpoints of earlier attempts"
+
+
 class Span(msgspec.Struct, array_like=True, frozen=True):
     """Outputs of items ``start..stop`` of a node: cells ``at…`` of a chunk.
 
@@ -37,7 +40,11 @@ class Input(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Segment(msgspec.Struct, array_like=True, frozen=True):
-    """Steps ``start..stop`` of a node; ``attempts`` holds the attempt's number where it is not 1."""
+    """Steps ``start..stop`` of a node; ``attempts`` holds the attempt's number where it is not 1.
+
+    Two inputs name no other node: the one called like the node itself holds the batches that a streaming step delivered
+    in an earlier attempt, the one called ``CHECKPOINTS`` what steps kept with ``step().checkpoint``.
+    """
 
     node: str
     start: int
@@ -163,7 +170,7 @@ class Logged(msgspec.Struct, array_like=True, frozen=True):
 class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
     """Results of some steps of a bundle. ``data`` is the chunk unless it was large and is an artifact already.
 
-    ``batches`` are outputs of streaming steps that are still running. ``finished`` says the bundle has no more to do.
+    ``batches`` are outputs, ``checkpoints`` intermediate states of steps that are still running. ``finished`` says the bundle has no more to do.
     """
 
     bundle: str
@@ -172,6 +179,7 @@ class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
     completed: list[Completed] = []
     failed: list[Failed] = []
     batches: list[Completed] = []
+    checkpoints: list[Completed] = []
     metrics: list[Reported] = []
     logs: list[Logged] = []
     finished: bool = False

@@ -1,8 +1,8 @@
 """Port of serving: model versions that answer HTTP requests.
 
 A served version is built from a predictor's class and a payload of bytes. Requests are ``POST`` with
-``{"rows": [...]}`` and are answered with ``{"predictions": [...]}``; bad rows give 422 and ``{"error": "..."}``. ``GET`` on the
-same address says which version answers.
+``{"rows": [...]}`` and are answered with ``{"predictions": [...]}``; bad rows give 422 and ``{"error": "..."}``.
+``GET`` on the same address says which version answers.
 """
 
 from __future__ import annotations

@@ -253,3 +253,22 @@ def where() -> str:
 @pipeline
 def failing_with(text: str) -> str:
     return fail(text)
+
+
+@stage(retries=Retry(attempts=3, backoff="0s..0s"))
+def epochs(n: int, ledger: str) -> list[int]:
+    done: list[int] = step().restored() or []
+    for epoch in range(len(done), n):
+        write_ledger(ledger, str(epoch))
+        done = [*done, epoch]
+        step().checkpoint(done)
+        if epoch == 2 and step().attempt == 1:
+            raise ConnectionError("lost the node")
+        if epoch == 3 and step().attempt == 2:
+            os._exit(1)
+    return done
+
+
+@pipeline
+def trained(n: int, ledger: str) -> list[int]:
+    return epochs(n, ledger)

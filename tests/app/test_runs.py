@@ -219,3 +219,10 @@ def test_an_unknown_step_names_those_there_are() -> None:
         run["nubmers"]
     with pytest.raises(NotFound, match="no item 99"):
         run["double", 99]
+
+
+def test_a_checkpoint_survives_failures_and_the_death_of_the_worker(ledger: str, here: Installation) -> None:
+    run = flows.trained.run(n=6, ledger=ledger)
+    assert run.result() == [0, 1, 2, 3, 4, 5]
+    assert [line.payload for line in read_ledger(ledger)] == ["0", "1", "2", "3", "4", "5"]
+    promises_hold(run, here, ledger)

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from orchestrator.backends.bundles.ray_transport import Entry, RayTransport
-from orchestrator.backends.bundles.transport import Death, WorkerNeeds
+from orchestrator.backends.bundles.transport import Channel, Death, WorkerNeeds
 from orchestrator.backends.cluster import Cluster, ClusterSettings
 from tests.backends.ray_echo import echo
+
+POOL = WorkerNeeds("pool")
 
 QUICK_HEALTH = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
 """A lost node is noticed after five seconds; much quicker, and a busy machine loses living ones."""
@@ -59,7 +61,7 @@ class Heard:
                 assert not self.said[worker]
                 return said
 
-    def start(self, name: str, needs: WorkerNeeds = WorkerNeeds("pool")) -> tuple[object, dict[str, str]]:
+    def start(self, name: str, needs: WorkerNeeds = POOL) -> tuple[Channel, dict[str, str]]:
         """A worker that is up, and what it said about itself."""
         channel = self.transport.start(name, needs, self.sink)
         hello = self.next(name)

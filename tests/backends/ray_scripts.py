@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from orchestrator.backends.bundles.ray_transport import RayTransport
@@ -49,7 +50,8 @@ def short_thread() -> None:
     import ray
 
     worker = ray.get(ray.remote(_own_pid).remote(), timeout=60)
-    say(worker=worker, usage=os.environ["RAY_USAGE_STATS_ENABLED"], sigterm=signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+    untouched = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    say(worker=worker, usage=os.environ["RAY_USAGE_STATS_ENABLED"], sigterm=untouched)
     cluster.shutdown()
     say(ended=True)
 
@@ -59,7 +61,7 @@ def drive(address: str) -> None:
     cluster = Cluster(ClusterSettings(address, num_cpus=None if address else 2))
     transport = RayTransport(cluster, echo)
     heard = Heard(transport)
-    hellos = [heard.start(f"w{number}", needs)[1] for number, needs in enumerate([WorkerNeeds("pool"), WorkerNeeds("host")])]
+    hellos = [heard.start("pool", WorkerNeeds("pool"))[1], heard.start("host", WorkerNeeds("host"))[1]]
     say(pids=[int(hello["pid"]) for hello in hellos])
     while True:
         transport.pump(1.0)
@@ -94,5 +96,12 @@ def lose_node() -> None:
     nodes.shutdown()
 
 
+PROGRAMS: dict[str, Callable[..., None]] = {
+    "connect": connect,
+    "short_thread": short_thread,
+    "drive": drive,
+    "lose_node": lose_node,
+}
+
 if __name__ == "__main__":
-    {"connect": connect, "short_thread": short_thread, "drive": drive, "lose_node": lose_node}[sys.argv[1]](*sys.argv[2:])
+    PROGRAMS[sys.argv[1]](*sys.argv[2:])

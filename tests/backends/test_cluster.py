@@ -29,7 +29,13 @@ def script(home: Path, *arguments: str, **environment: str) -> subprocess.Comple
     """Run a program of ``ray_scripts`` to its end, in a home of its own."""
     command = [sys.executable, "-m", "tests.backends.ray_scripts", *arguments]
     return subprocess.run(
-        command, cwd=ROOT, env=clean_environment(home) | environment, capture_output=True, text=True, check=False, timeout=120
+        command,
+        cwd=ROOT,
+        env=clean_environment(home) | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 
@@ -213,7 +219,9 @@ def test_a_token_that_is_there_is_kept_and_closed(tmp_path: Path, monkeypatch: p
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_without_a_place_for_a_file_the_token_stays_in_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_place_for_a_file_the_token_stays_in_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "file" / "token"))
     monkeypatch.setenv("RAY_AUTH_TOKEN", "")

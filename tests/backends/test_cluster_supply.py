@@ -86,8 +86,9 @@ def test_schedulable_is_exactly_fitting_one_node(cpus: float, gpus: float, memor
 @pytest.mark.parametrize(
     ("value", "wanted", "expected"),
     [
-        ("a", "a", True), ("a", "b", False), ("a", "!b", True), ("a", "!a", False), (None, "a", False), (None, "!a", True),
-        ("a", "in(a,b)", True), ("c", "in(a,b)", False), ("c", "!in(a,b)", True), (None, "in(a)", False), ("a", "in('a', 'b')", True),
+        ("a", "a", True), ("a", "b", False), ("a", "!b", True), ("a", "!a", False),
+        (None, "a", False), (None, "!a", True), (None, "in(a)", False),
+        ("a", "in(a,b)", True), ("c", "in(a,b)", False), ("c", "!in(a,b)", True), ("a", "in('a', 'b')", True),
     ],
 )  # fmt: skip
 def test_selector_language(value: str | None, wanted: str, expected: bool) -> None:

@@ -14,6 +14,8 @@ from orchestrator.backends.cluster import Cluster
 from tests.backends.ray_fixtures import await_gone
 from tests.backends.test_cluster import ROOT, lines, script
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_dead_driver_leaves_no_worker_on_the_cluster(local_ray: Cluster, how: signal.Signals) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,9 @@ from orchestrator.backends.bundles.ray_survey import Survey
 from orchestrator.backends.bundles.transport import Death, WorkerNeeds
 from orchestrator.backends.supply import NodeSupply
 from orchestrator.graph.policy import Resources
-from tests.backends.ray_fixtures import Heard, await_gone
+from tests.backends.ray_fixtures import POOL, Heard, await_gone
 
-POOL = WorkerNeeds("pool")
+pytestmark = pytest.mark.ray
 
 
 def heavy(**resources: object) -> WorkerNeeds:
@@ -191,7 +192,7 @@ def test_a_delegating_step_holds_one_cpu_for_its_own_workers(heard: Heard) -> No
 def test_what_others_hold_is_not_promised(heard: Heard) -> None:
     import ray
 
-    holder = ray.remote(num_cpus=2)(Holder).remote()
+    holder: Any = ray.remote(num_cpus=2)(Holder).remote()
     ray.get(holder.ready.remote())
     deadline = time.monotonic() + 10
     while heard.transport.fits(POOL):

@@ -15,6 +15,8 @@ from orchestrator.backends.serve import RayServing
 from orchestrator.errors import ConfigError, ServingFailed
 from orchestrator.ports.serving import Endpoint
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
 SCALED = "tests.backends.predictors:Scaled"
 
 
@@ -73,7 +75,8 @@ def test_versions_live_side_by_side_and_end_one_by_one(serving: RayServing, serv
     second = serving.deploy("doubles", "v2", SCALED, b"3")
     assert second.url != served.url
     assert ask(second, {"rows": [{"x": 1}]})[1]["predictions"][0]["y"] == 3
-    assert {(one.endpoint, one.state) for one in serving.status("doubles")} == {(served, "healthy"), (second, "healthy")}
+    states = {one.endpoint: one.state for one in serving.status("doubles")}
+    assert states == {served: "healthy", second: "healthy"}
     serving.undeploy("doubles", "v2")
     serving.undeploy("doubles", "v2")
     assert [one.endpoint for one in serving.status("doubles")] == [served]

@@ -34,13 +34,20 @@ OWNERS = {
 """Packages that only one part of the engine may import."""
 
 LAZY = (
-    "orchestrator",
     "orchestrator.app",
     "orchestrator.cli",
     "orchestrator.backends",
     "orchestrator.artifacts.codecs",
+    "orchestrator.testing",
 )
-"""Where imports inside functions may be."""
+"""Where imports inside functions may be, besides the package root."""
+
+LAZY_BESIDES = {
+    "orchestrator.artifacts.files": "fsspec, where a path is no local file",
+    "orchestrator.artifacts.store": "fsspec, where the store is no local directory",
+    "orchestrator.store.migrations": "alembic, where the schema is not current",
+}
+"""Modules that import inside functions because a run of one small stage would pay for what it does not use."""
 
 
 def module_name(path: Path) -> str:

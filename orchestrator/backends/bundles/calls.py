@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Mapping
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from blake3 import blake3
@@ -46,8 +47,7 @@ class BodyCaller:
         self._load = load
         self._thread = threading.get_ident()
         self._ordinal = 0
-        self._arrived = threading.Condition()
-        self._answers: dict[int, Returned] = {}
+        self._answers: SimpleQueue[Returned] = SimpleQueue()
 
     def call(self, stage: Stage[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], mapped: bool) -> Any:
         """Run a stage as a durable step of its own; see ``graph.context.Caller``."""
@@ -68,19 +68,23 @@ class BodyCaller:
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1
         sealed = seal_node(node, self._values.encode)
         self._send(Call(self._node, self._index, ordinal, call_key(sealed), node_to_bytes(sealed)))
-        with self._arrived:
-            while ordinal not in self._answers:
-                self._arrived.wait(POLL_S)
-            returned = self._answers.pop(ordinal)
+        returned = self._answer(ordinal)
         if returned.output is None:
             raise rebuilt_error(returned.classes, returned.message)
         return self._load(returned.output, returned.chunks)
 
     def returned(self, answer: Returned) -> None:
         """The driver answered; from another thread."""
-        with self._arrived:
-            self._answers[answer.ordinal] = answer
-            self._arrived.notify_all()
+        self._answers.put(answer)
+
+    def _answer(self, ordinal: int) -> Returned:
+        while True:
+            try:
+                answer = self._answers.get(timeout=POLL_S)
+            except Empty:
+                continue
+            if answer.ordinal == ordinal:
+                return answer
 
 
 def call_key(node: Node) -> Digest:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.graph.context import Caller, StepContext
-from orchestrator.ports.values import digest_bytes
+from orchestrator.ports.values import Cell, Values, decode_cell, digest_bytes
 
 if TYPE_CHECKING:
     from orchestrator.backends.bundles.outbox import Outbox
@@ -22,6 +22,9 @@ class BundleStep(StepContext):
     _watch: Watch
     _bundle: str
     _run_seed: int
+    _values: Values
+    _checkpoints: Mapping[int, Cell]
+    _saved: Cell
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -37,6 +40,16 @@ class BundleStep(StepContext):
     def _on_report(self, metrics: Mapping[str, float]) -> None:
         with self._watch.shield():
             self._outbox.report(self._bundle, self.node, self.index, metrics)
+
+    def _save(self, obj: Any) -> None:  # type: ignore[override]
+        cell = self._values.encode(obj)
+        with self._watch.shield():
+            self._outbox.checkpoint(self._bundle, self.node, self.index, cell)
+        self._saved = decode_cell(cell)
+
+    def _restore(self) -> Any:  # type: ignore[override]
+        cell = self.__dict__.get("_saved", self._checkpoints.get(self.index))
+        return None if cell is None else self._values.load(cell).value
 
 
 def step_seed(run_seed: int, node: str, index: int) -> int:
@@ -57,9 +70,18 @@ class Contexts:
         watch: Watch,
         uses: tuple[str, ...],
         ports: Mapping[str, Any],
+        values: Values,
+        checkpoints: Mapping[int, Cell],
     ) -> None:
-        common = vars(StepContext(run, node, uses=uses, ports=ports))
-        self._common = {**common, "_outbox": outbox, "_watch": watch, "_bundle": bundle, "_run_seed": seed}
+        self._common = {
+            **vars(StepContext(run, node, uses=uses, ports=ports)),
+            "_outbox": outbox,
+            "_watch": watch,
+            "_bundle": bundle,
+            "_run_seed": seed,
+            "_values": values,
+            "_checkpoints": checkpoints,
+        }
         self._node = node
 
     def of(self, index: int, attempt: int, caller: Caller | None = None) -> BundleStep:

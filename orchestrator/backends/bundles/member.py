@@ -57,7 +57,7 @@ class Member:
 
     def room(self) -> int:
         """How many more light bundles it takes."""
-        if self.closing or self.reserved or self.needs.kind != "pool":
+        if self.closing or self.reserved or self.keeps_growing or self.needs.kind != "pool":
             return 0
         return QUEUED - len(self.bundles)
 

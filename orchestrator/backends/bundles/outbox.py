@@ -39,6 +39,7 @@ class _Gathered:
         "batches",
         "bytes",
         "cells",
+        "checkpoints",
         "completed",
         "elapsed",
         "failed",
@@ -58,6 +59,7 @@ class _Gathered:
         self.completed: list[Completed] = []
         self.failed: list[Failed] = []
         self.batches: list[Completed] = []
+        self.checkpoints: list[Completed] = []
         self.metrics: list[Reported] = []
         self.logs: list[Logged] = []
 
@@ -76,7 +78,7 @@ class _Gathered:
         for done in self.completed + self.batches:
             indexes = range(done.start, done.stop) if done in self.completed else (0,)
             self.failed += [describe_failure(done.node, index, error) for index in indexes]
-        self.completed, self.batches = [], []
+        self.completed, self.batches, self.checkpoints = [], [], []
 
 
 class Outbox:
@@ -143,6 +145,15 @@ class Outbox:
             into = self._gathered.get(bundle) or self._open(bundle)
             into.close_range()
             into.batches.append(Completed(node, index, index + 1, len(into.cells)))
+            into.cells.append(cell)
+        self._flush(bundle)
+
+    def checkpoint(self, bundle: str, node: str, index: int, cell: bytes) -> None:
+        """A running step keeps something for its next attempt; sent at once."""
+        with self._lock:
+            into = self._gathered.get(bundle) or self._open(bundle)
+            into.close_range()
+            into.checkpoints.append(Completed(node, index, index + 1, len(into.cells)))
             into.cells.append(cell)
         self._flush(bundle)
 
@@ -219,8 +230,9 @@ class Outbox:
         elif data is not None:
             chunk = digest_bytes(data)
         return Outcomes(
-            bundle, chunk, data, into.completed, into.failed, into.batches, into.metrics, into.logs, finished
-        )
+            bundle, chunk, data, into.completed, into.failed, into.batches, into.checkpoints, into.metrics, into.logs,
+            finished,
+        )  # fmt: skip
 
     def flush_last(self) -> None:
         """Send everything that has been gathered, before the process ends: without waiting for long."""

@@ -19,12 +19,13 @@ from orchestrator.backends.bundles.transport import Death, Transport, WorkerKind
 from orchestrator.errors import WorkerStartFailed
 from orchestrator.graph.policy import Resources
 from orchestrator.ports import frames
-from orchestrator.ports.executor import Accepted, Bundle, ExecutorEvent, FromBundle, Lost, Refused, RunCode
+from orchestrator.ports.executor import Accepted, Bundle, ExecutorEvent, FromBundle, Joined, Lost, Refused, RunCode
 
 IDLE_S = 1.0
 FROZEN_S = 2.0
 """After such a pause between two polls it is the driver that was away, not its workers."""
 
+WATCH_S = 0.05
 FAILED_STARTS = 3
 HOSTS = 2
 """Hosts with this many bodies each are started before bodies are put together."""
@@ -48,7 +49,7 @@ class Pool:
         self._inbox: deque[tuple[str, bytes | Death]] = deque()
         self._events: list[ExecutorEvent] = []
         self._failed_starts = 0
-        self._polled_at = time.monotonic()
+        self._polled_at = self._watched_at = time.monotonic()
 
     @property
     def slots(self) -> int:
@@ -119,6 +120,8 @@ class Pool:
 
     def _making_way(self) -> WorkerNeeds | None:
         """A heavy bundle that waits only for pool workers to go."""
+        if not self._waiting:
+            return None
         lights = [name for name, member in self._members.items() if member.needs.kind == "pool"]
         for bundle in self._waiting:
             if _kind(bundle) == "heavy":
@@ -129,6 +132,8 @@ class Pool:
 
     def _place(self) -> None:
         """Give waiting bundles to workers as far as there are places, in order within each kind."""
+        if not self._waiting:
+            return
         for bundle in list(self._waiting):
             member = self._member_for(bundle)
             if member is not None:
@@ -151,7 +156,7 @@ class Pool:
             if emptiest is None or (emptiest.bundles and len(same) < max(HOSTS, self.slots)):
                 return self._start(needs)
             return emptiest
-        idle = next((m for m in same if m.is_idle), None)
+        idle = next((m for m in same if m.is_idle and m.room() > 0), None)
         if idle is not None:
             return idle
         if self._startable():
@@ -226,6 +231,7 @@ class Pool:
             self._events.append(FromBundle(member.name, frame))
         elif isinstance(frame, frames.Hello):
             self._failed_starts = 0
+            self._events.append(Joined(member.name, frame.host, frame.pid))
 
     def _died(self, member: Member, death: Death) -> None:
         del self._members[member.name]
@@ -248,6 +254,9 @@ class Pool:
         """Kill what is overdue, retire what is idle or has grown too large."""
         now = time.monotonic()
         away, self._polled_at = now - self._polled_at > FROZEN_S, now
+        if now - self._watched_at < WATCH_S and not away:
+            return
+        self._watched_at = now
         for member in self._members.values():
             if away:
                 member.heard_at = now

@@ -6,6 +6,7 @@ node. Either way both sides prove that they know the token which the actor was s
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import secrets
@@ -52,7 +53,8 @@ class Listener:
             self._socket, self.endpoint = self._bind(host, port)
         except OSError as error:
             shutil.rmtree(self._directory, ignore_errors=True)
-            raise WorkerStartFailed(f"the driver cannot listen for its workers on {host or 'this machine'}: {error}") from error
+            where = host or "this machine"
+            raise WorkerStartFailed(f"the driver cannot listen for its workers on {where}: {error}") from error
         self._socket.listen(_BACKLOG)
         self._thread = threading.Thread(target=self._accept, name="orc-ray-listener", daemon=True)
         self._thread.start()
@@ -71,10 +73,8 @@ class Listener:
         if self._closed:
             return
         self._closed = True
-        try:
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread on Linux; closing does elsewhere
-        except OSError:
-            pass
         self._socket.close()
         self._thread.join(1.0)
         shutil.rmtree(self._directory, ignore_errors=True)

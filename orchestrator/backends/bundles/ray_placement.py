@@ -74,7 +74,7 @@ class Ledger:
         self._nodes = [known.get(shape.key) or _Node(shape) for shape in nodes]
 
     def fits(self, need: Resources, without: Iterable[str] = ()) -> bool:
-        """Whether some node has room (if the workers ``without`` were gone), and the others of the cluster leave enough."""
+        """Whether some node has room, if the workers ``without`` were gone, and others leave enough."""
         amounts = demand(need)
         if not amounts:
             return True

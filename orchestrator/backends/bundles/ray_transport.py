@@ -6,12 +6,12 @@ driver's thread reads and writes all sockets in ``pump``; one more thread waits 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import secrets
 import selectors
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
@@ -31,8 +31,8 @@ from orchestrator.errors import WorkerStartFailed
 from orchestrator.graph.policy import Resources
 
 Entry = Callable[[socket.socket, str, WorkerNeeds], None]
-"""Makes the calling process the worker of that name: reads frames from the socket and answers there, until told to stop.
-Each frame has its length in front, four bytes, big-endian. Picklable, by reference to importable code."""
+"""Makes the calling process the worker of that name: reads frames from the socket and answers there, until told to
+stop. Each frame has its length in front, four bytes, big-endian. Picklable, by reference to importable code."""
 
 CLOSE_S = 10.0
 STEADY_S = 1.0
@@ -100,12 +100,12 @@ class RayTransport:
     def start(self, name: str, needs: WorkerNeeds, sink: Sink) -> RayChannel:
         """See ``Transport``."""
         ledger = self._connect()
-        assert self._listener is not None and self._watch is not None
+        assert self._listener is not None
+        assert self._watch is not None
         identity, token = secrets.token_bytes(IDENTITY), secrets.token_bytes(32)
-        join = Join(
-            (self._listener.endpoint,), identity, token, self._engine.digest if self._archive else "", self._engine.root,
-            self._archive, pickle.dumps(_Bound(self._entry, name, needs)),
-        )  # fmt: skip
+        entry = pickle.dumps(_Bound(self._entry, name, needs))
+        digest = self._engine.digest if self._archive else ""
+        join = Join((self._listener.endpoint,), identity, token, digest, self._engine.root, self._archive, entry)
         try:
             actor = self._variant(holds(needs)).remote()
             ended = actor.run.remote(join)
@@ -178,10 +178,8 @@ class RayTransport:
 
     def wake(self) -> None:
         """See ``Transport``."""
-        try:
+        with contextlib.suppress(BlockingIOError):  # it is being woken already
             self._waker.send(b"\0")
-        except BlockingIOError:
-            pass  # it is being woken already
 
     def _note_end(self, ended: Ended) -> None:
         channel = self._channels.get(ended.name)

@@ -25,7 +25,7 @@ from orchestrator.backends.bundles.watchdog import Watch
 from orchestrator.errors import ReplayMismatch
 from orchestrator.graph.context import Caller, enter
 from orchestrator.graph.node import Node
-from orchestrator.ports.frames import Failed, Input
+from orchestrator.ports.frames import CHECKPOINTS, Failed, Input
 from orchestrator.ports.values import Cell, Entry, Values, decode_cell, decode_manifest, digest_of
 from orchestrator.types import Digest
 
@@ -168,8 +168,9 @@ class StepRunner:
         node, root = definition.node, definition.root
         name, bundle, outbox = node.id, self._bundle, self._services.outbox
         contexts = Contexts(
-            bundle.run, bundle.id, name, bundle.seed, outbox, self._watch, node.policy.uses, self._services.ports
-        )
+            bundle.run, bundle.id, name, bundle.seed, outbox, self._watch, node.policy.uses, self._services.ports,
+            self._services.values, self._checkpoints(part),
+        )  # fmt: skip
         body = self._body(part, definition, arguments)
         wanted = bundle.made if name in bundle.wanted else None
         take, attempts, is_dynamic = bundle.take, part.segment.attempts, node.kind == "dynamic"
@@ -275,6 +276,13 @@ class StepRunner:
                 )
         self._elapsed_us = min((perf_counter_ns() - started) // 1000, _LONGEST_US)
         return values.encode(None)
+
+    def _checkpoints(self, part: Part) -> dict[int, Cell]:
+        """What earlier attempts of these steps kept."""
+        kept = [source for source in part.segment.inputs if source.node == CHECKPOINTS]
+        found = [self._services.outputs_of(source, self._bundle.inline) for source in kept]
+        return {span.start: outputs.at(span.start) for source, outputs in zip(kept, found, strict=True)
+                for span in source.spans}  # fmt: skip
 
     def _delivered(self, part: Part) -> list[Cell]:
         """Batches that the journal holds already: the driver names them as an input of the step itself."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from orchestrator.backends.bundles.bundle import RunningBundle
@@ -60,12 +61,11 @@ class Worker:
         self._bodies: OrderedDict[tuple[str, str], tuple[Digest, bytes]] = OrderedDict()
         self._definitions: OrderedDict[tuple[str, str], Definition] = OrderedDict()
         self._window = ChunkWindow()
-        self._queue: deque[RunningBundle] = deque()
+        self._queue: SimpleQueue[RunningBundle | None] = SimpleQueue()
         self._bundles: dict[str, RunningBundle] = {}
         self._watches: dict[str, Watch] = {}
         self._callers: dict[tuple[str, int], BodyCaller] = {}
-        self._changed = threading.Condition()
-        self._stopping = False
+        self._calling = threading.Lock()
         self._watchdog = Watchdog(self._stuck, services.log.tick, self._say_alive)
 
     # ---- life
@@ -78,11 +78,16 @@ class Worker:
 
     def run(self) -> None:
         """Execute bundles until told to stop."""
-        while (bundle := self._next()) is not None:
+        bodies = []
+        while (bundle := self._queue.get()) is not None:
             if self._concurrent:
-                threading.Thread(target=self._execute, args=(bundle,), name=bundle.id, daemon=True).start()
+                body = threading.Thread(target=self._execute, args=(bundle,), name=bundle.id, daemon=True)
+                body.start()
+                bodies = [body, *(other for other in bodies if other.is_alive())]
             else:
                 self._execute(bundle)
+        for body in bodies:
+            body.join()
         self.close()
 
     def close(self) -> None:
@@ -92,11 +97,12 @@ class Worker:
 
     def step(self) -> bool:
         """Execute one queued bundle in the calling thread; False if there is none."""
-        with self._changed:
-            if not self._queue:
-                return False
-            bundle = self._queue.popleft()
-        self._execute(bundle)
+        try:
+            bundle = self._queue.get_nowait()
+        except Empty:
+            return False
+        if bundle is not None:
+            self._execute(bundle)
         return True
 
     def note_fork(self) -> None:
@@ -105,18 +111,8 @@ class Worker:
             watch.forked = True
 
     def stop(self) -> None:
-        """Let ``run`` return when its queue is empty; from any thread."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-
-    def _next(self) -> RunningBundle | None:
-        with self._changed:
-            while not self._queue:
-                if self._stopping and not (self._concurrent and self._bundles):
-                    return None
-                self._changed.wait()
-            return self._queue.popleft()
+        """Let ``run`` return when it has done what is queued; from any thread."""
+        self._queue.put(None)
 
     # ---- frames
 
@@ -148,10 +144,8 @@ class Worker:
     def _enqueue(self, frame: frames.Run) -> None:
         inline = self._window.use(chunks_of(inputs_of(frame.segments)), frame.chunks.get)
         bundle = RunningBundle(frame, inline)
-        with self._changed:
-            self._bundles[bundle.id] = bundle
-            self._queue.append(bundle)
-            self._changed.notify()
+        self._bundles[bundle.id] = bundle
+        self._queue.put(bundle)
 
     def _cancel(self, bundle_id: str) -> None:
         bundle = self._bundles.get(bundle_id)
@@ -181,11 +175,10 @@ class Worker:
             self._watchdog.remove(watch)
             if self._services.surroundings is not None:
                 self._services.surroundings.restore_all()
-            with self._changed:
-                del self._watches[bundle.id], self._bundles[bundle.id]
+            del self._watches[bundle.id], self._bundles[bundle.id]
+            with self._calling:
                 for key in [key for key, caller in self._callers.items() if caller.bundle == bundle.id]:
                     del self._callers[key]
-                self._changed.notify_all()
             self._outbox.flush(bundle.id, finished=True)
 
     def _define(self, run: str, node: str) -> Definition:
@@ -220,7 +213,7 @@ class Worker:
                 self._send(data)
 
         caller = BodyCaller(bundle.id, node, index, self._services.values, send, self._load)
-        with self._changed:
+        with self._calling:
             self._callers[node, index] = caller
         return caller
 

@@ -1,0 +1,68 @@
+"""Everything this package uses of Ray that is not its public interface; the first place to look at when Ray changes.
+
+Each function says why the public interface does not do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class NodeGroup(NamedTuple):
+    """A kind of node that an autoscaler may start."""
+
+    name: str
+    resources: dict[str, float]
+
+
+def reread_config() -> None:
+    """Let Ray read its ``RAY_*`` environment again: it reads it once, when it is imported."""
+    from ray import _raylet
+
+    config: Any = _raylet
+    config.Config.initialize("")
+
+
+def cluster_versions(address: str) -> dict[str, str]:
+    """Python and Ray that a cluster was started with, empty if it does not say.
+
+    ``ray.init`` compares them too, but only after it has connected, and in one string.
+    """
+    import ray._common.usage.usage_lib as usage
+    from ray import _raylet
+
+    private: Any = _raylet
+    metadata = usage.get_cluster_metadata(private.GcsClient(address=address)) or {}
+    return {part: metadata[f"{part}_version"] for part in ("python", "ray") if f"{part}_version" in metadata}
+
+
+def autoscaler_groups() -> list[NodeGroup]:
+    """Node groups that an autoscaler has announced and may still start; no public call tells them."""
+    from ray._private.state import state
+
+    config = state.get_cluster_config()
+    if config is None:
+        return []
+    return [
+        NodeGroup(group.name, {name: float(amount) for name, amount in group.resources.items()})
+        for group in config.node_group_configs
+        if group.max_count != 0
+    ]
+
+
+def mute() -> None:
+    """Stop Ray from printing ``(raylet) A worker died …``, which ``log_to_driver=False`` does not."""
+    from ray._private import worker
+
+    worker._worker_logs_enabled = False
+
+
+def serve_address() -> str | None:
+    """``http://host:port/root`` of the HTTP proxy of a running Serve, None if it does not run; ``serve.status`` lacks it."""
+    from ray.serve import context
+
+    client: Any = context._get_global_client(raise_if_no_controller_running=False)
+    if client is None:
+        return None
+    options = client.http_config
+    return f"http://{options.host}:{options.port}{options.root_path}"

