@@ -31,7 +31,9 @@ def plan_statuses(plan: Plan) -> dict[str, NodeStatus]:
     found: dict[str, NodeStatus] = {}
     for planned in plan.nodes:
         before = found.get(planned.node, NodeStatus())
-        counts = {**before.counts, _PLANNED[planned.action]: planned.steps or 1}
+        counts = dict(before.counts)
+        if planned.steps is not None:  # a map of unknown width has no counts yet
+            counts[_PLANNED[planned.action]] = planned.steps or 1
         found[planned.node] = NodeStatus(counts, note=planned.reason)
     return found
 

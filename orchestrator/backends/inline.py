@@ -14,7 +14,7 @@ from orchestrator.backends.bundles.logs import NoLog
 from orchestrator.backends.bundles.outbox import Outbox
 from orchestrator.backends.bundles.pool import Pool
 from orchestrator.backends.bundles.steps import Code, Services
-from orchestrator.backends.bundles.transport import Death, Sink, WorkerNeeds
+from orchestrator.backends.bundles.transport import START_S, Death, Sink, WorkerNeeds
 from orchestrator.backends.bundles.watchdog import listen_for_wakeups
 from orchestrator.backends.bundles.worker import Worker
 from orchestrator.graph.secret import resolve_reference
@@ -41,6 +41,8 @@ class LiveCode:
 
 class InlineChannel:
     """A worker in this process; see ``transport.Channel``."""
+
+    start_s = START_S
 
     def __init__(self, name: str, worker: Worker, host: bool, sink: Sink) -> None:
         self.name = name

@@ -58,7 +58,7 @@ def mute() -> None:
 
 
 def serve_address() -> str | None:
-    """``http://host:port/root`` of the HTTP proxy of a running Serve, None if it does not run; ``serve.status`` lacks it."""
+    """``http://host:port/root`` of a running Serve's proxy, None if it does not run; ``serve.status`` does not tell."""
     from ray.serve import context
 
     client: Any = context._get_global_client(raise_if_no_controller_running=False)

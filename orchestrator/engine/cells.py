@@ -6,11 +6,12 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from orchestrator.errors import ArtifactMissing
+from orchestrator.errors import ArtifactCorrupt, ArtifactMissing
 from orchestrator.ports.artifacts import ArtifactStore
 from orchestrator.ports.frames import Span
 from orchestrator.ports.journal import Journal
 from orchestrator.ports.values import (
+    CONTAINERS,
     INLINE_BYTES,
     Cell,
     Description,
@@ -18,6 +19,7 @@ from orchestrator.ports.values import (
     Values,
     decode_cell,
     decode_chunk,
+    decode_manifest,
     describe,
     digest_bytes,
     encode_cell,
@@ -100,8 +102,18 @@ class Cells:
         return describe(cell)
 
     def present(self, cell: Cell) -> bool:
-        """True if the artifact behind a cell is still there, which spares it from collection for a while."""
-        return not isinstance(cell, Entry) or cell.data is not None or self._artifacts.refresh(cell.digest)
+        """True if all bytes of a value are there and whole; that spares its artifacts from collection for a while."""
+        if not isinstance(cell, Entry):
+            return True
+        data: bytes | memoryview | None = cell.data
+        try:
+            if data is None:
+                if not self._artifacts.refresh(cell.digest):
+                    return False
+                data = self._artifacts.get(cell.digest)
+        except (ArtifactMissing, ArtifactCorrupt):
+            return False
+        return cell.codec not in CONTAINERS or all(self.present(child) for child in decode_manifest(data).cells)
 
     def store_chunk(self, cells: Sequence[Cell]) -> tuple[Digest, bytes | None]:
         """A new chunk of existing cells: its digest, and its bytes if it is small enough to stay inline."""

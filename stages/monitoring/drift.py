@@ -72,9 +72,10 @@ class DriftReport:
     targets: list[ColumnDrift]
 
     def __str__(self) -> str:
-        return "\n".join(
-            [f"{self.name}: {self.rows} rows", *(f"  {_line(entry)}" for entry in (*self.targets, *self.columns))]
-        )
+        moved = [entry for entry in self.columns if entry.level != "stable"]
+        stable = [entry.column for entry in self.columns if entry.level == "stable"]
+        lines = [f"{self.name}: {self.rows} rows", *(f"  {_line(entry)}" for entry in (*self.targets, *moved))]
+        return "\n".join([*lines, f"  stable   {', '.join(stable)}"] if stable else lines)
 
 
 def _line(entry: ColumnDrift) -> str:

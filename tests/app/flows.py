@@ -272,3 +272,86 @@ def epochs(n: int, ledger: str) -> list[int]:
 @pipeline
 def trained(n: int, ledger: str) -> list[int]:
     return epochs(n, ledger)
+
+
+@stage(cache="1d")
+def large_stored() -> list[int]:
+    return list(range(100_000))
+
+
+@pipeline
+def stored_large() -> int:
+    return total(large_stored())
+
+
+@stage
+def deadly(x: int) -> int:
+    if x == 3:
+        os._exit(1)
+    return x
+
+
+@pipeline
+def dying() -> int:
+    return total(deadly.map(numbers(8)))
+
+
+@stage(num_gpus=4)
+def hungry() -> int:
+    return 1
+
+
+@pipeline
+def greedy() -> int:
+    return hungry()
+
+
+@stage
+def handle() -> Any:
+    return (i for i in range(3))
+
+
+@pipeline
+def unstorable() -> Any:
+    return handle()
+
+
+class Trap:
+    """Runs code wherever it is unpickled."""
+
+    def __init__(self, marker: str) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return spring, (self.marker,)
+
+
+def spring(marker: str) -> str:
+    with open(marker, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    return "sprung"
+
+
+@stage
+def trap(marker: str) -> Trap:
+    return Trap(marker)
+
+
+@pipeline
+def hostile(marker: str) -> Any:
+    return trap(marker)
+
+
+@stage(num_cpus=0.5)
+def needy(x: int) -> int:
+    return x + 1
+
+
+@dynamic
+def deciding(x: int) -> int:
+    return needy(x) + double(x)
+
+
+@pipeline
+def heavy_at_run_time(x: int) -> int:
+    return deciding(x)

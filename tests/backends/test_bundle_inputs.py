@@ -134,7 +134,9 @@ def test_mapped_arguments_are_taken_item_by_item(kitchen: Kitchen) -> None:
 
 
 def test_what_a_step_could_change_is_fresh_for_each(kitchen: Kitchen) -> None:
-    node = Node("node", "stage", StageSpec("node", "m:f", ""), args={"x": kitchen.const({"k": [1]}), "y": kitchen.const("text")})
+    node = Node(
+        "node", "stage", StageSpec("node", "m:f", ""), args={"x": kitchen.const({"k": [1]}), "y": kitchen.const("text")}
+    )
     compiled = compile_arguments(node, echo, kitchen.reader())
     first, second = compiled.of(0)[1], compiled.of(1)[1]
     assert first == second

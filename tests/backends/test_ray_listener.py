@@ -7,10 +7,18 @@ import secrets
 import socket
 import threading
 from collections.abc import Iterator
+from importlib import metadata
 
 import pytest
 
-from orchestrator.backends.bundles.ray_actor import IDENTITY, NONCE, Join, call_back
+from orchestrator.backends.bundles.ray_actor import (
+    IDENTITY,
+    NONCE,
+    Join,
+    VersionsDiffer,
+    call_back,
+    compare_versions,
+)
 from orchestrator.backends.bundles.ray_listener import Listener, greet
 
 IDENTITY_A = secrets.token_bytes(IDENTITY)
@@ -36,7 +44,7 @@ def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
 
 
 def join(endpoint: object, token: bytes = TOKEN) -> Join:
-    return Join((endpoint,), IDENTITY_A, token, "", "", [], b"")
+    return Join((endpoint,), IDENTITY_A, token, "", "", [], {}, b"")
 
 
 def test_a_worker_with_the_token_is_let_in(driver: Driver) -> None:
@@ -105,3 +113,12 @@ def test_a_closed_listener_leaves_no_file(tmp_path: object) -> None:
     driver.listener.close()
     with pytest.raises(ConnectionError):
         call_back(join(endpoint))
+
+
+def test_other_versions_on_a_node_are_named() -> None:
+    here = metadata.version("pyarrow")
+    compare_versions({"pyarrow": here})
+    with pytest.raises(VersionsDiffer, match=rf"pyarrow is {here} on .* and 0\.1 at the driver"):
+        compare_versions({"pyarrow": "0.1"})
+    with pytest.raises(VersionsDiffer, match="no-such-library is missing"):
+        compare_versions({"no-such-library": "1"})

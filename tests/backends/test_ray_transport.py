@@ -166,7 +166,8 @@ def test_a_worker_that_waits_for_what_went_away_is_refused(heard: Heard) -> None
     needs = heavy(num_cpus=0, resources={"licence": 1})
     heard.start("holder", needs)
     heard.transport.start("waiting", needs, heard.sink)
-    heard.transport._apply(Survey(time.monotonic(), [], [NodeSupply("left", {"CPU": 1.0})], {}))
+    link = heard.transport._connect()
+    heard.transport._apply(link.ledger, Survey(time.monotonic(), [], [NodeSupply("left", {"CPU": 1.0})], {}))
     death = heard.death("waiting")
     assert death.never
     assert "licence=1" in death.reason
@@ -192,6 +193,7 @@ def test_a_delegating_step_holds_one_cpu_for_its_own_workers(heard: Heard) -> No
 def test_what_others_hold_is_not_promised(heard: Heard) -> None:
     import ray
 
+    assert heard.transport.refusal(POOL) is None
     holder: Any = ray.remote(num_cpus=2)(Holder).remote()
     ray.get(holder.ready.remote())
     deadline = time.monotonic() + 10

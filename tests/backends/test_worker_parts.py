@@ -101,7 +101,9 @@ def test_a_large_chunk_is_stored_and_a_full_disk_fails_its_steps() -> None:
     sent.outbox.complete("bundle", "n", 3, encode_cell("x" * 70_000), 5)
     sent.outbox.flush("bundle", finished=True)
     failed = [failed for frame in sent.frames for failed in frame.failed]
-    assert [(one.node, one.index, one.classes[0]) for one in failed] == [("n", 3, "orchestrator.errors:StoreUnavailable")]
+    assert [(one.node, one.index, one.classes[0]) for one in failed] == [
+        ("n", 3, "orchestrator.errors:StoreUnavailable")
+    ]
     assert not any(frame.completed for frame in sent.frames)
 
 
@@ -234,7 +236,7 @@ def test_output_is_attributed_to_steps_cut_and_blotted(tmp_path: Path) -> None:
 
 
 class Rude(Exception):
-    def __str__(self) -> Any:  # type: ignore[override]
+    def __str__(self) -> Any:
         return 7
 
 

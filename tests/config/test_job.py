@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.config.job import load_job
 from orchestrator.config.locations import find_pipeline_file, import_named, shipped_configs
-from orchestrator.errors import ConfigError, InvalidStage, NotFound
+from orchestrator.errors import ConfigError, InvalidStage, NotFound, WrongType
 
 SUMMED = "tests.config.flow_stages:summed"
 
@@ -122,6 +122,27 @@ def test_shipped_files_are_found_from_anywhere(tmp_path: Path, monkeypatch: pyte
     assert shipped_configs().is_dir()
     for path in shipped_configs().glob("*.yaml"):
         assert find_pipeline_file(path.stem) == path
+
+
+@pytest.mark.parametrize("path", sorted(shipped_configs().glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_file_is_a_pipeline_that_can_be_traced(path: Path) -> None:
+    job = load_job(str(path), [], {})
+    assert job.pipeline.graph(**job.params).nodes
+
+
+def test_code_that_fails_while_it_is_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    body = "from orchestrator import pipeline\n\n@pipeline\ndef p(n: int = 1) -> int:\n    return 1 // 0\n"
+    write(tmp_path, "user_fails.py", body)
+    with pytest.raises(ConfigError, match=r"user_fails\.py:5: .*ZeroDivisionError") as refused:
+        load_job("user_fails:p").pipeline.graph()
+    assert refused.value.details["line"] == 5
+    with pytest.raises(WrongType, match=r"^command line: "):
+        load_job("user_fails:p").pipeline.graph(n="many")
+    file = write(tmp_path, "p.yaml", "pipeline: user_fails:p\nparams: {n: many}\n")
+    with pytest.raises(WrongType, match="n is to be") as mistyped:
+        load_job(file).pipeline.graph(**load_job(file).params)
+    assert str(mistyped.value).startswith(f"{file}:2: ")
 
 
 def test_importing_what_a_user_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

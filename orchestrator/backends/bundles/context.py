@@ -41,13 +41,13 @@ class BundleStep(StepContext):
         with self._watch.shield():
             self._outbox.report(self._bundle, self.node, self.index, metrics)
 
-    def _save(self, obj: Any) -> None:  # type: ignore[override]
+    def _save(self, obj: Any) -> None:
         cell = self._values.encode(obj)
         with self._watch.shield():
             self._outbox.checkpoint(self._bundle, self.node, self.index, cell)
         self._saved = decode_cell(cell)
 
-    def _restore(self) -> Any:  # type: ignore[override]
+    def _restore(self) -> Any:
         cell = self.__dict__.get("_saved", self._checkpoints.get(self.index))
         return None if cell is None else self._values.load(cell).value
 

@@ -18,7 +18,6 @@ SILENT_S = 5.0
 """A worker that has said nothing for a step's time-out and this long is killed."""
 
 CANCEL_S = 5.0
-START_S = 60.0
 ACKNOWLEDGE_FRAMES = 16
 
 GROWTH_BYTES = 512 * 1024 * 1024
@@ -143,8 +142,8 @@ class Member:
         if self.kill_at is not None and now > self.kill_at:
             self.killed_because = "it did not end a cancelled step"
         elif not self.greeted:
-            if now > self.heard_at + START_S:
-                self.killed_because = f"it did not start within {START_S:g} s"
+            if now > self.heard_at + self.channel.start_s:
+                self.killed_because = f"it did not start within {self.channel.start_s:g} s"
         elif limit is not None and now > self.heard_at + limit + SILENT_S:
             self.timed_out = True
             silent_s = now - self.heard_at

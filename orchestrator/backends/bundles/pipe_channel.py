@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from orchestrator.backends.bundles.transport import Sink, WorkerNeeds
+from orchestrator.backends.bundles.transport import START_S, Sink, WorkerNeeds
 
 READ_BYTES = 1 << 18
 STOP_S = 5.0
@@ -23,6 +23,8 @@ class PipeChannel:
         doomed: It is to be killed, as soon as its pid is known.
         code: Exit code or minus the signal, once it is known.
     """
+
+    start_s = START_S
 
     def __init__(
         self, name: str, needs: WorkerNeeds, end: socket.socket, sink: Sink, kill: Callable[[int], None]

@@ -97,20 +97,25 @@ class PipeTransport:
 
     def start(self, name: str, needs: WorkerNeeds, sink: Sink) -> PipeChannel:
         """See ``Transport``."""
-        if self._nursery is None:
-            self._nursery = _Nursery(self._settings, self._mark)
-            self._selector.register(self._nursery.socket, selectors.EVENT_READ, self._hear_nursery)
+        nursery = self.warm()
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 end.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
         ours.setblocking(False)
-        channel = PipeChannel(name, needs, ours, sink, self._nursery.kill)
+        channel = PipeChannel(name, needs, ours, sink, nursery.kill)
         with theirs:
-            self._nursery.start({"name": name, "kind": needs.kind, "mark": f"{self._mark}/{name}"}, theirs)
+            nursery.start({"name": name, "kind": needs.kind, "mark": f"{self._mark}/{name}"}, theirs)
         self._channels[name] = channel
         self._selector.register(ours, selectors.EVENT_READ, channel)
         return channel
+
+    def warm(self) -> _Nursery:
+        """Start the process that workers are forked from, if it is not there: it takes most of a worker's start."""
+        if self._nursery is None:
+            self._nursery = _Nursery(self._settings, self._mark)
+            self._selector.register(self._nursery.socket, selectors.EVENT_READ, self._hear_nursery)
+        return self._nursery
 
     # ---- frames
 

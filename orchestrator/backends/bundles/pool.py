@@ -64,6 +64,8 @@ class Pool:
 
     def room(self) -> int:
         """See ``Executor``."""
+        if self._making_way():
+            return 0
         free = sum(member.room() for member in self._members.values()) + 2 * self._startable()
         return max(0, free - sum(1 for bundle in self._waiting if _kind(bundle) == "pool"))
 
@@ -113,35 +115,30 @@ class Pool:
     def _startable(self) -> int:
         """How many pool workers could be started now."""
         alive = sum(1 for member in self._members.values() if member.needs.kind == "pool" and not member.closing)
-        reserved = self._making_way() is not None
-        if reserved or alive >= self.slots or not self._transport.fits(WorkerNeeds("pool")):
+        if self._making_way() or alive >= self.slots or not self._transport.fits(WorkerNeeds("pool")):
             return 0
         return self.slots - alive
 
-    def _making_way(self) -> WorkerNeeds | None:
-        """A heavy bundle that waits only for pool workers to go."""
-        if not self._waiting:
-            return None
+    def _making_way(self) -> bool:
+        """Whether a heavy bundle waits only for pool workers to go; until then they get nothing new."""
+        heavy = [self._needs(bundle) for bundle in self._waiting if _kind(bundle) == "heavy"]
+        if not heavy:
+            return False
         lights = [name for name, member in self._members.items() if member.needs.kind == "pool"]
-        for bundle in self._waiting:
-            if _kind(bundle) == "heavy":
-                needs = self._needs(bundle)
-                if not self._transport.fits(needs) and self._transport.fits(needs, lights):
-                    return needs
-        return None
+        return any(not self._transport.fits(needs) and self._transport.fits(needs, lights) for needs in heavy)
 
     def _place(self) -> None:
         """Give waiting bundles to workers as far as there are places, in order within each kind."""
         if not self._waiting:
             return
         for bundle in list(self._waiting):
-            member = self._member_for(bundle)
+            member = None if _kind(bundle) == "pool" and self._making_way() else self._member_for(bundle)
             if member is not None:
                 self._waiting.remove(bundle)
                 self._holder[bundle.id] = member
                 member.give(bundle, self._runs[bundle.run])
                 self._events.append(Accepted(bundle.id, member.name))
-        if self._making_way() is not None:
+        if self._making_way():
             for member in self._members.values():
                 if member.needs.kind == "pool" and member.is_idle:
                     member.retire()

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Join:
         engine: Digest of the engine's files; ``engine_root`` where they lie on the driver's machine.
         archive: Ray reference to the files, in a list so that Ray does not fetch what is not needed; empty on the
             driver's own machine.
+        versions: Libraries whose formats travel, with the driver's versions; empty on the driver's own machine.
         entry: Pickled callable that takes the connected socket and works until it is closed.
     """
 
@@ -48,7 +50,12 @@ class Join:
     engine: str
     engine_root: str
     archive: list[Any]
+    versions: dict[str, str]
     entry: bytes
+
+
+class VersionsDiffer(Exception):
+    """This node has other versions than the driver."""
 
 
 class WorkerActor:
@@ -56,11 +63,26 @@ class WorkerActor:
 
     def run(self, join: Join) -> str:
         """Work until the driver closes the connection; why the worker ended."""
+        compare_versions(join.versions)
         install_engine(join)
         connection, greeting = call_back(join)
         settle(greeting)
         pickle.loads(join.entry)(connection)
         return "closed"
+
+
+def compare_versions(drivers: dict[str, str]) -> None:
+    """Raises VersionsDiffer, naming both sides, if a library is missing here or has another version."""
+    differences = []
+    for library, version in drivers.items():
+        try:
+            here = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            here = "missing"
+        if here != version:
+            differences.append(f"{library} is {here} on {socket.gethostname()} and {version} at the driver")
+    if differences:
+        raise VersionsDiffer(f"{', '.join(differences)}; install the same versions on both sides")
 
 
 def install_engine(join: Join) -> None:

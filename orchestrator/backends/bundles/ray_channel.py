@@ -10,11 +10,14 @@ import time
 from collections import deque
 from typing import Any
 
-from orchestrator.backends.bundles.transport import Death, Sink, WorkerNeeds
+from orchestrator.backends.bundles.transport import START_S, Death, Sink, WorkerNeeds
 
 LENGTH = struct.Struct(">I")
 STOP_S = 5.0
 """How long a worker may take to end after its last frame."""
+
+INSTALL_S = 900.0
+"""How long a worker may take to start whose environment has to be installed, or whose node has to be started."""
 
 _READ_BYTES = 1 << 20
 _READS = 8
@@ -25,12 +28,20 @@ class RayChannel:
     """The Channel protocol. Reading and writing happen in the driver's thread; ``send`` and ``kill`` in any."""
 
     def __init__(
-        self, name: str, needs: WorkerNeeds, sink: Sink, token: bytes, actor: Any, selector: selectors.BaseSelector
+        self,
+        name: str,
+        needs: WorkerNeeds,
+        sink: Sink,
+        identity: bytes,
+        token: bytes,
+        actor: Any,
+        selector: selectors.BaseSelector,
     ) -> None:
         self.name = name
         self.needs = needs
+        self.start_s = START_S
+        self.identity = identity
         self.token = token
-        self.identity = b""
         self.ending: float | None = None
         self.lost: float | None = None
         self.closing: float | None = None

@@ -88,6 +88,10 @@ class Ledger:
             return False
         return any(node.room_for(need, freed.get(id(node), _NOTHING)) for node in self._nodes)
 
+    def could_fit(self, need: Resources) -> bool:
+        """Whether some living node would have room if it were empty."""
+        return any(misfit(need, node.shape) is None for node in self._nodes)
+
     def place(self, worker: str, need: Resources) -> None:
         """A worker was started; it is set down on the first node with room (Ray may have chosen another)."""
         amounts = demand(need)

@@ -15,10 +15,12 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
 from orchestrator.backends.bundles.ray_actor import IDENTITY, Join
-from orchestrator.backends.bundles.ray_channel import RayChannel
+from orchestrator.backends.bundles.ray_channel import INSTALL_S, RayChannel
 from orchestrator.backends.bundles.ray_engine import EngineArchive
 from orchestrator.backends.bundles.ray_listener import Listener
 from orchestrator.backends.bundles.ray_placement import Ledger, charged, holds
@@ -59,7 +61,6 @@ class RayTransport:
         self._cluster = cluster
         self._entry = entry
         self._port = port
-        self._engine = EngineArchive()
         self._channels: dict[str, RayChannel] = {}
         self._by_identity: dict[bytes, RayChannel] = {}
         self._variants: dict[str, Any] = {}
@@ -70,53 +71,50 @@ class RayTransport:
         for end in (self._woken, self._waker):
             end.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
-        self._ledger: Ledger | None = None
-        self._listener: Listener | None = None
-        self._watch: ActorWatch | None = None
-        self._survey: ClusterSurvey | None = None
-        self._surveyed: Survey | None = None
+        self._link: _Link | None = None
         self._moved_at = 0.0
-        self._archive: list[Any] = []
 
     # ---- places
 
     @property
     def slots(self) -> int:
         """See ``Transport``; before the cluster is connected, what a local Ray would have."""
-        if self._ledger is not None:
-            return self._ledger.slots
+        if self._link is not None:
+            return self._link.ledger.slots
         return self._cluster.settings.num_cpus or os.cpu_count() or 1
 
     def refusal(self, needs: WorkerNeeds) -> str | None:
         """See ``Transport``."""
-        self._connect()
-        assert self._survey is not None
-        return unschedulable(charged(needs), self._survey.latest.supply)
+        return unschedulable(charged(needs), self._connect().survey.latest.supply)
 
     def fits(self, needs: WorkerNeeds, without: Collection[str] = ()) -> bool:
-        """See ``Transport``."""
-        return self._connect().fits(charged(needs), without)
+        """See ``Transport``; a heavy step also fits if it needs a node that an autoscaler would have to start."""
+        if self._link is None:
+            return True
+        need = charged(needs)
+        return self._link.ledger.fits(need, without) or (needs.kind == "heavy" and self._needs_new_node(need))
+
+    def _needs_new_node(self, need: Resources) -> bool:
+        link = self._connect()
+        return not link.ledger.could_fit(need) and unschedulable(need, link.survey.latest.supply) is None
 
     def start(self, name: str, needs: WorkerNeeds, sink: Sink) -> RayChannel:
         """See ``Transport``."""
-        ledger = self._connect()
-        assert self._listener is not None
-        assert self._watch is not None
+        link, reserved = self._connect(), holds(needs)
         identity, token = secrets.token_bytes(IDENTITY), secrets.token_bytes(32)
-        entry = pickle.dumps(_Bound(self._entry, name, needs))
-        digest = self._engine.digest if self._archive else ""
-        join = Join((self._listener.endpoint,), identity, token, digest, self._engine.root, self._archive, entry)
+        join = link.join(identity, token, pickle.dumps(_Bound(self._entry, name, needs)))
         try:
-            actor = self._variant(holds(needs)).remote()
+            actor = self._variant(reserved).remote()
             ended = actor.run.remote(join)
         except Exception as error:
             raise WorkerStartFailed(f"Ray did not take the worker {name}: {error}") from error
-        channel = RayChannel(name, needs, sink, token, actor, self._selector)
+        channel = RayChannel(name, needs, sink, identity, token, actor, self._selector)
+        if reserved.runtime_env is not None or self._needs_new_node(reserved):
+            channel.start_s = INSTALL_S
         self._channels[name] = self._by_identity[identity] = channel
-        channel.identity = identity
-        ledger.place(name, charged(needs))
+        link.ledger.place(name, charged(needs))
         self._moved_at = time.monotonic()
-        self._watch.add(name, ended)
+        link.watch.add(name, ended)
         return channel
 
     def _variant(self, need: Resources) -> Any:
@@ -132,22 +130,17 @@ class RayTransport:
             variant = self._variants[key] = ray.remote(**actor_options(need))(ray_actor.WorkerActor)
         return variant
 
-    def _connect(self) -> Ledger:
-        if self._ledger is not None:
-            return self._ledger
-        self._cluster.connect()
-        import ray
-
-        host = ""
-        if not self._cluster.local:
-            host = ray.util.get_node_ip_address()
-            self._archive = [ray.put(self._engine.data)]
-        self._listener = Listener(host, self._port, self._token_of, self._greeting, self._arrived)
-        self._survey = ClusterSurvey(self._cluster)
-        self._surveyed = self._survey.latest
-        self._ledger = Ledger(self._surveyed.nodes)
-        self._watch = ActorWatch(self._note_ended)
-        return self._ledger
+    def _connect(self) -> _Link:
+        if self._link is None:
+            self._cluster.connect()
+            host = "" if self._cluster.local else _own_address()
+            listener = Listener(host, self._port, self._token_of, self._greeting, self._arrived)
+            survey = ClusterSurvey(self._cluster)
+            ledger = Ledger(survey.latest.nodes)
+            self._link = _Link(ledger, listener, ActorWatch(self._note_ended), survey, survey.latest)
+            if not self._cluster.local:
+                self._link.ship_engine()
+        return self._link
 
     # ---- frames
 
@@ -172,9 +165,9 @@ class RayTransport:
         while self._ended:
             self._note_end(self._ended.popleft())
         self._bury()
-        if self._survey is not None and self._survey.latest is not self._surveyed:
-            self._surveyed = self._survey.latest
-            self._apply(self._surveyed)
+        if self._link is not None and self._link.survey.latest is not self._link.applied:
+            self._link.applied = self._link.survey.latest
+            self._apply(self._link.ledger, self._link.applied)
 
     def wake(self) -> None:
         """See ``Transport``."""
@@ -197,13 +190,12 @@ class RayTransport:
             else:
                 channel.hurry(now, _LATE_S)
 
-    def _apply(self, survey: Survey) -> None:
+    def _apply(self, ledger: Ledger, survey: Survey) -> None:
         """The cluster as it is now: nodes that came or went, what others hold, workers that can no more be placed."""
-        assert self._ledger is not None
         channels = list(self._channels.values())
-        self._ledger.replace_nodes(survey.nodes)
+        ledger.replace_nodes(survey.nodes)
         if survey.at > self._moved_at + STEADY_S and all(channel.up for channel in channels):
-            self._ledger.sample(survey.available, [holds(channel.needs) for channel in channels])
+            ledger.sample(survey.available, [holds(channel.needs) for channel in channels])
         for channel in channels:
             refusal = None if channel.up else unschedulable(holds(channel.needs), survey.supply)
             if refusal is not None:
@@ -211,8 +203,8 @@ class RayTransport:
 
     def _remove(self, channel: RayChannel) -> None:
         del self._channels[channel.name], self._by_identity[channel.identity]
-        if self._ledger is not None:
-            self._ledger.remove(channel.name)
+        if self._link is not None:
+            self._link.ledger.remove(channel.name)
         self._moved_at = time.monotonic()
 
     # ---- from other threads
@@ -244,15 +236,44 @@ class RayTransport:
         deadline = time.monotonic() + CLOSE_S
         while self._channels and time.monotonic() < deadline:
             self.pump(0.1)
-        if self._watch is not None:
-            self._watch.stop()
-        if self._survey is not None:
-            self._survey.stop()
-        if self._listener is not None:
-            self._listener.close()
+        if self._link is not None:
+            self._link.close()
         self._selector.close()
         self._woken.close()
         self._waker.close()
+
+
+@dataclass(slots=True)
+class _Link:
+    """What there is once the cluster is connected."""
+
+    ledger: Ledger
+    listener: Listener
+    watch: ActorWatch
+    survey: ClusterSurvey
+    applied: Survey
+    engine: EngineArchive = field(default_factory=EngineArchive)
+    archive: list[Any] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def ship_engine(self) -> None:
+        """Let the workers of other machines fetch the engine, and compare what it depends on."""
+        import ray
+
+        self.archive = [ray.put(self.engine.data)]
+        self.versions = {"pyarrow": metadata.version("pyarrow")}
+
+    def join(self, identity: bytes, token: bytes, entry: bytes) -> Join:
+        """How a new worker finds this driver."""
+        digest = self.engine.digest if self.archive else ""
+        endpoints = (self.listener.endpoint,)
+        return Join(endpoints, identity, token, digest, self.engine.root, self.archive, self.versions, entry)
+
+    def close(self) -> None:
+        """Stop looking, and let nobody in any more."""
+        self.watch.stop()
+        self.survey.stop()
+        self.listener.close()
 
 
 class _Bound:
@@ -283,6 +304,12 @@ def actor_options(need: Resources) -> Mapping[str, Any]:
     if need.runtime_env is not None:
         options["runtime_env"] = need.runtime_env
     return options
+
+
+def _own_address() -> str:
+    import ray
+
+    return str(ray.util.get_node_ip_address())
 
 
 def _drain(end: socket.socket) -> None:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from orchestrator.backends.bundles.ray_actor import VersionsDiffer
+
 _ROUND_S = 0.2
 """An actor added during a round is watched from the next one on; its socket tells of its end earlier."""
 
@@ -69,7 +71,9 @@ def _outcome(ray: Any, name: str, ref: Any) -> Ended:
     try:
         return Ended(name, str(ray.get(ref)))
     except Exception as error:
+        cause = getattr(error, "cause", None)
         never = isinstance(error, ray.exceptions.RuntimeEnvSetupError | ray.exceptions.ActorUnschedulableError)
+        never = never or type(cause).__name__ == VersionsDiffer.__name__  # it was sent by value: not the same class
         return Ended(name, _reason(ray, error), never)
 
 

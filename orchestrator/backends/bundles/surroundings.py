@@ -177,6 +177,35 @@ def _may_draw(function: Any, seen: set[int]) -> bool:
 
 _MISSING = object()
 _HARMLESS = frozenset(
-    "abs all any bool bytes chr dict divmod enumerate float frozenset int isinstance len list max min ord pow range "
-    "repr reversed round set sorted str sum tuple zip".split()
+    [
+        "abs",
+        "all",
+        "any",
+        "bool",
+        "bytes",
+        "chr",
+        "dict",
+        "divmod",
+        "enumerate",
+        "float",
+        "frozenset",
+        "int",
+        "isinstance",
+        "len",
+        "list",
+        "max",
+        "min",
+        "ord",
+        "pow",
+        "range",
+        "repr",
+        "reversed",
+        "round",
+        "set",
+        "sorted",
+        "str",
+        "sum",
+        "tuple",
+        "zip",
+    ]
 )

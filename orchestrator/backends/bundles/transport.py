@@ -73,10 +73,19 @@ Sink: TypeAlias = Callable[[str, "bytes | Death"], None]
 """Called with the worker's name for each frame, and once with its ``Death``; from any thread, must not block."""
 
 
+START_S = 60.0
+"""How long a worker may take to say ``Hello`` when nothing has to be installed or started for it first."""
+
+
 class Channel(Protocol):
-    """One worker. Methods may be called after its death and then do nothing."""
+    """One worker. Methods may be called after its death and then do nothing.
+
+    Attributes:
+        start_s: How long it may take to say ``Hello``: usually ``START_S``.
+    """
 
     name: str
+    start_s: float
 
     @property
     def alive(self) -> bool:

@@ -78,7 +78,7 @@ class Worker:
 
     def run(self) -> None:
         """Execute bundles until told to stop."""
-        bodies = []
+        bodies: list[threading.Thread] = []
         while (bundle := self._queue.get()) is not None:
             if self._concurrent:
                 body = threading.Thread(target=self._execute, args=(bundle,), name=bundle.id, daemon=True)
