@@ -41,7 +41,9 @@ def open_executor(settings: Settings, backend: str) -> Executor:
     from orchestrator.backends.bundles.pool import Pool
     from orchestrator.backends.split import SplitExecutor
 
-    workers = Pool(PipeTransport(worker_settings(settings), settings.slots))
+    transport = PipeTransport(worker_settings(settings), settings.slots)
+    transport.warm()
+    workers = Pool(transport)
     return workers if backend == "local" else SplitExecutor(workers, lambda: _open_ray(settings))
 
 

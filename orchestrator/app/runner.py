@@ -31,6 +31,7 @@ from orchestrator.ports.journal import RunRow
 
 if TYPE_CHECKING:
     from orchestrator.graph.pipeline import Pipeline, RunOptions
+    from orchestrator.graph.trace import Traced
 
 
 class Runner:
@@ -81,26 +82,30 @@ class Runner:
         self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions, detach: bool = False
     ) -> Run:
         """Begin a run, driven by a thread of this process, and return at once."""
-        run = self.create(pipeline, params, options)
-        return self._drive(run, options.on, detach)
+        traced = pipeline.trace(**params)
+        backend = choose_backend(self.installation.settings, traced.graph, options.on)
+        executor = self._executors(backend)  # its workers warm up while the store opens
+        try:
+            run = self._create(traced, params, options, backend)
+            return self._drive(run, backend, executor, detach)
+        except BaseException:
+            executor.close()
+            raise
 
-    def create(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions) -> str:
-        """Record a new run without driving it; its id."""
+    def _create(self, traced: Traced, params: Mapping[str, Any], options: RunOptions, backend: str) -> str:
+        """Record a new run; its id."""
         from orchestrator.backends.capsule import build
 
-        here = self.installation
-        traced = pipeline.trace(**params)
-        graph = traced.graph
+        here, name = self.installation, traced.graph.pipeline
         capsule = build(traced.stages, here.artifacts)
-        sealed = self._sealed(graph)
-        stored = here.artifacts.put(msgspec.json.encode(graph_to_json(sealed)))
-        run = f"{pipeline.name}-{secrets.token_hex(4)}"
-        now = here.clock.now()
+        stored = here.artifacts.put(msgspec.json.encode(graph_to_json(self._sealed(traced.graph))))
+        run = f"{name}-{secrets.token_hex(4)}"
         created = f.RunCreated(
-            graph.pipeline, stored, capsule, {name: _shown(value) for name, value in params.items()},
-            choose_backend(here.settings, sealed, options.on), dict(options.tags), git_commit(), secrets.randbits(32),
+            name, stored, capsule, {name: _shown(value) for name, value in params.items()}, backend,
+            dict(options.tags), git_commit(), secrets.randbits(32),
         )  # fmt: skip
-        here.journal.create(RunRow(run, graph.pipeline, "queued", 1, 0, now, tags=dict(options.tags)), [created], {})
+        row = RunRow(run, name, "queued", 1, 0, here.clock.now(), tags=dict(options.tags))
+        here.journal.create(row, [created], {})
         return run
 
     # ---- runs that exist
@@ -116,21 +121,25 @@ class Runner:
         row = self.installation.journal.run(run)
         if row.finished_at is not None or row.state in f.FINISHED:
             raise RunError(f"run {row.id} has ended ({row.state}); there is nothing to resume, start a new run instead")
-        return self._drive(row.id, on, detach)
+        backend = on or self.installation.created(row.id).on
+        executor = self._executors(backend)
+        try:
+            return self._drive(row.id, backend, executor, detach)
+        except BaseException:
+            executor.close()
+            raise
 
-    def _drive(self, run: str, on: str | None, detach: bool) -> Run:
+    def _drive(self, run: str, backend: str, executor: Executor, detach: bool) -> Run:
         here = self.installation
-        ownership = here.journal.own(run, f"{socket.gethostname()}:{os.getpid()}")
+        ownership = here.journal.own(run, _driver_name())
         try:
             created = here.created(run)
             graph = here.graph(created)
             fold = load_fold(here.journal, run, graph)
-            backend = on or created.on
             machine = Machine(fold, self._encode_error)
-            session = Session(here, machine, ownership, self._on_facts, detach)
-            driver = f"{socket.gethostname()}:{os.getpid()}"
-            begun = started(ownership.epoch, driver, backend, here.settings.slots)
-            session.begin(begun, lambda: self._executors(backend))
+            begun = started(ownership.epoch, _driver_name(), backend, executor.slots)
+            session = Session(here, machine, ownership, self._on_facts, detach, begun, executor)
+            session.begin()
         except BaseException:
             ownership.release()
             raise
@@ -143,6 +152,10 @@ class Runner:
         from orchestrator.artifacts.errors import item_error_chunk
 
         return item_error_chunk(failure)
+
+
+def _driver_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def git_commit() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable
 
 from orchestrator.app.installation import Installation
 from orchestrator.engine.driver import Driver, Observer
@@ -15,7 +14,12 @@ from orchestrator.ports.journal import Ownership
 
 
 class Session:
-    """Drives one run in a thread of its own, so that event loops and notebooks stay free."""
+    """Drives one run in a thread of its own, so that event loops and notebooks stay free.
+
+    Args:
+        started: The fact with which this driver begins.
+        executor: Closed when the driver returns.
+    """
 
     def __init__(
         self,
@@ -24,7 +28,11 @@ class Session:
         ownership: Ownership,
         on_facts: Observer | None,
         detach: bool,
+        started: f.DriverStarted,
+        executor: Executor,
     ) -> None:
+        self._started = started
+        self._executor = executor
         self._installation = installation
         self._machine = machine
         self._ownership = ownership
@@ -35,10 +43,8 @@ class Session:
         self._interrupted = False
         self._thread = threading.Thread(target=self._main, name=f"driver of {machine.fold.run}", daemon=True)
 
-    def begin(self, started: f.DriverStarted, open_executor: Callable[[], Executor]) -> None:
+    def begin(self) -> None:
         """Start the thread. Workers start when the first step is ready; a fully cached run starts none."""
-        self._started = started
-        self._open_executor = open_executor
         atexit.register(self.stop)
         self._thread.start()
 
@@ -70,22 +76,21 @@ class Session:
 
     def _main(self) -> None:
         try:
-            executor = self._open_executor()
             try:
-                self._drive(executor)
+                self._drive()
             finally:
-                executor.close()
+                self._executor.close()
         except BaseException as error:  # handed to whoever waits
             self._failure = error
         finally:
             self._ownership.release()
             atexit.unregister(self.stop)
 
-    def _drive(self, executor: Executor) -> None:
+    def _drive(self) -> None:
         here, machine = self._installation, self._machine
         cells = here.cells(machine.fold.run, machine.chunks)
         self._driver = Driver(
-            machine, self._ownership, here.journal, executor, cells, here.values, here.files, here.clock,
+            machine, self._ownership, here.journal, self._executor, cells, here.values, here.files, here.clock,
             self._on_facts, self._detach,
         )  # fmt: skip
         if self._interrupted:

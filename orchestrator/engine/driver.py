@@ -94,7 +94,7 @@ class Driver:
         self._handed_over: tuple[str, ...] = ()
         self._state: f.RunState = "queued"
         self._pace = Pace()
-        self._planner = Planner(machine, self._pace, executor.slots, created.seed, lambda: uuid.uuid4().hex)
+        self._planner = Planner(machine, self._pace, lambda: executor.slots, created.seed, lambda: uuid.uuid4().hex)
         self._lookups = Lookups(machine, journal, cells, files, self.take)
         self._islands = Islands(machine, executor, cells)
         self._inbox_read_at = 0.0

@@ -35,12 +35,18 @@ MAX_AHEAD = 64
 class Planner:
     """Makes bundles from what the frontier offers."""
 
-    def __init__(self, machine: Machine, pace: Pace, slots: int, seed: int, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, machine: Machine, pace: Pace, slots: Callable[[], int], seed: int, new_id: Callable[[], str]
+    ) -> None:
         self._machine = machine
         self._pace = pace
-        self._slots = max(1, slots)
+        self._slots_of = slots
         self._seed = seed
         self._new_id = new_id
+
+    @property
+    def _slots(self) -> int:
+        return max(1, self._slots_of())
 
     def plan(self, room: int, barriers: bool) -> Iterator[Bundle]:
         """Bundles to submit now: up to ``room`` light ones, and heavy ones and hosts up to their limits.

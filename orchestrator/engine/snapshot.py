@@ -96,7 +96,8 @@ def decode_snapshot(body: bytes, graph: Graph) -> RunFold:
 def _image(state: NodeState, added: bool) -> NodeImage:
     return NodeImage(
         state.node.id, node_to_json(state.node) if added else None, state.parent, state.length, state.closed,
-        bytes(state.status), state.outputs.spans, state.batches, state.settled, state.failed_attempts, state.deaths, list(state.checkpoints.values()),
+        bytes(state.status), state.outputs.spans, state.batches, state.settled, state.failed_attempts, state.deaths,
+        list(state.checkpoints.values()),
         state.failures, sorted(state.degraded), state.truth, state.output_length, state.reused,
     )  # fmt: skip
 

@@ -75,8 +75,8 @@ class NodeState:
     """
 
     __slots__ = (
-        "batches", "checkpoints", "closed", "deaths", "degraded", "failed_attempts", "failures", "length", "node", "order",
-        "output_length", "outputs", "parent", "reused", "settled", "status", "truth",
+        "batches", "checkpoints", "closed", "deaths", "degraded", "failed_attempts", "failures", "length", "node",
+        "order", "output_length", "outputs", "parent", "reused", "settled", "status", "truth",
     )  # fmt: skip
 
     def __init__(self, node: Node, order: int, parent: tuple[str, int, int] | None = None) -> None:

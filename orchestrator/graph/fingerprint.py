@@ -56,6 +56,22 @@ def reachable(function: Callable[..., Any], kind: type[T]) -> list[T]:
     return [value for value in walk.met if isinstance(value, kind)]
 
 
+@functools.lru_cache(maxsize=4096)
+def reads_key(function: Callable[..., Any]) -> bool:
+    """True if a function, or project functions it calls, seem to read ``step().key``: both names are in their code."""
+    functions = [underlying(function), *reachable(function, types.FunctionType)]
+    names = {name for found in functions for name in _names(getattr(found, "__code__", None))}
+    return {"step", "key"} <= names
+
+
+def _names(code: types.CodeType | None) -> Iterator[str]:
+    if code is not None:
+        yield from code.co_names
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                yield from _names(constant)
+
+
 def code_name(code: Any) -> str:
     """``module:qualname`` of a function or class; ``__main__`` under the name it would be imported by."""
     if isinstance(code, ModuleFile):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 from typing import Literal as Kind
 
-from orchestrator.graph.policy import Policy
+from orchestrator.graph.policy import DEFAULT_POLICY, Policy
 
 NodeKind = Kind["stage", "dynamic", "approval", "signal", "branch", "choice", "pack"]
 """What a node does.
@@ -104,7 +104,7 @@ class StageSpec:
     name: str
     ref: str
     fingerprint: str
-    policy: Policy = Policy()
+    policy: Policy = DEFAULT_POLICY
     files: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
     types: Mapping[str, str] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class Node:
     @property
     def policy(self) -> Policy:
         """Policy of the stage; the default one for control nodes."""
-        return self.stage.policy if self.stage else Policy()
+        return self.stage.policy if self.stage else DEFAULT_POLICY
 
     @property
     def is_map(self) -> bool:

@@ -57,6 +57,7 @@ class Policy:
         has_fallback: Whether a failure is replaced by a fallback value (the node's ``fallback`` literal).
         uses: Parts of the engine the body drives (``data``, ``tune``, ``serving``): such steps are heavy.
         max_steps: Most calls a ``@dynamic`` body may make; None for no limit.
+        reads_key: The code seems to read ``step().key``; found in the code, not declared.
     """
 
     retry: RetryPolicy = RetryPolicy()
@@ -70,6 +71,7 @@ class Policy:
     isolated: bool = False
     uses: tuple[str, ...] = ()
     max_steps: int | None = None
+    reads_key: bool = False
 
     @property
     def light(self) -> bool:
@@ -79,4 +81,7 @@ class Policy:
     @property
     def barrier(self) -> bool:
         """True if a step may start only after all its inputs are committed."""
-        return self.effects or not self.light
+        return self.effects or self.reads_key or not self.light
+
+
+DEFAULT_POLICY = Policy()

@@ -12,13 +12,14 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Generic, Literal, ParamSpec, Protocol, SupportsIndex, TypeVar, Unpack, cast, overload
 
 from orchestrator.errors import DefinitionError, InvalidStage
 from orchestrator.graph import local
 from orchestrator.graph.annotation import describe, enclosing_names, hints, is_file, yielded_type
 from orchestrator.graph.context import current
-from orchestrator.graph.fingerprint import fingerprint
+from orchestrator.graph.fingerprint import fingerprint, reads_key
 from orchestrator.graph.node import StageSpec
 from orchestrator.graph.options import (
     DYNAMIC_OPTIONS,
@@ -164,7 +165,7 @@ class Stage(Generic[P, R]):
             name=self.own_name,
             ref=self.path if self.importable else f"{self.path}#{digest[:16]}",
             fingerprint=digest,
-            policy=self.policy,
+            policy=replace(self.policy, reads_key=True) if reads_key(self.function) else self.policy,
             files=tuple(name for name in parameters if is_file(self.hints.get(name))),
             parameters=parameters,
             types={name: describe(self.hints[name]) for name in parameters if name in self.hints},

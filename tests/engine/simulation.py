@@ -100,7 +100,7 @@ class World:
         assert encode_snapshot(again) == encode_snapshot(fold)
         self.bundles.clear()
         self.machine = Machine(again, encode_error)
-        self.planner = Planner(self.machine, Pace(), self.slots, 0, self._name)
+        self.planner = Planner(self.machine, Pace(), lambda: self.slots, 0, self._name)
         self.take([started(epoch, "sim", "sim", self.slots)])
 
     def _name(self) -> str:

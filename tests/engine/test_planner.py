@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator import Pipeline, pipeline, stage
+from orchestrator import Pipeline, pipeline, stage, step
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.pace import Pace
 from orchestrator.engine.planner import Planner, pace_key
@@ -47,7 +47,7 @@ class Bench:
             for node in graph.nodes:
                 for _ in range(13):
                     self.pace.completed(pace_key(node), step_us.to_bytes(4, "little"))
-        self.planner = Planner(self.machine, self.pace, slots, 0, self._name)
+        self.planner = Planner(self.machine, self.pace, lambda: slots, 0, self._name)
         self.take(self.machine.derive(0.0))
 
     def _name(self) -> str:
@@ -59,10 +59,10 @@ class Bench:
             self.machine.apply(fact, 0.0)
 
     def plan(self, room: int = 4, barriers: bool = True) -> list[list[tuple[str, int, int]]]:
-        return [steps(bundle) for bundle in self.planner.plan(room, barriers)]
+        return [ranges(bundle) for bundle in self.planner.plan(room, barriers)]
 
 
-def steps(bundle: Bundle) -> list[tuple[str, int, int]]:
+def ranges(bundle: Bundle) -> list[tuple[str, int, int]]:
     return [(s.node, s.start, s.stop) for s in bundle.segments]
 
 
@@ -143,7 +143,7 @@ def test_heavy_steps_travel_alone_with_their_needs() -> None:
         return heavy.map([1, 2, 3])
 
     bundles = list(Bench(gpus).planner.plan(0, barriers=True))
-    assert [steps(b) for b in bundles] == [[("heavy", i, i + 1)] for i in range(3)]
+    assert [ranges(b) for b in bundles] == [[("heavy", i, i + 1)] for i in range(3)]
     assert all(b.heavy is not None and b.heavy.num_gpus == 0.25 for b in bundles)
 
 
@@ -178,7 +178,7 @@ def test_an_item_that_must_run_alone_splits_the_range() -> None:
     bench = Bench(wide, step_us=5)
     bench.machine.frontier.fronts["one"].solo.add(3)
     bundles = list(bench.planner.plan(8, barriers=True))
-    assert [steps(b) for b in bundles] == [[("one", 0, 3)], [("one", 3, 4)], [("one", 4, 100)]]
+    assert [ranges(b) for b in bundles] == [[("one", 0, 3)], [("one", 3, 4)], [("one", 4, 100)]]
     assert [b.alone for b in bundles] == [False, True, False]
 
 
@@ -188,3 +188,23 @@ def test_a_step_failed_fact_leaves_nothing_to_plan() -> None:
     bench.take(bench.machine.derive(0.0))
     assert bench.machine.ending
     assert bench.plan() == []
+
+
+def read_my_key() -> str:
+    return step().key
+
+
+@stage
+def keyed(x: int) -> str:
+    return f"{x} {read_my_key()}"
+
+
+def test_a_step_that_reads_its_key_waits_for_the_commit_like_one_with_effects() -> None:
+    @pipeline
+    def keys() -> Any:
+        return keyed(one(1))
+
+    bench = Bench(keys, step_us=1)
+    assert keyed.spec.policy.reads_key
+    assert not one.spec.policy.reads_key
+    assert bench.plan() == [[("one", 0, 1)]]
