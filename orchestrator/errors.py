@@ -298,7 +298,7 @@ class SignatureInvalid(StoreError):
 
 
 class ArtifactUnreadable(StoreError):
-    """An artifact is what was written, but this process cannot rebuild the value: a class, codec or library is missing."""
+    """An artifact is whole, but this process cannot rebuild the value: a class, codec or library is missing."""
 
     code = "ORC-413"
 

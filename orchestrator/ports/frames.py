@@ -12,7 +12,6 @@ import msgspec
 
 from orchestrator.types import Digest
 
-
 CHECKPOINTS = "checkpoints of earlier attempts"
 
 
@@ -168,9 +167,10 @@ class Logged(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
-    """Results of some steps of a bundle. ``data`` is the chunk unless it was large and is an artifact already.
+    """Results of some steps of a bundle.
 
-    ``batches`` are outputs, ``checkpoints`` intermediate states of steps that are still running. ``finished`` says the bundle has no more to do.
+    ``data`` is the chunk unless it was large and is an artifact already. ``batches`` are outputs, ``checkpoints``
+    intermediate states of steps that are still running. ``finished`` says the bundle has no more to do.
     """
 
     bundle: str

@@ -1,4 +1,4 @@
-"""A real kernel: stages defined in cells, runs inside its event loop, pictures as output, and a run that outlives it."""
+"""A real kernel: stages defined in cells, runs inside its event loop, pictures as output."""
 
 from __future__ import annotations
 
