@@ -65,7 +65,7 @@ class StepId(NamedTuple):
     """One node in one run and, for a map, the item; index 0 for a node with one step."""
 
     node: str
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]
 
     def __str__(self) -> str:
         return f"{self.node}[{self.index}]"

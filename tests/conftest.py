@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.backends.ray_fixtures"]  # one Ray for the whole session, for whichever tests need one
+
 settings.register_profile("steady", deadline=None)  # the machine's load is no property of the code
 settings.load_profile("steady")
 

@@ -30,11 +30,16 @@ class RayWorker:
         serve(connection, self.settings, name, needs.kind, mark, self._ports(needs))
 
     def _ports(self, needs: WorkerNeeds) -> dict[str, Any]:
-        if "serving" not in needs.uses:
-            return {}
-        from orchestrator.backends.serve import RayServing
+        ports: dict[str, Any] = {}
+        if "data" in needs.uses:
+            from orchestrator.backends.data import RayData
 
-        return {"serving": RayServing(CapsuleSource(self.settings, needs.capsule))}
+            ports["data"] = RayData()
+        if "serving" in needs.uses:
+            from orchestrator.backends.serve import RayServing
+
+            ports["serving"] = RayServing(CapsuleSource(self.settings, needs.capsule))
+        return ports
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from orchestrator.graph.syntax import parse
+
 DATA_FILE_BYTES = 4 * 1024 * 1024
 DATA_BYTES = 32 * 1024 * 1024
 """Package data up to these sizes, for one file and together, travels with the code."""
@@ -162,7 +164,7 @@ def _portions(package: str) -> list[str]:
 def _imports(source: bytes | str, file: str, module: str, is_package: bool) -> Iterator[str]:
     """Modules that a source may import, by full name; names that turn out to be no module do no harm."""
     try:
-        tree = ast.parse(source, file)
+        tree = parse(source, file)
     except (SyntaxError, ValueError):
         return
     package = module if is_package else module.rpartition(".")[0]

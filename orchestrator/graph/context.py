@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.graph.node import Node
     from orchestrator.graph.stage import Stage
 
-PORTS = ("data", "tune", "serving")
+PORTS = ("data", "serving")
 """Parts of the engine that a stage may drive, when it says so with ``uses=``."""
 
 
@@ -60,7 +60,6 @@ class StepContext:
         on_report: Receives the metrics of each ``report``.
         save: Keeps a checkpoint for the next attempt; ``restore`` gives the last one, or None.
         clock: Wall-clock seconds; a ``@dynamic`` host gives one that replays.
-        cursor: Position of an incremental stage; the body reads the last one and may set the next.
     """
 
     def __init__(
@@ -78,14 +77,12 @@ class StepContext:
         save: Callable[[Any], None] | None = None,
         restore: Callable[[], Any] | None = None,
         clock: Callable[[], float] = time.time,
-        cursor: Any = None,
     ) -> None:
         self.run_id = run_id
         self.node = node
         self.index = index
         self.attempt = attempt
         self.seed = seed
-        self.cursor = cursor
         self.caller = caller
         self.key_was_read = False
         self._uses = uses
@@ -154,11 +151,6 @@ class StepContext:
     def data(self) -> Any:
         """Ray Data, for stages declared with ``uses=("data",)``."""
         return self._port("data")
-
-    @property
-    def tune(self) -> Any:
-        """Ray Tune, for stages declared with ``uses=("tune",)``."""
-        return self._port("tune")
 
     @property
     def serving(self) -> Any:

@@ -6,9 +6,23 @@ import ast
 import functools
 import inspect
 import textwrap
+import threading
 import types
 from pathlib import Path
 from typing import Any
+
+
+_PARSING = threading.Lock()
+
+
+def parse(source: str | bytes, file: str = "<unknown>") -> ast.Module:
+    """``ast.parse``, one thread at a time: CPython 3.11 raises SystemError when two parse deep trees at once.
+
+    Raises:
+        SyntaxError, ValueError: the source is no Python.
+    """
+    with _PARSING:
+        return ast.parse(source, file)
 
 
 def function_text(function: types.FunctionType) -> str:
@@ -43,7 +57,7 @@ def class_text(cls: type) -> str:
 def module_tree(file: str) -> ast.Module | None:
     """Syntax tree of a file, stripped; None if it cannot be read or is no Python."""
     try:
-        tree = ast.parse(Path(file).read_bytes())
+        tree = parse(Path(file).read_bytes())
     except (OSError, SyntaxError, ValueError):
         return None
     stripped: ast.Module = _Stripper().visit(tree)
@@ -67,7 +81,7 @@ def _constant(value: object) -> str:
 
 def _tree(code: Any) -> ast.Module | None:
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(code)))
+        return parse(textwrap.dedent(inspect.getsource(code)))
     except (OSError, TypeError, SyntaxError, ValueError):
         return None
 

@@ -214,8 +214,8 @@ class Alive(msgspec.Struct, tag="alive", frozen=True):
 FromWorker: TypeAlias = Hello | Outcomes | Released | Call | Alive
 
 _encoder = msgspec.msgpack.Encoder()
-_to_worker = msgspec.msgpack.Decoder(ToWorker)  # type: ignore[arg-type]
-_from_worker = msgspec.msgpack.Decoder(FromWorker)  # type: ignore[arg-type]
+_to_worker = msgspec.msgpack.Decoder(ToWorker)
+_from_worker = msgspec.msgpack.Decoder(FromWorker)
 
 
 def encode(frame: ToWorker | FromWorker) -> bytes:

@@ -76,7 +76,7 @@ class Description(NamedTuple):
 
 _encode = msgspec.msgpack.Encoder().encode
 _chunk_decoder = msgspec.msgpack.Decoder(list[Cell])
-_cell_decoder: msgspec.msgpack.Decoder[Cell] = msgspec.msgpack.Decoder(Cell)  # type: ignore[arg-type]
+_cell_decoder: msgspec.msgpack.Decoder[Cell] = msgspec.msgpack.Decoder(Cell)
 _manifest_decoder = msgspec.msgpack.Decoder(Manifest)
 
 

@@ -355,3 +355,41 @@ def deciding(x: int) -> int:
 @pipeline
 def heavy_at_run_time(x: int) -> int:
     return deciding(x)
+
+
+@stage(uses=("data",))
+def summed_by_ray_data(n: int) -> int:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    data = step().data
+    parts = [pa.table({"x": list(range(start, start + n))}) for start in (0, n, 2 * n, 3 * n)]
+    doubled = data.from_arrow(parts).map_batches(
+        lambda table: table.set_column(0, "x", pc.multiply(table["x"], 2)), batch_format="pyarrow"
+    )
+    return int(pc.sum(data.to_arrow(doubled)["x"]).as_py())
+
+
+@pipeline
+def with_ray_data(n: int) -> int:
+    return double(summed_by_ray_data(n))
+
+
+@stage(num_gpus=0.25)
+def gpu(x: int) -> int:
+    return int(os.environ["CUDA_VISIBLE_DEVICES"])
+
+
+@pipeline
+def gpu_share() -> list[int]:
+    return gpu.map([1, 2, 3, 4])
+
+
+@stage(num_gpus=16)
+def sixteen() -> int:
+    return 16
+
+
+@pipeline
+def impossible() -> int:
+    return sixteen()

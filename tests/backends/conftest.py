@@ -22,9 +22,6 @@ from orchestrator.graph.stage import Stage
 from orchestrator.graph.trace import Traced
 from orchestrator.ports.executor import Executor
 from tests.backends.conversation import Conversation, stages_of
-from tests.backends.ray_fixtures import heard, local_ray, ray_transport
-
-__all__ = ["Bench", "heard", "local_ray", "ray_transport"]
 
 Opener = Callable[["Bench"], Executor]
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli.main import COMMANDS
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -33,6 +35,11 @@ def test_the_commands_that_ci_runs_are_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     offered = re.findall(r"^<!-- command: (\w+) -->\n```bash\n.+?\n```$", readme, flags=re.MULTILINE | re.DOTALL)
     assert sorted(wanted) == sorted(offered)
+
+
+def test_every_command_is_in_the_reference() -> None:
+    text = (ROOT / "docs" / "reference" / "command-line.md").read_text()
+    assert [name for name in COMMANDS if f"`orc {name}" not in text] == []
 
 
 def test_the_ci_script_is_bash() -> None:

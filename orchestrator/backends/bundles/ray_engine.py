@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-import orchestrator
-
 LIBRARIES = ("msgspec", "blake3", "cloudpickle", "fsspec")
 _SKIPPED = {"__pycache__", "tests"}
 
@@ -50,7 +48,7 @@ class EngineArchive:
 
 def _package(name: str) -> Path:
     if name == "orchestrator":
-        return Path(orchestrator.__path__[0])
+        return Path(__file__).parents[2]
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise ImportError(f"the package {name!r} is not installed")
