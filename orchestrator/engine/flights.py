@@ -20,6 +20,13 @@ class Flight:
     cancelled: bool = False
     level: int = 0
 
+    def ranges(self) -> dict[str, list[tuple[int, int]]]:
+        """What it owes by node."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for node, start, stop in self.segments:
+            found.setdefault(node, []).append((start, stop))
+        return found
+
 
 def without(
     segments: Iterable[tuple[str, int, int]], node: str, start: int, stop: int

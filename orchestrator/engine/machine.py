@@ -8,7 +8,7 @@ applied by ``apply`` before the next decision, and the driver commits them in th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.engine.consequences import Consequences, Measure
@@ -103,6 +103,7 @@ class Machine:
         flight = self.flights.get(frame.bundle)
         if flight is None:
             return
+        ranges = flight.ranges()
         if frame.data is not None:
             self.chunks[frame.chunk] = frame.data
         for batch in frame.batches:
@@ -111,14 +112,14 @@ class Machine:
             if self.fold.state(kept.node).status[kept.start] not in SETTLED:
                 yield f.CheckpointSaved(kept.node, kept.start, frame.chunk, kept.at)
         for done in frame.completed:
-            for start, stop in self._owed(flight, done.node, done.start, done.stop):
+            for start, stop in self._owed(ranges, done.node, done.start, done.stop):
                 yield f.StepsCompleted(
                     done.node, start, stop, frame.chunk, done.at + start - done.start,
                     done.elapsed_us[4 * (start - done.start) : 4 * (stop - done.start)],
                     done.truth, done.length, worker=worker,
                 )  # fmt: skip
         for failed in frame.failed:
-            for _ in self._owed(flight, failed.node, failed.index, failed.index + 1):
+            for _ in self._owed(ranges, failed.node, failed.index, failed.index + 1):
                 if _CANCELLED in failed.classes:
                     yield f.StepsSkipped(failed.node, failed.index, failed.index + 1, "cancelled")
                     continue
@@ -137,11 +138,15 @@ class Machine:
         if start < batch.stop:
             yield f.BatchesProduced(batch.node, start, batch.stop, chunk, batch.at + start - batch.start)
 
-    def _owed(self, flight: Flight, node: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Parts of a range that the flight owes and that have no outcome yet."""
+    def _owed(
+        self, ranges: Mapping[str, Sequence[tuple[int, int]]], node: str, start: int, stop: int
+    ) -> Iterator[tuple[int, int]]:
+        """Parts of ``start..stop`` of a node that lie in what a flight owes and have no outcome yet."""
         state = self.fold.state(node)
-        inside = [(max(start, a), min(stop, b)) for n, a, b in flight.segments if n == node and a < stop and b > start]
-        for low, high in inside:
+        for a, b in ranges.get(node, ()):
+            low, high = max(start, a), min(stop, b)
+            if low >= high:
+                continue
             if state.status.count(OPEN, low, high) == high - low:
                 yield low, high
             else:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -20,6 +22,7 @@ from orchestrator.errors import WorkerStartFailed
 from orchestrator.graph.policy import Resources
 from orchestrator.ports import frames
 from orchestrator.ports.executor import Accepted, Bundle, ExecutorEvent, FromBundle, Joined, Lost, Refused, RunCode
+from orchestrator.ports.frames import Segment
 
 IDLE_S = 1.0
 FROZEN_S = 2.0
@@ -88,6 +91,11 @@ class Pool:
         member = self._holder.get(bundle)
         if member is not None:
             member.channel.send(frames.encode(frames.Release(bundle, count)))
+        for place, waiting in enumerate(self._waiting):
+            if waiting.id == bundle:
+                kept, given_back = _divided(waiting.segments, count)
+                self._waiting[place] = replace(waiting, segments=kept)
+                self._events.append(FromBundle("", frames.Released(bundle, given_back)))
 
     def cancel(self, bundle: str) -> None:
         """See ``Executor``."""
@@ -97,6 +105,8 @@ class Pool:
             return
         for waiting in [one for one in self._waiting if one.id == bundle]:
             self._waiting.remove(waiting)
+            given_back = [(segment.node, segment.start, segment.stop) for segment in waiting.segments]
+            self._events.append(FromBundle("", frames.Released(bundle, given_back)))
             self._events.append(FromBundle("", frames.Outcomes(bundle, "", None, finished=True)))
 
     def answer(self, bundle: str, returned: frames.Returned) -> None:
@@ -153,14 +163,18 @@ class Pool:
             if emptiest is None or (emptiest.bundles and len(same) < max(HOSTS, self.slots)):
                 return self._start(needs)
             return emptiest
-        idle = next((m for m in same if m.is_idle and m.room() > 0), None)
+        up = [m for m in same if m.greeted and m.room() > 0]
+        idle = next((m for m in up if m.is_idle), None)
         if idle is not None:
             return idle
-        if self._startable():
-            return self._start(needs)
-        emptiest = min((m for m in same if m.room() > 0), key=lambda m: len(m.bundles), default=None)
+        starting = sum(1 for m in same if not m.greeted)
+        if starting < len(self._waiting) and self._startable():
+            self._start(needs)  # it is given bundles once it is up; until then others may be quicker
+            starting += 1
+        emptiest = min(up, key=lambda m: len(m.bundles), default=None)
         if emptiest is None:
-            self._make_room(needs)
+            if not starting:
+                self._make_room(needs)
         elif bundle.alone:
             self._reserve(emptiest)
             return None
@@ -272,6 +286,20 @@ class Pool:
         self._members.clear()
         self._holder.clear()
         self._waiting.clear()
+
+
+def _divided(segments: Sequence[Segment], count: int) -> tuple[list[Segment], list[tuple[str, int, int]]]:
+    """Segments without their last ``count`` steps, and those steps; the first step always stays."""
+    kept, given_back = list(segments), []
+    count = min(count, sum(segment.stop - segment.start for segment in segments) - 1)
+    while count > 0:
+        last = kept.pop()
+        middle = max(last.start, last.stop - count)
+        given_back.append((last.node, middle, last.stop))
+        count -= last.stop - middle
+        if middle > last.start:
+            kept.append(msgspec.structs.replace(last, stop=middle))
+    return kept, given_back
 
 
 def _kind(bundle: Bundle) -> WorkerKind:
