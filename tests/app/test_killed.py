@@ -10,12 +10,15 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from orchestrator.app.installation import Installation
+from orchestrator.app.run import Run
+from orchestrator.app.runs import Runs
 from orchestrator.config.settings import Settings
 from orchestrator.testing import CrashingInstallation, CrashPoint, InProcess, check_run, read_ledger
 from tests.app import flows
@@ -113,8 +116,6 @@ def test_a_run_with_everything_survives_kills_of_its_driver(tmp_path: Path, afte
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     here = Installation(Settings.from_environment({"ORC_HOME": str(home)}))
-    from orchestrator.app.runs import Runs
-
     run = Runs(here).latest("everything")
     if run.state not in ("succeeded", "failed"):
         run.resume().wait()
@@ -122,8 +123,6 @@ def test_a_run_with_everything_survives_kills_of_its_driver(tmp_path: Path, afte
 
 
 def finish_is_right(here: Installation, run_id: str, ledger: Path) -> None:
-    from orchestrator.app.run import Run
-
     run = Run(here, run_id)
     result = run.result()
     assert result["seen"] == [result["sent"]] * 2
@@ -172,19 +171,26 @@ def test_the_sweep_counts_writes(tmp_path: Path) -> None:
     finish_is_right(here, here.journal.runs()[0].id, tmp_path / "ledger")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_dying_at_every_write_and_again_while_recovering_loses_and_repeats_nothing(tmp_path: Path, moment: str) -> None:
+def test_dying_at_every_write_and_again_while_recovering_loses_and_repeats_nothing(
+    tmp_path: Path, moment: Literal["before", "after"]
+) -> None:
     writes = run_sweep_child(tmp_path / "count", tmp_path / "count-ledger", None)
     assert writes is not None
-    died = 0
-    for number in range(1, writes + 1):
+
+    def die_at(number: int) -> bool:
         home, ledger = tmp_path / f"home{number}", tmp_path / f"ledger{number}"
-        died += run_sweep_child(home, ledger, CrashPoint(number, moment)) is None  # type: ignore[arg-type]
-        run_sweep_child(home, ledger, CrashPoint(2 + number % 5, moment))  # type: ignore[arg-type]
+        died = run_sweep_child(home, ledger, CrashPoint(number, moment)) is None
+        run_sweep_child(home, ledger, CrashPoint(2 + number % 5, moment))
         run_sweep_child(home, ledger, None)
         here = Installation(Settings.from_environment({"ORC_HOME": str(home)}))
         rows = here.journal.runs()
         assert len(rows) == 1, f"dying {moment} write {number}"
         finish_is_right(here, rows[0].id, ledger)
+        here.close()
+        return died
+
+    with ThreadPoolExecutor(2) as both:
+        died = sum(both.map(die_at, range(1, writes + 1)))
     assert died > writes // 2
