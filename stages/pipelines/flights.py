@@ -125,6 +125,29 @@ def conclude(
     return FlightsResult(quality, model, baseline, report, exercise, drift)
 
 
+def _boosted(months: list[pa.Table], reference: pa.Table, trees: int) -> Fitted:
+    """Trees, which take categories as they are and find their own way through the hours of a day."""
+    features = fit_features(
+        reference, categories=SCHEDULE, numbers=NUMBERS, calendars={"departure": ["minute_of_day", "weekday"]}
+    )
+    rows = concat(transform.map(months, features=features, keep=[TARGET]))
+    return train_boosted(rows, features, TARGET, trees=trees, min_leaf_rows=1000, feature_share=0.5)
+
+
+def _logistic(months: list[pa.Table], reference: pa.Table) -> Fitted:
+    """The baseline, which needs everything as numbers of one scale."""
+    features = fit_features(
+        reference,
+        categories=["carrier", "origin"],
+        numbers=NUMBERS,
+        calendars={"departure": ["hour_sin", "hour_cos", "weekday_sin", "weekday_cos"]},
+        onehot=True,
+        impute=True,
+        scale=True,
+    )
+    return train_logistic(concat(transform.map(months, features=features, keep=[TARGET])), features, TARGET)
+
+
 @pipeline
 def flights(
     train_months: Sequence[int] = (1, 2, 3, 4),
@@ -163,28 +186,8 @@ def flights(
     fit_on = [prepared[i] for i in range(len(train_months))]
     reference = concat(fit_on)
 
-    trees_see = fit_features(
-        reference, categories=SCHEDULE, numbers=NUMBERS, calendars={"departure": ["minute_of_day", "weekday"]}
-    )
-    line_sees = fit_features(
-        reference,
-        categories=["carrier", "origin"],
-        numbers=NUMBERS,
-        calendars={"departure": ["hour_sin", "hour_cos", "weekday_sin", "weekday_cos"]},
-        onehot=True,
-        impute=True,
-        scale=True,
-    )
-    model = train_boosted(
-        concat(transform.map(fit_on, features=trees_see, keep=[TARGET])),
-        trees_see,
-        TARGET,
-        trees=trees,
-        min_leaf_rows=1000,
-        feature_share=0.5,
-    )
-    baseline = train_logistic(concat(transform.map(fit_on, features=line_sees, keep=[TARGET])), line_sees, TARGET)
-
+    model = _boosted(fit_on, reference, trees)
+    baseline = _logistic(fit_on, reference)
     test = prepared[len(train_months)]
     report = validate(
         model.model,

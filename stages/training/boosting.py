@@ -18,6 +18,15 @@ from stages.training.target import binary_target
 REPORT_EVERY = 10
 """Trees between two points of the reported learning curve."""
 
+_ALWAYS = {
+    "objective": "binary",
+    "metric": "none",
+    "cat_smooth": 50.0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbose": -1,
+}
+
 
 @stage(cache="30d", timeout="30m")
 def train_boosted(
@@ -61,23 +70,17 @@ def train_boosted(
     )
     held_set = lightgbm.Dataset(encoded[count:], labels[count:], reference=fit_set)
     params = {
-        "objective": "binary",
-        "metric": "none",
         "learning_rate": learning_rate,
         "num_leaves": leaves,
         "min_data_in_leaf": min_leaf_rows,
         "feature_fraction": feature_share,
-        "cat_smooth": 50.0,
         "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": num_threads,
-        "verbose": -1,
     }
     curve: list[float] = []
     booster = lightgbm.train(
-        params, fit_set, trees, valid_sets=[held_set], feval=_loss, callbacks=[_reporter(curve, trees)]
-    )
+        {**_ALWAYS, **params, "num_threads": num_threads}, fit_set, trees,
+        valid_sets=[held_set], feval=_loss, callbacks=[_reporter(curve, trees)],
+    )  # fmt: skip
     text = _canonical(booster.model_to_string())
     model = Model("boosted", text, features, target)
     scores = model.predict_encoded(encoded[count:])
@@ -88,14 +91,7 @@ def train_boosted(
         curve=curve,
         importance=importance_by_input(features, np.asarray(booster.feature_importance("gain"), dtype=np.float64)),
         rows=count,
-        params={
-            "trees": trees,
-            "learning_rate": learning_rate,
-            "leaves": leaves,
-            "min_leaf_rows": min_leaf_rows,
-            "feature_share": feature_share,
-            "seed": seed,
-        },
+        params={"trees": trees, **params},
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from orchestrator.backends.bundles import member as member_module
+from orchestrator.backends.bundles import pool as pool_module
 from orchestrator.backends.bundles.member import (
     GROWTH_BYTES,
     GROWTH_STEP_BYTES,
@@ -211,6 +212,20 @@ def test_hosts_take_no_slot_and_share_bodies_when_there_are_enough(show: Callabl
     assert [player.needs.kind for player in play.stage.players] == ["host", "host"]
     assert sorted(len(player.bundles) for player in play.stage.players) == [2, 3]
     assert play.pool.room() == 4
+
+
+def test_a_worker_that_starts_slowly_is_not_idle_until_it_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "WATCH_S", -1.0)
+    pool = Pool(Stage(1), idle_s=0.0)
+    pool.open(RunCode("run", "", lambda node: b"{}", lambda digest: None))
+    pool._start(WorkerNeeds("pool"))
+    (member,) = pool._members.values()
+    pool.poll(0)
+    assert not member.closing
+    member.channel.hello()  # type: ignore[attr-defined]
+    pool.poll(0)
+    pool.poll(0)
+    assert member.closing
 
 
 def test_an_idle_worker_of_other_code_makes_room(show: Callable[[int], Show]) -> None:

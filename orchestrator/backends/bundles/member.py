@@ -119,6 +119,7 @@ class Member:
         self.heard_at = time.monotonic()
         if isinstance(frame, frames.Hello):
             self.greeted = True
+            self.idle_since = self.heard_at
         elif isinstance(frame, frames.Alive):
             self._note_memory(frame.rss)
 

@@ -273,7 +273,7 @@ class Pool:
                 member.heard_at = now
             elif member.is_overdue(now):
                 member.channel.kill()
-            elif member.is_idle and (now - member.idle_since > self._idle_s or member.keeps_growing):
+            elif member.greeted and member.is_idle and (now - member.idle_since > self._idle_s or member.keeps_growing):
                 member.retire()
 
     def wake(self) -> None:
