@@ -34,6 +34,9 @@ T = TypeVar("T")
 _PROBE_S = 5.0
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
 _SHUTDOWN_S = 30.0
+_SYSTEM_CONFIG = {"worker_niceness": 0}
+"""Steps run with the priority that local workers have; Ray would put them behind everything else on the machine."""
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ class Cluster:
             "resources": dict(settings.resources) or None,
             "labels": dict(settings.labels) or None,
             "include_dashboard": False,
-            "_system_config": dict(settings.system_config) or None,
+            "_system_config": _SYSTEM_CONFIG | dict(settings.system_config),
         }
         guard = ProcessGuard()
         with guard.marking():
@@ -220,6 +223,7 @@ class Cluster:
         thread = threading.Thread(target=keeper, name="orc-ray", daemon=True)
         thread.start()
         if not up.wait(timeout_s):
+            stop.set()  # should it still come up, it goes down again
             raise ClusterUnreachable(f"{what} did not answer within {timeout_s:g} s; see the logs under /tmp/ray")
         if failure:
             raise _explained(failure[0], what) from failure[0]
@@ -342,7 +346,7 @@ def _explained(error: Exception, what: str) -> BackendError:
     text = " ".join(str(error).split())
     if isinstance(error, BackendError):
         return error
-    if "Authentication" in type(error).__name__ or "auth" in text.lower():
+    if any(word in f"{type(error).__name__} {text}" for word in ("Authentication", "Unauthenticated", "AuthToken")):
         source = token_source()
         have = f"the token of {source} was refused" if source else "this machine has no token"
         return ClusterUnreachable(

@@ -36,6 +36,10 @@ POLL_S = 0.25
 SNAPSHOT_FACTS = 20_000
 """Facts between two snapshots."""
 
+GROUP_FACTS = 512
+GROUP_S = 0.005
+"""A transaction begins with this many facts, or when the first of them has waited this long."""
+
 MOST_UNCOMMITTED = 4096
 """Facts applied beyond the last commit before the loop waits for the disk."""
 
@@ -45,9 +49,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Transaction:
-    """Facts applied but not yet committed, with what belongs to them."""
+    """Facts applied but not yet committed, with what belongs to them; ``since`` the first (monotonic seconds)."""
 
     facts: list[f.Fact] = field(default_factory=list)
+    since: float | None = None
     taken: list[str] = field(default_factory=list)
     cache: dict[str, CacheEntry] = field(default_factory=dict)
 
@@ -149,6 +154,8 @@ class Driver:
         """Apply facts one by one and put them into the next commit."""
         now = self._clock.now()
         for fact in facts:
+            if self._pending.since is None:
+                self._pending.since = self._clock.monotonic()
             self._machine.apply(fact, now)
             self._pending.facts.append(fact)
             if isinstance(fact, f.StepsCompleted) and not fact.cached:
@@ -192,6 +199,7 @@ class Driver:
             elif body["node"] not in fold.nodes or not fold.nodes[body["node"]].is_settled:
                 continue
             self._pending.taken.append(row.key)
+            self._pending.since = self._pending.since or self._clock.monotonic()
 
     def _act(self) -> None:
         machine, executor = self._machine, self._executor
@@ -209,7 +217,13 @@ class Driver:
 
     def _wait_s(self) -> float:
         due = self._machine.next_due()
-        return POLL_S if due is None else min(POLL_S, max(0.0, due - self._clock.now()))
+        wait_s = POLL_S if due is None else min(POLL_S, max(0.0, due - self._clock.now()))
+        return wait_s if self._committer.busy else min(wait_s, max(0.0, self._due_s()))
+
+    def _due_s(self) -> float:
+        """How long what has been applied may still wait for company before it is committed."""
+        since = self._pending.since
+        return POLL_S if since is None else since + GROUP_S - self._clock.monotonic()
 
     def _define(self, node: str) -> bytes:
         return node_to_bytes(self._machine.fold.nodes[node].node)
@@ -228,8 +242,12 @@ class Driver:
 
     def _commit(self) -> None:
         """Hand what has been applied to the committer, unless it is busy: then it goes with the next transaction."""
-        if self._committer.busy and len(self._pending.facts) < MOST_UNCOMMITTED:
+        waiting = len(self._pending.facts)
+        if waiting < MOST_UNCOMMITTED and (self._committer.busy or (waiting < GROUP_FACTS and not self._due_s() <= 0)):
             return
+        self._begin_commit()
+
+    def _begin_commit(self) -> None:
         self._committer.flush()
         self._cells.remember({digest: self._machine.chunks.pop(digest) for digest in self._handed_over})
         self._handed_over = ()
@@ -253,8 +271,7 @@ class Driver:
 
     def _flush(self) -> None:
         """Make everything applied so far durable."""
-        self._committer.flush()
-        self._commit()
+        self._begin_commit()
         self._committer.flush()
 
     def _committed(self, append: Append) -> None:

@@ -5,6 +5,7 @@ A body that is replayed makes the same calls again; those that the journal holds
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -25,6 +26,7 @@ class Islands:
         self._machine = machine
         self._executor = executor
         self._cells = cells
+        self._names: dict[tuple[str, int], Counter[str]] = {}
 
     def called(self, call: Call) -> Iterator[f.Fact]:
         """A body called a stage: answer from the journal, or add the call to the run."""
@@ -86,14 +88,15 @@ class Islands:
         return None
 
     def _child_id(self, parent: NodeState, index: int, name: str) -> str:
+        """``scope/name``, from the second call of that name on with its ordinal: the same in every replay."""
         scope = f"{parent.node.id}[{index}]" if parent.node.is_map else parent.node.id
-        calls = self._machine.fold.calls.get((parent.node.id, index), [])
-        taken = {child for child, _ in calls}
-        wanted, count = f"{scope}/{name}", 1
-        while wanted in taken:
-            count += 1
-            wanted = f"{scope}/{name}#{count}"
-        return wanted
+        names = self._names.get((parent.node.id, index))
+        if names is None:
+            made = self._machine.fold.calls.get((parent.node.id, index), [])
+            names = Counter(child.removeprefix(f"{scope}/").partition("#")[0] for child, _ in made)
+            self._names[parent.node.id, index] = names
+        names[name] += 1
+        return f"{scope}/{name}" if names[name] == 1 else f"{scope}/{name}#{names[name]}"
 
 
 _ERRORS = ("orchestrator.errors:OrchestratorError", "builtins:Exception", "builtins:BaseException")
