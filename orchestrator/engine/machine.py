@@ -213,27 +213,28 @@ class Machine:
                 if fronts[n].state.status[i] not in SETTLED and fronts[n].live[i] == RUNNING]  # fmt: skip
         yield f.WorkerLost(worker, reason)
         cancelled = {bundle for bundle in bundles if bundle in self.flights and self.flights[bundle].cancelled}
-        for bundle in bundles:
-            self._close_flight(bundle, solo=len(owed) > 1)
+        if len(owed) == 1 and not cancelled:
+            bundle, node, index = owed[0]
+            yield from self._failed(node, index, self._death(node, worker, reason, timed_out), bundle, now, jitter)
         for bundle, node, index in owed:
             if bundle in cancelled:
                 yield f.StepsSkipped(node, index, index + 1, "cancelled")
-        if len(owed) == 1 and not cancelled:
-            bundle, node, index = owed[0]
+        for bundle in bundles:  # after the facts: what has failed is not offered again at once
+            self._close_flight(bundle, solo=len(owed) > 1)
+
+    def _death(self, node: str, worker: str, reason: str, timed_out: bool) -> f.Failure:
+        if timed_out:
             timeout_s = self.fold.nodes[node].node.policy.timeout_s
-            if timed_out:
-                failure = f.Failure(_TIMED_OUT, f"ran longer than its time-out of {timeout_s} s and did not answer")
-            else:
-                failure = f.Failure(_WORKER_DIED, f"the worker {worker} died while the step ran: {reason}", (), False)
-            yield from self._failed(node, index, failure, bundle, now, jitter)
+            return f.Failure(_TIMED_OUT, f"ran longer than its time-out of {timeout_s} s and did not answer")
+        return f.Failure(_WORKER_DIED, f"the worker {worker} died while the step ran: {reason}", (), False)
 
     def observe_refused(self, bundle: str, message: str) -> Iterator[f.Fact]:
         """A bundle can never be placed."""
         flight = self.flights.get(bundle)
-        self._close_flight(bundle)
         for node, start, stop in flight.segments if flight else ():
             for index in range(start, stop):
                 yield from self.failed_for_good(self.fold.state(node), index, f.Failure(_UNSCHEDULABLE, message))
+        self._close_flight(bundle)
 
     def _close_flight(self, bundle: str, solo: bool = False) -> None:
         """Forget a bundle; what it still owes is offered again."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.engine.frontier import RUNNING
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.pace import Pace
 from orchestrator.engine.planner import Planner
@@ -134,6 +135,7 @@ class World:
             if not self.machine.ending:
                 for bundle in self.planner.plan(2 * self.slots - len(self.bundles), barriers=True):
                     self.bundles[bundle.id] = bundle
+                    self._check_flights()
                     self.machine.flights[bundle.id].worker = f"w-{bundle.id}"
             if self.bundles:
                 self._work(self.random.choice(sorted(self.bundles)))
@@ -141,6 +143,12 @@ class World:
                 self.now += 30.0
             self.take(self.machine.observe_due(self.now))
         raise AssertionError("the run does not end")
+
+    def _check_flights(self) -> None:
+        """No step is in two bundles."""
+        out = [(n, i) for fl in self.machine.flights.values() for n, a, b in fl.segments for i in range(a, b)
+               if self.machine.frontier.fronts[n].live[i] == RUNNING]  # fmt: skip
+        assert len(out) == len(set(out)), "a step is on its way twice"
 
     def _measure(self) -> None:
         for measure in self.machine.measures[:]:

@@ -266,3 +266,17 @@ def test_a_death_is_charged_only_to_a_step_alone_on_its_worker() -> None:
     assert world.machine.fold.nodes["double"].deaths == {}
     assert front.solo == set(range(8))
     assert front.take(8) == (0, 1)
+
+
+def test_a_step_is_never_on_two_workers_at_once() -> None:
+    @pipeline
+    def single() -> Any:
+        return double(1)
+
+    world = World(single.graph(), FUNCTIONS)
+    world.take(world.machine.derive(world.now))
+    (bundle,) = world.planner.plan(4, barriers=True)
+    world.take(world.machine.observe_lost("w", "killed", [bundle.id], False, world.now, lambda: 0.0))
+    world.take(world.machine.observe_due(world.now))
+    (again,) = world.planner.plan(4, barriers=True)
+    assert [(s.node, s.start, s.stop, s.attempts) for s in again.segments] == [("double", 0, 1, {0: 2})]
