@@ -38,7 +38,6 @@ _SYSTEM_CONFIG = {"worker_niceness": 0}
 """Steps run with the priority that local workers have; Ray would put them behind everything else on the machine."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """Which Ray to use.

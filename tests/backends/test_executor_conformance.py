@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator import Secret, fixed, when
+from orchestrator.graph.context import current
 from orchestrator.graph.fact import Failure
 from orchestrator.ports.frames import Input, Segment, Span
 from tests.backends import faulty
@@ -335,3 +336,11 @@ def test_nothing_is_left_to_do_when_idle(bench: Bench) -> None:
     assert talk.executor.room() < 2 * talk.executor.slots
     talk.finish()
     assert talk.executor.idle() == talk.executor.slots
+
+
+def test_no_step_is_current_after_its_bundle(bench: Bench) -> None:
+    graph = traced(lambda: faulty.add.map(list(range(3))))
+    talk = bench.talk(graph)
+    talk.submit(whole(graph, 3))
+    talk.finish()
+    assert current() is None

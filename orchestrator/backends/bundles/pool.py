@@ -138,10 +138,13 @@ class Pool:
         return any(not self._transport.fits(needs) and self._transport.fits(needs, lights) for needs in heavy)
 
     def _place(self) -> None:
-        """Give waiting bundles to workers as far as there are places, in order within each kind."""
+        """Give waiting bundles to workers as far as there are places, in order within each kind.
+
+        Heavy ones first: what pool workers made way for would else be taken by the next pool worker.
+        """
         if not self._waiting:
             return
-        for bundle in list(self._waiting):
+        for bundle in sorted(self._waiting, key=lambda bundle: _kind(bundle) != "heavy"):
             member = None if _kind(bundle) == "pool" and self._making_way() else self._member_for(bundle)
             if member is not None:
                 self._waiting.remove(bundle)

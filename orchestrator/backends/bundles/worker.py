@@ -21,7 +21,7 @@ from orchestrator.backends.bundles.steps import Code, Definition, Services, Step
 from orchestrator.backends.bundles.versions import versions
 from orchestrator.backends.bundles.watchdog import Watch, Watchdog
 from orchestrator.errors import StepError
-from orchestrator.graph.context import Caller
+from orchestrator.graph.context import Caller, enter
 from orchestrator.graph.json import node_from_bytes
 from orchestrator.graph.node import Ref
 from orchestrator.ports import frames
@@ -172,6 +172,7 @@ class Worker:
             for part in bundle.parts:
                 runner.run_part(part, self._define)
         finally:
+            enter(None)
             self._watchdog.remove(watch)
             if self._services.surroundings is not None:
                 self._services.surroundings.restore_all()
