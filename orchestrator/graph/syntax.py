@@ -81,7 +81,9 @@ def _constant(value: object) -> str:
 
 def _tree(code: Any) -> ast.Module | None:
     try:
-        return parse(textwrap.dedent(inspect.getsource(code)))
+        with _PARSING:  # finding the source of a class parses its file
+            source = inspect.getsource(code)
+        return parse(textwrap.dedent(source))
     except (OSError, TypeError, SyntaxError, ValueError):
         return None
 

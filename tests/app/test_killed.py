@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -135,32 +136,32 @@ def finish_is_right(here: Installation, run_id: str, ledger: Path) -> None:
 # ---- the sweep: die at every write, in one process that does everything
 
 
-def sweep_child(home: str, ledger: str, point: str) -> None:
-    """Run (or resume) the pipeline in this process, dying at the given write; print how many writes there were."""
-    wanted = CrashPoint(*json.loads(point)) if point != "null" else None
-    installation = CrashingInstallation(Settings.from_environment({"ORC_HOME": home}), wanted)
+def sweep_child(home: str, ledger: str, point: CrashPoint | None, answer: str) -> None:
+    """Run (or resume) the pipeline in this process, dying at the given write; leave the number of writes behind."""
+    installation = CrashingInstallation(Settings.from_environment({"ORC_HOME": home}), point)
     process = InProcess(installation=installation)
     unfinished = [row.id for row in installation.journal.runs() if row.finished_at is None]
     if unfinished:
         process.resume(unfinished[0])
     elif not installation.journal.runs():
         process.run(flows.everything, ledger=ledger)
-    print(installation.writes)
+    Path(answer).write_text(str(installation.writes))
+
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__])
 
 
 def run_sweep_child(home: Path, ledger: Path, point: CrashPoint | None) -> int | None:
     """Number of writes, or None if the child died as it was told to."""
-    code = (
-        "from tests.app.test_killed import sweep_child; "
-        f"sweep_child({str(home)!r}, {str(ledger)!r}, {json.dumps(point)!r})"
-    )
-    child = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment(home), capture_output=True, text=True, timeout=120
-    )
-    if child.returncode == -signal.SIGKILL:
+    answer = Path(f"{home}.{uuid.uuid4().hex}")
+    child = FORKS.Process(target=sweep_child, args=(str(home), str(ledger), point, str(answer)))
+    child.start()
+    child.join(120)
+    if child.exitcode == -signal.SIGKILL:
         return None
-    assert child.returncode == 0, child.stderr
-    return int(child.stdout)
+    assert child.exitcode == 0
+    return int(answer.read_text())
 
 
 def test_the_sweep_counts_writes(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_ports_have_to_be_declared_and_there() -> None:
         _ = StepContext("r", "n").serving
     with pytest.raises(BackendError, match="not available here"):
         _ = StepContext("r", "n", uses=("data",)).data
-    assert StepContext("r", "n", uses=("tune",), ports={"tune": 3}).tune == 3
+    assert StepContext("r", "n", uses=("data",), ports={"data": 3}).data == 3
 
 
 def test_the_context_is_that_of_the_running_step() -> None:
