@@ -78,12 +78,21 @@ class Planner:
         return any(front.ready and front.state.node.policy.barrier for front in self._machine.frontier.ready.values())
 
     def take_back(self, idle: int) -> Iterator[tuple[str, int]]:
-        """Bundles whose unstarted tail an idle slot should have instead: (bundle, number of steps)."""
-        candidates = [(len_owed, bundle) for bundle, flight in self._machine.flights.items()
-                      if (len_owed := self._stealable(flight)) > 1]  # fmt: skip
-        for owed, bundle in sorted(candidates, reverse=True)[:idle]:
+        """Unstarted steps that an idle slot should have instead: (bundle, number of steps).
+
+        All of a bundle that is queued behind another on its worker, or half of what one that runs still owes.
+        """
+        candidates, busy = [], set()
+        for bundle, flight in self._machine.flights.items():
+            owed, queued = self._stealable(flight), flight.worker in busy
+            last = self._machine.frontier.fronts[flight.segments[-1][0]] if flight.segments else None
+            count = owed if queued else owed // 2
+            if count and last is not None and (queued or not last.unmet):
+                candidates.append((owed, bundle, count))
+            busy.add(flight.worker)
+        for _, bundle, count in sorted(candidates, reverse=True)[:idle]:
             self._machine.flights[bundle].releasing = True
-            yield bundle, owed // 2
+            yield bundle, count
 
     # ---- light bundles
 
@@ -186,17 +195,17 @@ class Planner:
         return bundle
 
     def _stealable(self, flight: Flight) -> int:
-        """Steps of a flight that could start elsewhere at once, if their work is worth the trip; 0 if none."""
+        """Steps that a flight still owes, if it is one to take from and their work is worth the trip; else 0."""
         if flight.host or flight.heavy or flight.alone or flight.releasing or flight.cancelled or not flight.worker:
             return 0
-        fold, fronts = self._machine.fold, self._machine.frontier.fronts
-        node = flight.segments[-1][0]
-        front = fronts[node]
-        owed = sum(fronts[n].live.count(RUNNING, a, b) for n, a, b in flight.segments)
-        step_s = self._pace.step_s(pace_key(fold.nodes[node].node))
-        if front.unmet or (step_s is not None and owed * step_s < TRIP_S):
-            return 0
-        return owed
+        fronts = self._machine.frontier.fronts
+        owed, work_s = 0, 0.0
+        for node, start, stop in flight.segments:
+            count = fronts[node].live.count(RUNNING, start, stop)
+            step_s = self._pace.step_s(pace_key(fronts[node].state.node))
+            owed += count
+            work_s += count * (BUNDLE_S if step_s is None else step_s)
+        return owed if work_s >= TRIP_S else 0
 
 
 def _kind(node: Node) -> str:

@@ -11,7 +11,6 @@ import types
 from pathlib import Path
 from typing import Any
 
-
 _PARSING = threading.Lock()
 
 

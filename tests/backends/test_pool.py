@@ -20,7 +20,7 @@ from orchestrator.backends.bundles.pool import Pool
 from orchestrator.backends.bundles.transport import START_S, Death, Sink, WorkerNeeds
 from orchestrator.graph.policy import Resources
 from orchestrator.ports import frames
-from orchestrator.ports.executor import Accepted, Bundle, FromBundle, Lost, Refused, RunCode
+from orchestrator.ports.executor import Accepted, Bundle, ExecutorEvent, FromBundle, Joined, Lost, Refused, RunCode
 from orchestrator.ports.frames import Segment
 
 
@@ -68,8 +68,9 @@ class Stage:
 
     name = "played"
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, greeting: bool = True) -> None:
         self.slots = slots
+        self.greeting = greeting
         self.players: list[Player] = []
 
     def refusal(self, needs: WorkerNeeds) -> str | None:
@@ -81,6 +82,8 @@ class Stage:
 
     def start(self, name: str, needs: WorkerNeeds, sink: Sink) -> Player:
         self.players.append(Player(name, needs, sink))
+        if self.greeting:
+            self.players[-1].hello()
         return self.players[-1]
 
     def pump(self, timeout_s: float) -> None:
@@ -102,12 +105,19 @@ class Show:
     stage: Stage
     pool: Pool
     count: int = 0
+    events: list[ExecutorEvent] = field(default_factory=list)
 
     def submit(self, run: str = "run", **options: object) -> str:
         self.count += 1
         bundle = Bundle(f"b{self.count}", run, 1, 0, [Segment("node", 0, 1, [])], **options)  # type: ignore[arg-type]
         self.pool.submit(bundle)
+        self.events += self.pool.poll(0)
         return bundle.id
+
+    def poll(self) -> list[ExecutorEvent]:
+        """What has happened since the last call, greetings left out."""
+        seen, self.events = [*self.events, *self.pool.poll(0)], []
+        return [event for event in seen if not isinstance(event, Joined)]
 
 
 @pytest.fixture
@@ -129,7 +139,7 @@ def test_light_bundles_fill_workers_two_deep_and_no_deeper(show: Callable[[int],
     assert [player.bundles for player in play.stage.players] == [["b1", "b3"], ["b2", "b4"]]
     assert play.pool.room() == 0
     play.stage.players[1].finish("b2")
-    events = play.pool.poll(0)
+    events = play.poll()
     assert [event.bundle for event in events if isinstance(event, Accepted)] == bundles
     assert play.stage.players[1].bundles == ["b2", "b4", "b5"]
 
@@ -147,10 +157,9 @@ def test_a_dead_worker_is_reported_with_its_bundles_only(show: Callable[[int], S
     for _ in range(3):
         play.submit()
     first = play.stage.players[0]
-    first.hello()
     first.finish("b1")
     first.die("out of memory")
-    events = play.pool.poll(0)
+    events = play.poll()
     assert [event for event in events if isinstance(event, Lost)] == [Lost(first.name, "out of memory", ("b3",))]
     assert any(isinstance(event, FromBundle) and event.frame.bundle == "b1" for event in events)  # type: ignore[union-attr]
 
@@ -159,13 +168,13 @@ def test_a_worker_that_can_never_be_placed_refuses_its_bundles(show: Callable[[i
     play = show(2)
     play.submit(heavy=Resources(), alone=True)
     play.stage.players[0].die("no node has a GPU", never=True)
-    assert Refused("b1", "no node has a GPU") in play.pool.poll(0)
+    assert Refused("b1", "no node has a GPU") in play.poll()
 
 
 def test_a_heavy_bundle_that_is_too_large_is_refused_at_once(show: Callable[[int], Show]) -> None:
     play = show(2)
     play.submit(heavy=Resources(num_cpus=3))
-    assert play.pool.poll(0) == [Refused("b1", "too large")]
+    assert play.poll() == [Refused("b1", "too large")]
 
 
 def test_pool_workers_make_way_for_a_heavy_bundle(show: Callable[[int], Show]) -> None:
@@ -178,15 +187,15 @@ def test_pool_workers_make_way_for_a_heavy_bundle(show: Callable[[int], Show]) -
     assert play.submit() == "b4"
     for player, bundle in zip(play.stage.players[:2], ("b1", "b2"), strict=True):
         player.finish(bundle)
-    play.pool.poll(0)
+    play.poll()
     assert all(isinstance(player.heard[-1], frames.Stop) for player in play.stage.players[:2])
-    play.pool.poll(0)
+    play.poll()
     assert play.stage.players[2].bundles == [heavy]
     assert play.stage.players[2].needs.kind == "heavy"
     play.stage.players[2].finish(heavy)
-    play.pool.poll(0)
+    play.poll()
     assert not play.stage.players[2].alive
-    play.pool.poll(0)
+    play.poll()
     assert play.stage.players[3].bundles == ["b4"]
 
 
@@ -198,10 +207,10 @@ def test_a_bundle_that_must_be_alone_gets_an_empty_worker_and_keeps_it(show: Cal
     player = play.stage.players[0]
     assert player.bundles == ["b1"]
     player.finish("b1")
-    play.pool.poll(0)
+    play.poll()
     assert player.bundles == ["b1", alone]
     player.finish(alone)
-    play.pool.poll(0)
+    play.poll()
     assert player.bundles == ["b1", alone, "b3"]
 
 
@@ -216,7 +225,7 @@ def test_hosts_take_no_slot_and_share_bodies_when_there_are_enough(show: Callabl
 
 def test_a_worker_that_starts_slowly_is_not_idle_until_it_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "WATCH_S", -1.0)
-    pool = Pool(Stage(1), idle_s=0.0)
+    pool = Pool(Stage(1, greeting=False), idle_s=0.0)
     pool.open(RunCode("run", "", lambda node: b"{}", lambda digest: None))
     pool._start(WorkerNeeds("pool"))
     (member,) = pool._members.values()
@@ -232,9 +241,9 @@ def test_an_idle_worker_of_other_code_makes_room(show: Callable[[int], Show]) ->
     play = show(1)
     play.submit()
     play.stage.players[0].finish("b1")
-    play.pool.poll(0)
+    play.poll()
     other = play.submit(run="other")
-    play.pool.poll(0)
+    play.poll()
     assert not play.stage.players[0].alive
     assert play.stage.players[1].bundles == [other]
 
@@ -243,12 +252,14 @@ def test_cancelling_what_waits_inside_ends_it(show: Callable[[int], Show]) -> No
     play = show(1)
     for _ in range(3):
         play.submit()
-    play.pool.poll(0)
+    play.poll()
     play.pool.cancel("b3")
-    (event,) = play.pool.poll(0)
-    assert isinstance(event, FromBundle)
-    assert isinstance(event.frame, frames.Outcomes)
-    assert (event.frame.bundle, event.frame.finished) == ("b3", True)
+    back, end = play.poll()
+    assert isinstance(back, FromBundle)
+    assert back.frame == frames.Released("b3", [("node", 0, 1)])
+    assert isinstance(end, FromBundle)
+    assert isinstance(end.frame, frames.Outcomes)
+    assert (end.frame.bundle, end.frame.finished) == ("b3", True)
 
 
 def test_read_frames_are_acknowledged(show: Callable[[int], Show]) -> None:
@@ -257,7 +268,7 @@ def test_read_frames_are_acknowledged(show: Callable[[int], Show]) -> None:
     player = play.stage.players[0]
     for _ in range(member_module.ACKNOWLEDGE_FRAMES):
         player.say(frames.Outcomes("b1", "", None))
-    play.pool.poll(0)
+    play.poll()
     assert player.heard[-1] == frames.Acknowledge(member_module.ACKNOWLEDGE_FRAMES)
 
 
@@ -266,7 +277,7 @@ def test_a_worker_that_talks_nonsense_is_killed(show: Callable[[int], Show]) -> 
     play.submit()
     player = play.stage.players[0]
     player.sink(player.name, b"\xc1 nonsense")
-    events = [*play.pool.poll(0), *play.pool.poll(0)]
+    events = [*play.poll(), *play.poll()]
     assert any(isinstance(event, Lost) and event.bundles == ("b1",) for event in events)
 
 

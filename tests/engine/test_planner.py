@@ -208,3 +208,11 @@ def test_a_step_that_reads_its_key_waits_for_the_commit_like_one_with_effects() 
     assert keyed.spec.policy.reads_key
     assert not one.spec.policy.reads_key
     assert bench.plan() == [[("one", 0, 1)]]
+
+
+def test_a_bundle_queued_behind_another_is_taken_back_whole() -> None:
+    bench = Bench(wide, slots=2)
+    first, second, third = bench.planner.plan(3, barriers=True)
+    for bundle, worker in ((first, "a"), (second, "a"), (third, "b")):
+        bench.machine.flights[bundle.id].worker = worker
+    assert list(bench.planner.take_back(1)) == [(second.id, 1)]

@@ -174,10 +174,11 @@ class Pool:
         if starting < len(self._waiting) and self._startable():
             self._start(needs)  # it is given bundles once it is up; until then others may be quicker
             starting += 1
+        if starting:
+            return None  # nothing is queued behind a running bundle while another worker is about to be free
         emptiest = min(up, key=lambda m: len(m.bundles), default=None)
         if emptiest is None:
-            if not starting:
-                self._make_room(needs)
+            self._make_room(needs)
         elif bundle.alone:
             self._reserve(emptiest)
             return None
