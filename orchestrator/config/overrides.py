@@ -62,7 +62,8 @@ def read_overrides(arguments: Iterable[str], env: Mapping[str, str]) -> Override
         else:
             params[key.removeprefix("params.")] = Written(text, f"the argument {key}=")
     document = _stage_document(stages)
-    validate(document, pipeline_schema())
+    if stages:
+        validate(document, pipeline_schema())
     return Overrides(params, document)
 
 

@@ -10,8 +10,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator
-
 from orchestrator.config.document import Document, KeyPath
 from orchestrator.config.suggestion import meant_or_known
 from orchestrator.errors import ConfigError
@@ -159,6 +157,8 @@ def validate(document: Document, schema: Mapping[str, Any], at: KeyPath = ()) ->
     Raises:
         ConfigError: the first finding in the document's order, with its line.
     """
+    from jsonschema import Draft202012Validator
+
     findings = list(Draft202012Validator(schema).iter_errors(document.at(at)))
     if findings:
         errors = [_explain(document, at, finding) for finding in findings]

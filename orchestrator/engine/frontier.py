@@ -23,7 +23,7 @@ class NodeFront:
         streams: Nodes it follows item by item.
         live: Per item IDLE, READY, RUNNING or CHECKING; settled items are IDLE.
         unchecked: Ranges whose inputs exist and for which the cache is to be asked first.
-        ready: Ranges to hand out, oldest first; may hold stale items, which ``take`` drops.
+        ready: Ranges to hand out, oldest first; may hold withdrawn items, which ``take`` passes over.
         solo: Items that must run alone on their worker, because a worker died under them and others.
     """
 
@@ -82,15 +82,24 @@ class NodeFront:
         else:
             self.ready.append((start, stop))
 
+    def first(self) -> int:
+        """The first ready item; only if ``ready_count``."""
+        while True:
+            start, stop = self.ready.popleft()
+            found = self.live.find(READY, start, stop)
+            if found >= 0:
+                self.ready.appendleft((found, stop))
+                return found
+
     def take(self, count: int) -> tuple[int, int]:
         """Mark up to ``count`` consecutive ready items running and return their range; solo items come one by one."""
-        start, stop = self.ready.popleft()
-        if start in self.solo:
-            end = start + 1
-        else:
-            end = min(stop, start + count)
-            if self.solo:
-                end = min([end, *(index for index in self.solo if start < index < end)])
+        start = self.first()
+        _, stop = self.ready.popleft()
+        end = start + 1 if start in self.solo else min(stop, start + count)
+        if self.solo:
+            end = min([end, *(index for index in self.solo if start < index < end)])
+        if self.live.count(READY, start, end) < end - start:  # some were withdrawn meanwhile
+            end = next(index for index in range(start, end) if self.live[index] != READY)
         if end < stop:
             self.ready.appendleft((end, stop))
         self._mark_running(start, end)
@@ -106,14 +115,15 @@ class NodeFront:
         self.running_count += stop - start
 
     def stop_running(self, start: int, stop: int) -> None:
-        """Items are no longer on a worker (delivered, given back or lost)."""
+        """Items are no longer on a worker or to be handed out (delivered, given back, lost, or settled otherwise)."""
         self.running_count -= self.live.count(RUNNING, start, stop)
+        self.ready_count -= self.live.count(READY, start, stop)
         self.live[start:stop] = bytes(stop - start)
 
     def withdraw_all(self) -> None:
         """Offer nothing any more (the run is ending)."""
         for start, stop in self.ready:
-            self.live[start:stop] = bytes(stop - start)
+            self.live[start:stop] = self.live[start:stop].replace(bytes([READY]), bytes([IDLE]))
         self.ready.clear()
         self.ready_count = 0
 

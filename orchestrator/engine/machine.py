@@ -77,7 +77,9 @@ class Machine:
             if isinstance(fact, f.StepFailed) and fact.action in ("fail", "drop"):
                 self._settled(state)
         elif isinstance(fact, f.StepsSkipped):
-            self.frontier.fronts[fact.node].grow()
+            front = self.frontier.fronts[fact.node]
+            front.grow()
+            front.stop_running(fact.start, fact.stop)
             self._settled(self.fold.nodes[fact.node])
         elif isinstance(fact, f.MapExpanded):
             state = self.fold.nodes[fact.node]

@@ -57,7 +57,7 @@ class Planner:
         ready = self._machine.frontier.ready
         for node_id in sorted(ready, key=lambda name: ready[name].state.order, reverse=True):
             front = ready.get(node_id)
-            while front is not None and front.ready:
+            while front is not None and front.ready_count:
                 kind = _kind(front.state.node)
                 if front.state.node.policy.barrier and not barriers and kind != "host":
                     break
@@ -70,12 +70,14 @@ class Planner:
                     yield self._single(front, kind)
                 else:
                     break
-            if front is not None and not front.ready:
+            if front is not None and not front.ready_count:
                 ready.pop(node_id, None)
 
     def holds_barriers(self) -> bool:
         """True if a step is ready that may start only when everything before it is committed."""
-        return any(front.ready and front.state.node.policy.barrier for front in self._machine.frontier.ready.values())
+        return any(
+            front.ready_count and front.state.node.policy.barrier for front in self._machine.frontier.ready.values()
+        )
 
     def take_back(self, idle: int) -> Iterator[tuple[str, int]]:
         """Unstarted steps that an idle slot should have instead: (bundle, number of steps).
@@ -98,7 +100,7 @@ class Planner:
 
     def _light(self, front: NodeFront) -> Bundle:
         node = front.state.node
-        start = front.ready[0][0]
+        start = front.first()
         if start in front.solo or node.policy.barrier or front.state.failed_attempts.get(start):
             return self._bundle([self._take(front, 1)], alone=start in front.solo)
         budget, used = 1.0, 0.0
@@ -121,7 +123,7 @@ class Planner:
         ready = self._machine.frontier.ready
         others = [
             other for other in ready.values()
-            if other is not front and other.ready and not other.state.node.is_map and not other.solo
+            if other is not front and other.ready_count and not other.state.node.is_map and not other.solo
             and _kind(other.state.node) == "light" and not other.state.node.policy.barrier and not other.state.failures
         ]  # fmt: skip
         total_s = sum(self._pace.step_s(pace_key(other.state.node)) or BUNDLE_S for other in others)
@@ -138,7 +140,7 @@ class Planner:
         """Steps all of whose missing inputs come from this bundle, as far as they fit or nothing else could run."""
         frontier, fold = self._machine.frontier, self._machine.fold
         together = {s.node for s in segments if not fold.nodes[s.node].node.is_map}
-        others = any(front.ready for front in frontier.ready.values())
+        others = any(front.ready_count for front in frontier.ready.values())
         queue = list(together)
         met: dict[str, int] = {}
         added: list[Segment] = []

@@ -216,3 +216,10 @@ def test_a_bundle_queued_behind_another_is_taken_back_whole() -> None:
     for bundle, worker in ((first, "a"), (second, "a"), (third, "b")):
         bench.machine.flights[bundle.id].worker = worker
     assert list(bench.planner.take_back(1)) == [(second.id, 1)]
+
+
+def test_steps_that_were_skipped_while_they_were_ready_are_not_handed_out() -> None:
+    bench = Bench(wide, step_us=5)
+    bench.take([f.StepsSkipped("one", 0, 2, "cancelled"), f.StepsSkipped("one", 4, 6, "cancelled")])
+    assert sorted(r for bundle in bench.plan(room=9) for r in bundle) == [("one", 2, 4), ("one", 6, 100)]
+    assert bench.machine.frontier.fronts["one"].ready_count == 0

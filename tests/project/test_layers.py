@@ -45,6 +45,7 @@ LAZY = (
 LAZY_BESIDES = {
     "orchestrator.artifacts.files": "fsspec, where a path is no local file",
     "orchestrator.artifacts.store": "fsspec, where the store is no local directory",
+    "orchestrator.config.schema": "jsonschema, where there is a file or an option of a stage to check",
     "orchestrator.store.migrations": "alembic, where the schema is not current",
 }
 """Modules that import inside functions because a run of one small stage would pay for what it does not use."""
