@@ -128,7 +128,14 @@ class QualityReport:
     results: list[CheckResult]
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.name}: {self.rows} rows", *(f"  {result}" for result in self.results)])
+        told = [result for result in self.results if not result.passed or result.failing]
+        clean = len(self.results) - len(told)
+        return "\n".join(
+            [
+                f"{self.name}: {self.rows} rows, {clean} checks without a failing row",
+                *(f"  {result}" for result in told),
+            ]
+        )
 
 
 @stage(cache="30d", timeout="10m")

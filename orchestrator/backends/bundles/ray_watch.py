@@ -84,7 +84,9 @@ def _reason(ray: Any, error: Exception) -> str:
         said = [line.strip() for line in text.splitlines() if line.strip().startswith("The actor")]
         text = said[-1] if said else text
         text = text.partition("Some common causes include")[0]
-        text = text.replace("The actor is dead because ", "")
+        text = text.replace("The actor is dead because ", "").replace(
+            "Worker exit type: SYSTEM_ERROR Worker exit detail: ", ""
+        )
     elif isinstance(error, ray.exceptions.RayTaskError):
         text = f"{type(error.cause).__name__}: {error.cause}"
     return " ".join(text.split())[:600]
