@@ -45,7 +45,6 @@ class FoldImage(msgspec.Struct, array_like=True):
     run: str
     seq: int
     epoch: int
-    started_at: float | None
     created: f.RunCreated | None
     cancel: f.CancelRequested | None
     finished: f.RunFinished | None
@@ -60,7 +59,7 @@ def encode_snapshot(fold: RunFold) -> bytes:
     """Bytes of a run's state."""
     known = {node.id for node in fold.graph.nodes}
     image = FoldImage(
-        fold.run, fold.seq, fold.epoch, fold.started_at, fold.created, fold.cancel, fold.finished, fold.waiting,
+        fold.run, fold.seq, fold.epoch, fold.created, fold.cancel, fold.finished, fold.waiting,
         [(node, index, due) for (node, index), due in fold.retrying.items()],
         fold.failed,
         [(node, index, made) for (node, index), made in fold.calls.items()],
@@ -84,7 +83,7 @@ def decode_snapshot(body: bytes, graph: Graph) -> RunFold:
             _restore(fold.nodes[saved.id], saved)
     except (msgspec.MsgspecError, KeyError) as error:
         raise JournalCorrupt(f"the snapshot of pipeline {graph.pipeline} cannot be read: {error}") from error
-    fold.seq, fold.epoch, fold.started_at = image.seq, image.epoch, image.started_at
+    fold.seq, fold.epoch = image.seq, image.epoch
     fold.created, fold.cancel, fold.finished = image.created, image.cancel, image.finished
     fold.waiting = image.waiting
     fold.retrying = {(node, index): due for node, index, due in image.retrying}

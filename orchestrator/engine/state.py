@@ -155,7 +155,6 @@ class RunFold:
     created: f.RunCreated | None = None
     epoch: int = 0
     seq: int = 0
-    started_at: float | None = None
     cancel: f.CancelRequested | None = None
     finished: f.RunFinished | None = None
     waiting: dict[str, f.ApprovalRequested] = field(default_factory=dict)
@@ -206,8 +205,6 @@ class RunFold:
 
     def _on_driver(self, fact: f.DriverStarted, at: float) -> None:
         self.epoch = fact.epoch
-        if self.started_at is None:
-            self.started_at = at
 
     def _on_added(self, fact: f.NodeAdded, at: float) -> None:
         node = node_from_json(fact.node)

@@ -124,3 +124,15 @@ def test_a_killed_driver_is_succeeded_on_the_same_cluster(tmp_path: Path) -> Non
     assert Run(here, row.id).result() == [0.5] * 10
     assert check_run(here.journal, row.id, read_ledger(ledger), row.seq) == []
     assert Runs(here)[row.id].driver is None
+
+
+def test_a_killed_node_costs_nothing_that_was_finished(tmp_path: Path) -> None:
+    home, ledger = tmp_path / "home", tmp_path / "ledger"
+    command = [sys.executable, "-m", "tests.app.node_loss", str(ledger)]
+    env = {**environment(home), "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    run, right, lost = done.stdout.split()[-3:]
+    assert (right, lost) == ("True", "True")
+    here = Installation(Installation().settings.from_environment({"ORC_HOME": str(home)}))
+    assert check_run(here.journal, run, read_ledger(ledger)) == []

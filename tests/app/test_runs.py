@@ -12,6 +12,9 @@ from orchestrator import RunCancelled, RunFailed, runs
 from orchestrator.app.installation import Installation
 from orchestrator.app.run import Run
 from orchestrator.app.runs import Runs
+from orchestrator.engine import driver
+from orchestrator.engine.recovery import load_fold
+from orchestrator.engine.snapshot import encode_snapshot
 from orchestrator.errors import NotFound, RunError, RunOwned
 from orchestrator.graph import fact as f
 from orchestrator.testing import check_run, read_ledger
@@ -226,3 +229,16 @@ def test_a_checkpoint_survives_failures_and_the_death_of_the_worker(ledger: str,
     assert run.result() == [0, 1, 2, 3, 4, 5]
     assert [line.payload for line in read_ledger(ledger)] == ["0", "1", "2", "3", "4", "5"]
     promises_hold(run, here, ledger)
+
+
+def test_a_run_is_brought_back_from_its_snapshot_as_from_all_its_facts(
+    ledger: str, here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "SNAPSHOT_FACTS", 5)
+    run = flows.everything.run(ledger=ledger)
+    snapshot = here.journal.snapshot(run.id)
+    assert snapshot is not None
+    assert snapshot.seq > 5
+    graph = here.graph(here.created(run.id))
+    whole = load_fold(here.journal, run.id, graph, use_snapshot=False)
+    assert encode_snapshot(load_fold(here.journal, run.id, graph)) == encode_snapshot(whole)
