@@ -89,7 +89,7 @@ def heard(ray_transport: Callable[[Entry], RayTransport]) -> Heard:
     return Heard(ray_transport(echo))
 
 
-def await_gone(*pids: int, timeout_s: float = 10.0) -> None:
+def await_gone(*pids: int, timeout_s: float = 30.0) -> None:
     """Wait until processes have ended; fails if one does not."""
     deadline = time.monotonic() + timeout_s
     for pid in pids:
