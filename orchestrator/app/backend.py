@@ -37,13 +37,10 @@ def open_executor(settings: Settings, backend: str) -> Executor:
     """An executor for a backend that ``choose_backend`` named."""
     if backend == "ray":
         return _open_ray(settings)
-    from orchestrator.backends.bundles.pipes import PipeTransport
-    from orchestrator.backends.bundles.pool import Pool
+    from orchestrator.app.warm import shelf
     from orchestrator.backends.split import SplitExecutor
 
-    transport = PipeTransport(worker_settings(settings), settings.slots)
-    transport.warm()
-    workers = Pool(transport)
+    workers = shelf().take(worker_settings(settings), settings.slots)
     return workers if backend == "local" else SplitExecutor(workers, lambda: _open_ray(settings))
 
 

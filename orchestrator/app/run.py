@@ -71,8 +71,9 @@ class Run:
         return self.fold().finished
 
     def fold(self) -> RunFold:
-        """The run's state in full, read from its facts now."""
-        return self._installation.fold(self.id)
+        """The run's state in full: as its driver left it if that was in this process, else read from its facts now."""
+        ended = self._session.ended if self._session is not None else None
+        return ended or self._installation.fold(self.id)
 
     def events(self, follow: bool = False) -> Iterator[Recorded]:
         """Facts in order; with ``follow`` until the run has ended, as they come."""

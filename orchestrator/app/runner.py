@@ -20,14 +20,14 @@ from orchestrator.app.session import Session
 from orchestrator.engine.driver import Observer
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.plan import Plan, make_plan
-from orchestrator.engine.recovery import load_fold, started
+from orchestrator.engine.recovery import started
 from orchestrator.engine.state import RunFold
 from orchestrator.errors import RunError
 from orchestrator.graph import fact as f
 from orchestrator.graph.json import graph_to_json, seal
 from orchestrator.graph.node import Graph
 from orchestrator.ports.executor import Executor
-from orchestrator.ports.journal import RunRow
+from orchestrator.ports.journal import Ownership, RunRow
 
 if TYPE_CHECKING:
     from orchestrator.graph.pipeline import Pipeline, RunOptions
@@ -86,19 +86,24 @@ class Runner:
         backend = choose_backend(self.installation.settings, traced.graph, options.on)
         executor = self._executors(backend)  # its workers warm up while the store opens
         try:
-            run = self._create(traced, params, options, backend)
-            return self._drive(run, backend, executor, detach)
+            graph = self._sealed(traced.graph)
+            run, created = self._create(graph, traced, params, options, backend)
+            ownership = self.installation.journal.own(run, _driver_name())
+            fold = RunFold(run, graph, created=created, seq=1)
+            return self._drive(fold, ownership, backend, executor, detach)
         except BaseException:
             executor.close()
             raise
 
-    def _create(self, traced: Traced, params: Mapping[str, Any], options: RunOptions, backend: str) -> str:
-        """Record a new run; its id."""
+    def _create(
+        self, graph: Graph, traced: Traced, params: Mapping[str, Any], options: RunOptions, backend: str
+    ) -> tuple[str, f.RunCreated]:
+        """Record a new run; its id and first fact."""
         from orchestrator.backends.capsule import build
 
-        here, name = self.installation, traced.graph.pipeline
+        here, name = self.installation, graph.pipeline
         capsule = build(traced.stages, here.artifacts)
-        stored = here.artifacts.put(msgspec.json.encode(graph_to_json(self._sealed(traced.graph))))
+        stored = here.artifacts.put(msgspec.json.encode(graph_to_json(graph)))
         run = f"{name}-{secrets.token_hex(4)}"
         created = f.RunCreated(
             name, stored, capsule, {name: _shown(value) for name, value in params.items()}, backend,
@@ -106,7 +111,7 @@ class Runner:
         )  # fmt: skip
         row = RunRow(run, name, "queued", 1, 0, here.clock.now(), tags=dict(options.tags))
         here.journal.create(row, [created], {})
-        return run
+        return run, created
 
     # ---- runs that exist
 
@@ -124,26 +129,24 @@ class Runner:
         backend = on or self.installation.created(row.id).on
         executor = self._executors(backend)
         try:
-            return self._drive(row.id, backend, executor, detach)
+            ownership = self.installation.journal.own(row.id, _driver_name())
+            return self._drive(None, ownership, backend, executor, detach)
         except BaseException:
             executor.close()
             raise
 
-    def _drive(self, run: str, backend: str, executor: Executor, detach: bool) -> Run:
+    def _drive(self, fold: RunFold | None, ownership: Ownership, backend: str, executor: Executor, detach: bool) -> Run:
+        """Begin to drive a run that is owned; without its state, that is read from the journal."""
         here = self.installation
-        ownership = here.journal.own(run, _driver_name())
         try:
-            created = here.created(run)
-            graph = here.graph(created)
-            fold = load_fold(here.journal, run, graph)
-            machine = Machine(fold, self._encode_error)
+            machine = Machine(fold or here.fold(ownership.run), self._encode_error)
             begun = started(ownership.epoch, _driver_name(), backend, executor.slots)
             session = Session(here, machine, ownership, self._on_facts, detach, begun, executor)
             session.begin()
         except BaseException:
             ownership.release()
             raise
-        return Run(here, run, session)
+        return Run(here, ownership.run, session)
 
     def _sealed(self, graph: Graph) -> Graph:
         return seal(graph, self.installation.values.encode)

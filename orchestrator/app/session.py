@@ -8,6 +8,7 @@ import threading
 from orchestrator.app.installation import Installation
 from orchestrator.engine.driver import Driver, Observer
 from orchestrator.engine.machine import Machine
+from orchestrator.engine.state import RunFold
 from orchestrator.graph import fact as f
 from orchestrator.ports.executor import Executor
 from orchestrator.ports.journal import Ownership
@@ -66,6 +67,12 @@ class Session:
             failure, self._failure = self._failure, None
             raise failure
         return True
+
+    @property
+    def ended(self) -> RunFold | None:
+        """The state of the run, once this driver has brought it to its end."""
+        fold = self._machine.fold
+        return fold if fold.finished is not None and not self._thread.is_alive() else None
 
     def stop(self) -> None:
         """Stop driving, leaving the run to be resumed."""

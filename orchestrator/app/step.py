@@ -128,9 +128,9 @@ class Step:
     def _facts(self) -> Iterator[f.Recorded]:
         node, index = self._state.node.id, self._index
         for recorded in self._installation.journal.facts(self._fold.run):
-            fact: Any = recorded.fact
-            if getattr(fact, "node", None) == node and (index is None or _concerns(fact, index)):
-                yield recorded
+            for fact in f.apart(recorded.fact):
+                if getattr(fact, "node", None) == node and (index is None or _concerns(fact, index)):
+                    yield f.Recorded(recorded.seq, recorded.at, fact)
 
 
 def _concerns(fact: Any, index: int) -> bool:

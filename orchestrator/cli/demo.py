@@ -115,13 +115,13 @@ class Killer:
     def look(self, facts: Sequence[f.Recorded]) -> None:
         """Take in new facts, and strike when the victim has run for a moment."""
         for recorded in facts:
-            fact = recorded.fact
-            if isinstance(fact, f.WorkerStarted) and fact.host == socket.gethostname():
-                self._pids[fact.worker] = fact.pid
-            elif isinstance(fact, f.StepsStarted) and fact.node == VICTIM and not self.killed:
-                self._aimed_at = fact.worker, time.monotonic() + AIM_S
-            elif isinstance(fact, f.StepsCompleted) and fact.node == VICTIM:
-                self._aimed_at = None
+            for fact in f.apart(recorded.fact):
+                if isinstance(fact, f.WorkerStarted) and fact.host == socket.gethostname():
+                    self._pids[fact.worker] = fact.pid
+                elif isinstance(fact, f.StepsStarted) and fact.node == VICTIM and not self.killed:
+                    self._aimed_at = fact.worker, time.monotonic() + AIM_S
+                elif isinstance(fact, f.StepsCompleted) and fact.node == VICTIM:
+                    self._aimed_at = None
         if self._aimed_at is not None and time.monotonic() >= self._aimed_at[1]:
             self._strike(self._aimed_at[0])
 
@@ -139,10 +139,11 @@ def _repeated(run: Run) -> list[str]:
     """Steps that were started more than once."""
     starts: dict[str, int] = {}
     for recorded in run.events():
-        if isinstance(recorded.fact, f.StepsStarted):
-            for index in range(recorded.fact.start, recorded.fact.stop):
-                address = f"{recorded.fact.node}[{index}]"
-                starts[address] = starts.get(address, 0) + 1
+        for fact in f.apart(recorded.fact):
+            if isinstance(fact, f.StepsStarted):
+                for index in range(fact.start, fact.stop):
+                    address = f"{fact.node}[{index}]"
+                    starts[address] = starts.get(address, 0) + 1
     return [address.removesuffix("[0]") for address, count in starts.items() if count > 1]
 
 

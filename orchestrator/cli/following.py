@@ -53,7 +53,8 @@ class Follower:
         for recorded in fresh:
             self.seq = recorded.seq
             self.fold.apply(recorded.fact, recorded.at)
-            self._note(recorded.fact, recorded.at)
+            for fact in f.apart(recorded.fact):
+                self._note(fact, recorded.at)
         return fresh
 
     def statuses(self) -> dict[str, NodeStatus]:

@@ -60,7 +60,8 @@ class JsonLines:
     def show(self, fresh: Sequence[f.Recorded]) -> None:
         """Write the facts."""
         for recorded in fresh:
-            write_json_line(fact_line(self._follower.run, recorded))
+            for fact in f.apart(recorded.fact):
+                write_json_line(fact_line(self._follower.run, f.Recorded(recorded.seq, recorded.at, fact)))
 
     def close(self) -> None:
         """Nothing is left to write."""
@@ -79,11 +80,12 @@ class Lines:
         for recorded in fresh:
             for line in told(recorded, self._follower):
                 note(line)
-            node = getattr(recorded.fact, "node", None)
-            if isinstance(node, str) and node not in self._told and nodes[node].is_settled:
-                self._told.add(node)
-                if nodes[node].node.kind not in CONTROL_KINDS:
-                    note(summary(self._follower.step(node)))
+            for fact in f.apart(recorded.fact):
+                node = getattr(fact, "node", None)
+                if isinstance(node, str) and node not in self._told and nodes[node].is_settled:
+                    self._told.add(node)
+                    if nodes[node].node.kind not in CONTROL_KINDS:
+                        note(summary(self._follower.step(node)))
 
     def close(self) -> None:
         """Nothing is left to write."""

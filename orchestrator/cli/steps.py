@@ -73,7 +73,8 @@ def why(run_id: RunId, address: Address, json: Json = False) -> None:
     reasons = [
         ReasonItem(iso(recorded.at) or "", *said)
         for recorded in follower.advance()
-        for said in _reasons(recorded, node, item)
+        for fact in f.apart(recorded.fact)
+        for said in _reasons(fact, recorded.at, node, item)
     ]
     state = follower.step(node)
     needs = list(dict.fromkeys(ref.node for ref in dependencies(follower.fold.nodes[node].node)))
@@ -95,9 +96,8 @@ def _run(run_id: str) -> Run:
     return Run(here, here.journal.run(run_id).id)
 
 
-def _reasons(recorded: f.Recorded, node: str, item: int | None) -> Iterator[tuple[str, str]]:
+def _reasons(fact: Any, at: float, node: str, item: int | None) -> Iterator[tuple[str, str]]:
     """What a fact says about a step; for a whole map, about any of its items."""
-    fact: Any = recorded.fact
     if getattr(fact, "node", None) != node or not _concerns(fact, item):
         return
     if isinstance(fact, f.CacheMissed):
@@ -111,7 +111,7 @@ def _reasons(recorded: f.Recorded, node: str, item: int | None) -> Iterator[tupl
             yield "degraded" if fact.degraded else "succeeded", _items(fact) + ("a fallback" if fact.degraded else "")
     elif isinstance(fact, f.AttemptFailed):
         blame = "" if fact.failure.charged else " (the worker's fault, not the step's)"
-        again = duration_text(max(fact.retry_at - recorded.at, 0))
+        again = duration_text(max(fact.retry_at - at, 0))
         yield "retry", f"[{fact.index}] {fact.failure.name}: {fact.failure.message}{blame}; again in {again}"
     elif isinstance(fact, f.StepFailed):
         yield "failed", f"[{fact.index}] {fact.failure.name}: {fact.failure.message} ({fact.action})"

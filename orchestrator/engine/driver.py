@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -22,7 +22,8 @@ from orchestrator.engine.pace import Pace
 from orchestrator.engine.planner import Planner, pace_key
 from orchestrator.engine.snapshot import encode_snapshot
 from orchestrator.graph import fact as f
-from orchestrator.graph.json import node_to_bytes
+from orchestrator.graph.json import nodes_to_bytes
+from orchestrator.graph.node import Node
 from orchestrator.ports import frames
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.executor import Accepted, Executor, ExecutorEvent, FromBundle, Joined, Lost, Refused, RunCode
@@ -106,7 +107,7 @@ class Driver:
         self._committer = Committer(journal, clock, self._committed, executor.wake)
         self._last_snapshot = machine.fold.seq
         self._interrupted = False
-        executor.open(RunCode(machine.fold.run, created.capsule, self._define, cells.inline_chunk))
+        executor.open(RunCode(machine.fold.run, created.capsule, self._define, cells.inline_chunk, created.graph))
 
     # ---- from outside
 
@@ -158,7 +159,7 @@ class Driver:
                 self._pending.since = self._clock.monotonic()
             self._machine.apply(fact, now)
             self._pending.facts.append(fact)
-            if isinstance(fact, f.StepsCompleted) and not fact.cached:
+            if isinstance(fact, f.NodesCompleted) or (isinstance(fact, f.StepsCompleted) and not fact.cached):
                 self._learn(fact, now)
 
     def _observe(self, event: ExecutorEvent, now: float) -> None:
@@ -184,7 +185,8 @@ class Driver:
         flight = self._machine.flights.get(event.bundle)
         if flight is not None:
             flight.worker = event.worker
-            self.take(f.StepsStarted(node, a, b, event.bundle, event.worker) for node, a, b in flight.segments)
+            started = f.BundleStarted(tuple(flight.segments), event.bundle, event.worker)
+            self.take([started] if len(flight.segments) > 1 else f.apart(started))
 
     def _read_inbox(self) -> None:
         """Turn requests of others into facts. An answer that comes before its question stays until it is asked."""
@@ -225,13 +227,25 @@ class Driver:
         since = self._pending.since
         return POLL_S if since is None else since + GROUP_S - self._clock.monotonic()
 
-    def _define(self, node: str) -> bytes:
-        return node_to_bytes(self._machine.fold.nodes[node].node)
+    def _define(self, nodes: Sequence[str]) -> bytes:
+        states = (self._machine.fold.nodes[node] for node in nodes)
+        added = [state.node for state in states if state.parent is not None]
+        return nodes_to_bytes(added) if added else b""
 
-    def _learn(self, fact: f.StepsCompleted, now: float) -> None:
-        """Remember the pace of a stage, and make outputs of cached stages reusable."""
-        node = self._machine.fold.nodes[fact.node].node
-        self._pace.completed(pace_key(node), fact.elapsed_us)
+    def _learn(self, fact: f.StepsCompleted | f.NodesCompleted, now: float) -> None:
+        """Remember the pace of stages, and make outputs of cached stages reusable."""
+        elapsed_us: dict[str, bytes] = {}
+        names = (fact.node,) if isinstance(fact, f.StepsCompleted) else fact.nodes
+        for place, name in enumerate(names):
+            node = self._machine.fold.nodes[name].node
+            done = fact.elapsed_us if len(names) == 1 else fact.elapsed_us[4 * place : 4 * place + 4]
+            elapsed_us[pace_key(node)] = elapsed_us.get(pace_key(node), b"") + done
+            if node.policy.cache_s is not None:
+                self._make_reusable(fact if isinstance(fact, f.StepsCompleted) else fact.one(place), node, now)
+        for stage, durations in elapsed_us.items():
+            self._pace.completed(stage, durations)
+
+    def _make_reusable(self, fact: f.StepsCompleted, node: Node, now: float) -> None:
         if node.policy.cache_s is not None and not fact.degraded:
             for index in range(fact.start, fact.stop):
                 entry = self._lookups.entry(fact, index, node.policy.cache_s, now)

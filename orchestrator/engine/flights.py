@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Flight:
     """A bundle on a worker: what it still owes."""
 
-    segments: list[tuple[str, int, int]]
+    segments: Sequence[tuple[str, int, int]]
     alone: bool = False
     host: bool = False
     heavy: bool = False
@@ -19,13 +19,20 @@ class Flight:
     releasing: bool = False
     cancelled: bool = False
     level: int = 0
+    _ranges: dict[str, list[tuple[int, int]]] | None = None
 
-    def ranges(self) -> dict[str, list[tuple[int, int]]]:
+    def ranges(self) -> Mapping[str, Sequence[tuple[int, int]]]:
         """What it owes by node."""
-        found: dict[str, list[tuple[int, int]]] = {}
-        for node, start, stop in self.segments:
-            found.setdefault(node, []).append((start, stop))
-        return found
+        if self._ranges is None:
+            self._ranges = {}
+            for node, start, stop in self.segments:
+                self._ranges.setdefault(node, []).append((start, stop))
+        return self._ranges
+
+    def give_back(self, node: str, start: int, stop: int) -> None:
+        """It owes these steps no more."""
+        self.segments = list(without(self.segments, node, start, stop))
+        self._ranges = None
 
 
 def without(

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from orchestrator.engine.state import DROPPED, OPEN, SETTLED, NodeState, RunFold
+from orchestrator.engine.state import DONE, DROPPED, OPEN, SETTLED, NodeState, RunFold
 from orchestrator.graph.node import Node, Ref, dependencies, refs
 
 IDLE, READY, RUNNING, CHECKING = range(4)
+_ONE_DONE = bytes([DONE])
 
 
 class NodeFront:
@@ -116,6 +117,11 @@ class NodeFront:
 
     def stop_running(self, start: int, stop: int) -> None:
         """Items are no longer on a worker or to be handed out (delivered, given back, lost, or settled otherwise)."""
+        if stop - start == 1:
+            self.running_count -= self.live[start] == RUNNING
+            self.ready_count -= self.live[start] == READY
+            self.live[start] = IDLE
+            return
         self.running_count -= self.live.count(RUNNING, start, stop)
         self.ready_count -= self.live.count(READY, start, stop)
         self.live[start:stop] = bytes(stop - start)
@@ -244,10 +250,22 @@ class Frontier:
 
     def step_settled(self, state: NodeState) -> None:
         """Some steps of a node have their outcome; if that was the last, whole dependents go on."""
-        self.changed.append(state)
+        if not self._goes_unnoticed(state):
+            self.changed.append(state)
         if state.has_output:
             for front in self._whole.pop(state.node.id, ()):
                 self._met(front)
+
+    def _goes_unnoticed(self, state: NodeState) -> bool:
+        """True for the plain success of a single step from which nothing follows but that its dependents may start."""
+        node = state.node
+        return (
+            state.status[0:] == _ONE_DONE
+            and node.kind != "dynamic"
+            and not node.mapped
+            and node.id not in self._guarded
+            and node.id not in self._followers
+        )
 
     def node_settled(self, state: NodeState) -> None:
         """Count a node whose last step has just settled; called once a node."""
@@ -271,8 +289,11 @@ class Frontier:
     def _met(self, front: NodeFront) -> None:
         front.unmet -= 1
         if front.unmet == 0:
-            self.changed.append(front.state)
-            self._offer(front)
+            node = front.state.node
+            if node.guards or node.mapped or node.kind in ("choice", "approval", "signal"):
+                self.changed.append(front.state)
+            if not front.running_count:
+                self._offer(front)
 
     # ---- questions
 
@@ -312,6 +333,11 @@ def _needs(node: Node) -> Iterator[tuple[Ref, bool]]:
         yield from ((ref, False) for ref in refs(node.args["branch"]))
         yield from ((Ref(guard.branch), False) for guard in node.guards)
         return
+    if not node.mapped and not node.guards:
+        whole = {expr for expr in node.args.values() if isinstance(expr, Ref) and not expr.path}
+        if len(whole) == len(node.args):
+            yield from ((ref, False) for ref in whole)
+            return
     followed = set()
     for name, expr in node.args.items():
         if name in node.mapped and isinstance(expr, Ref) and not expr.path:

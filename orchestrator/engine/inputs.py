@@ -8,16 +8,20 @@ from orchestrator.engine.state import NodeState, RunFold
 from orchestrator.graph.node import Node, Ref, refs
 from orchestrator.ports.frames import CHECKPOINTS, Input, Segment, Span
 
+_MADE_HERE = [Span(0, 1, "", 0)]
+
 
 def segment(fold: RunFold, node: Node, start: int, stop: int, together: Collection[str] = ()) -> Segment:
     """Steps ``start..stop`` of a node with their inputs; nodes ``together`` run earlier in the same bundle."""
     state = fold.nodes[node.id]
+    needed = inputs(fold, node, start, stop, together)
+    if not (state.failed_attempts or state.deaths or state.checkpoints or node.policy.streaming):
+        return Segment(node.id, start, stop, needed)
     attempts = {
         index: state.attempt(index)
         for index in {*state.failed_attempts, *state.deaths}
         if start <= index < stop
     }  # fmt: skip
-    needed = inputs(fold, node, start, stop, together)
     if node.policy.streaming and state.batches:  # what an earlier attempt delivered, to be produced again alike
         needed.append(output(state))
     kept = [span for index, span in sorted(state.checkpoints.items()) if start <= index < stop]
@@ -30,10 +34,10 @@ def inputs(fold: RunFold, node: Node, start: int, stop: int, together: Collectio
     """One Input for each node that the arguments refer to."""
     found: dict[str, Input] = {}
     for name, expr in node.args.items():
-        for ref in refs(expr):
+        for ref in (expr,) if type(expr) is Ref else refs(expr):
             by_item = name in node.mapped and ref is expr and not ref.path
             if ref.node in together:
-                found[ref.node] = Input(ref.node, False, [Span(0, 1, "", 0)])
+                found[ref.node] = Input(ref.node, False, _MADE_HERE)
             else:
                 _add(found, fold.nodes[ref.node], ref, (start, stop) if by_item else None)
     return list(found.values())

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.engine.consequences import Consequences, Measure
-from orchestrator.engine.flights import Flight, runs, without
+from orchestrator.engine.flights import Flight, runs
 from orchestrator.engine.frontier import RUNNING, Frontier
 from orchestrator.engine.state import OPEN, SETTLED, NodeState, RunFold
 from orchestrator.graph import fact as f
@@ -67,6 +67,12 @@ class Machine:
             if not state.node.policy.streaming:
                 self.frontier.outputs_added(state, fact.start, fact.stop)
             self._settled(state)
+        elif isinstance(fact, f.NodesCompleted):
+            for node in fact.nodes:
+                state = self.fold.nodes[node]
+                self.frontier.fronts[node].stop_running(0, 1)
+                self.frontier.outputs_added(state, 0, 1)
+                self._settled(state)
         elif isinstance(fact, f.BatchesProduced):
             self.frontier.outputs_added(self.fold.nodes[fact.node], fact.start, fact.stop)
         elif isinstance(fact, f.StepFailed | f.AttemptFailed):
@@ -120,6 +126,10 @@ class Machine:
                     done.elapsed_us[4 * (start - done.start) : 4 * (stop - done.start)],
                     done.truth, done.length, worker=worker,
                 )  # fmt: skip
+        for singles in frame.singles:
+            yield from self._singles(f.NodesCompleted(
+                tuple(singles.nodes), frame.chunk, singles.at, singles.elapsed_us, singles.truths, singles.lengths, worker
+            ), ranges)  # fmt: skip
         for failed in frame.failed:
             for _ in self._owed(ranges, failed.node, failed.index, failed.index + 1):
                 if _CANCELLED in failed.classes:
@@ -139,6 +149,17 @@ class Machine:
         start = max(batch.start, known)  # a repeated attempt produces the recorded ones again
         if start < batch.stop:
             yield f.BatchesProduced(batch.node, start, batch.stop, chunk, batch.at + start - batch.start)
+
+    def _singles(self, told: f.NodesCompleted, ranges: Mapping[str, object]) -> Iterator[f.Fact]:
+        """What is owed of a frame's single steps: as one fact if that is all of several."""
+        nodes = self.fold.nodes
+        owed = [
+            place for place, node in enumerate(told.nodes) if node in ranges and nodes[node].status[0] not in SETTLED
+        ]
+        if len(owed) == len(told.nodes) > 1:
+            yield told
+        else:
+            yield from map(told.one, owed)
 
     def _owed(
         self, ranges: Mapping[str, Sequence[tuple[int, int]]], node: str, start: int, stop: int
@@ -202,7 +223,7 @@ class Machine:
             return
         flight.releasing = False
         for node, start, stop in frame.steps:
-            flight.segments = list(without(flight.segments, node, start, stop))
+            flight.give_back(node, start, stop)
             self.frontier.offer_again(self.fold.state(node), start, stop)
 
     def observe_lost(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 BUNDLE_S = 0.05
@@ -23,14 +24,13 @@ class StagePace:
 
     size: int = 1
     samples: deque[int] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+    p90_s: float = 0.0
 
-    @property
-    def p90_s(self) -> float | None:
-        """90th percentile of recent durations in seconds; None while nothing is known."""
-        if not self.samples:
-            return None
+    def learn(self, durations_us: Iterable[int]) -> None:
+        """Take in more durations; the 90th percentile is that of recent ones."""
+        self.samples.extend(durations_us)
         ordered = sorted(self.samples)
-        return ordered[(len(ordered) * 9) // 10 if len(ordered) > 1 else 0] / 1e6
+        self.p90_s = ordered[(len(ordered) * 9) // 10 if len(ordered) > 1 else 0] / 1e6
 
 
 class Pace:
@@ -47,16 +47,13 @@ class Pace:
         count = len(elapsed_us) // 4
         picked = range(0, count, max(1, count // 16))
         column = array.array("I", elapsed_us)
-        pace.samples.extend(max(1, column[i]) for i in picked)
+        pace.learn(max(1, column[i]) for i in picked)
         pace.size = min(pace.size * 2, _MAX_STEPS)
 
     def share(self, stage: str) -> float:
         """What part of a bundle one step of this stage takes: 1 means it travels alone."""
         pace = self._stages.get(stage)
-        p90_s = pace.p90_s if pace else None
-        if pace is None or p90_s is None:
-            return 1.0
-        return max(1.0 / pace.size, p90_s / BUNDLE_S)
+        return 1.0 if pace is None else max(1.0 / pace.size, pace.p90_s / BUNDLE_S)
 
     def step_s(self, stage: str) -> float | None:
         """Expected duration of a step, in seconds; None while unknown."""

@@ -8,6 +8,7 @@ islands and steps that must be alone travel alone. Pure: the driver submits what
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from orchestrator.engine.flights import Flight
@@ -28,8 +29,8 @@ MAX_HEAVY = 64
 MAX_HOSTS_A_LEVEL = 8
 """Islands and streams alive at once on one level of nesting (levels count apart, so that nesting cannot deadlock)."""
 
-MAX_AHEAD = 64
-"""Steps of unknown pace that may follow in one bundle."""
+MAX_AHEAD = 2048
+"""Single steps that may follow others in one bundle."""
 
 
 class Planner:
@@ -86,12 +87,14 @@ class Planner:
         """
         candidates, busy = [], set()
         for bundle, flight in self._machine.flights.items():
-            owed, queued = self._stealable(flight), flight.worker in busy
-            last = self._machine.frontier.fronts[flight.segments[-1][0]] if flight.segments else None
-            count = owed if queued else owed // 2
-            if count and last is not None and (queued or not last.unmet):
-                candidates.append((owed, bundle, count))
+            queued = flight.worker in busy
             busy.add(flight.worker)
+            if not flight.segments or (not queued and self._machine.frontier.fronts[flight.segments[-1][0]].unmet):
+                continue
+            owed = self._stealable(flight)
+            count = owed if queued else owed // 2
+            if count:
+                candidates.append((owed, bundle, count))
         for _, bundle, count in sorted(candidates, reverse=True)[:idle]:
             self._machine.flights[bundle].releasing = True
             yield bundle, count
@@ -141,13 +144,13 @@ class Planner:
         frontier, fold = self._machine.frontier, self._machine.fold
         together = {s.node for s in segments if not fold.nodes[s.node].node.is_map}
         others = any(front.ready_count for front in frontier.ready.values())
-        queue = list(together)
+        queue = deque(together)
         met: dict[str, int] = {}
         added: list[Segment] = []
-        while queue and len(added) < 4 * MAX_AHEAD:
-            source = queue.pop(0)
+        while queue and len(added) < MAX_AHEAD:
+            source = queue.popleft()
             waiting = [front for front in frontier.waiting_for(fold.nodes[source]) if _may_follow(front)]
-            alone = len(waiting) == 1 and not queue and not others and len(added) < MAX_AHEAD
+            alone = len(waiting) == 1 and not queue and not others
             for front in waiting:
                 node = front.state.node
                 met[node.id] = met.get(node.id, 0) + 1

@@ -190,15 +190,21 @@ class RunFold:
     def _settle(self, state: NodeState, start: int, stop: int, status: int) -> None:
         current = state.status[start:stop]
         if stop > state.length or any(current.count(s) for s in SETTLED):
-            raise JournalCorrupt(
-                f"run {self.run}: a second outcome for {state.node.id}[{start}:{stop}]; the journal contradicts itself"
-            )
+            raise self._second_outcome(state, start, stop)
         state.status[start:stop] = bytes([status]) * (stop - start)
         state.settled += stop - start
         if self.retrying or state.checkpoints:
             for index in range(start, stop):
-                self.retrying.pop((state.node.id, index), None)
-                state.checkpoints.pop(index, None)
+                self._forget_attempts(state, index)
+
+    def _forget_attempts(self, state: NodeState, index: int) -> None:
+        self.retrying.pop((state.node.id, index), None)
+        state.checkpoints.pop(index, None)
+
+    def _second_outcome(self, state: NodeState, start: int, stop: int) -> JournalCorrupt:
+        return JournalCorrupt(
+            f"run {self.run}: a second outcome for {state.node.id}[{start}:{stop}]; the journal contradicts itself"
+        )
 
     def _on_created(self, fact: f.RunCreated, at: float) -> None:
         self.created = fact
@@ -231,6 +237,21 @@ class RunFold:
         if fact.degraded:
             state.degraded.update(range(fact.start, fact.stop))
         self.waiting.pop(fact.node, None)
+
+    def _on_nodes_completed(self, fact: f.NodesCompleted, at: float) -> None:
+        for place, node in enumerate(fact.nodes):
+            state = self.state(node)
+            if state.status[0] in SETTLED:
+                raise self._second_outcome(state, 0, 1)
+            state.status[0] = DONE
+            state.settled = 1
+            state.outputs.add(0, 1, fact.chunk, fact.at + place)
+            if self.retrying or state.checkpoints:
+                self._forget_attempts(state, 0)
+        for place, truth in fact.truths.items():
+            self.nodes[fact.nodes[place]].truth = truth
+        for place, length in fact.lengths.items():
+            self.nodes[fact.nodes[place]].output_length = length
 
     def _on_batches(self, fact: f.BatchesProduced, at: float) -> None:
         state = self.state(fact.node)
@@ -288,6 +309,7 @@ _HANDLERS: Mapping[type, Any] = {
     f.NodeAdded: RunFold._on_added,
     f.MapExpanded: RunFold._on_expanded,
     f.StepsCompleted: RunFold._on_completed,
+    f.NodesCompleted: RunFold._on_nodes_completed,
     f.BatchesProduced: RunFold._on_batches,
     f.CheckpointSaved: RunFold._on_checkpoint,
     f.AttemptFailed: RunFold._on_attempt_failed,

@@ -23,39 +23,52 @@ class Bound:
     extra_named: Mapping[str, Any] | None = None
 
 
-def bind(what: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Bound:
+class Parameters:
+    """What a call has to know of a signature, found out once."""
+
+    def __init__(self, signature: inspect.Signature) -> None:
+        every = self.every = list(signature.parameters.values())
+        self.positional = [p for p in every if p.kind in (_KIND.POSITIONAL_ONLY, _KIND.POSITIONAL_OR_KEYWORD)]
+        self.by_keyword = {p.name for p in every if p.kind in (_KIND.POSITIONAL_OR_KEYWORD, _KIND.KEYWORD_ONLY)}
+        self.takes_more = any(p.kind is _KIND.VAR_POSITIONAL for p in every)
+        self.takes_names = any(p.kind is _KIND.VAR_KEYWORD for p in every)
+        self.names = tuple(p.name for p in every)
+        self.is_plain = len(self.positional) == len(every)
+
+
+def bind(what: str, parameters: Parameters, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Bound:
     """Match a call against a signature, as Python would; ``what`` names the callee in errors.
 
     Raises:
         UnknownArgument: too many arguments, one of an unknown name, or one given twice.
         MissingArgument: a parameter without default is left out.
     """
-    parameters = list(signature.parameters.values())
-    positional = [p for p in parameters if p.kind in (_KIND.POSITIONAL_ONLY, _KIND.POSITIONAL_OR_KEYWORD)]
-    takes_more = any(p.kind is _KIND.VAR_POSITIONAL for p in parameters)
-    takes_names = any(p.kind is _KIND.VAR_KEYWORD for p in parameters)
-    if len(args) > len(positional) and not takes_more:
+    if parameters.is_plain and not kwargs and len(args) == len(parameters.names):
+        return Bound(dict(zip(parameters.names, args, strict=True)))
+    positional, by_keyword = parameters.positional, parameters.by_keyword
+    if len(args) > len(positional) and not parameters.takes_more:
         count = len(positional)
         raise refusal(UnknownArgument, f"{what} takes {count} positional argument{'s' * (count != 1)}, not {len(args)}")
     named = {p.name: value for p, value in zip(positional, args, strict=False)}
-    by_keyword = {p.name for p in parameters if p.kind in (_KIND.POSITIONAL_OR_KEYWORD, _KIND.KEYWORD_ONLY)}
     extra_named: dict[str, Any] = {}
     for name, value in kwargs.items():
         if name in by_keyword:
             if name in named:
                 raise refusal(UnknownArgument, f"{what} got {name!r} twice, by position and by name")
             named[name] = value
-        elif takes_names:
+        elif parameters.takes_names:
             extra_named[name] = value
         else:
             close = difflib.get_close_matches(name, by_keyword, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(by_keyword)) or 'none'}"
             raise refusal(UnknownArgument, f"{what} has no parameter {name!r}; {hint}")
     variadic = (_KIND.VAR_POSITIONAL, _KIND.VAR_KEYWORD)
-    missing = [p.name for p in parameters if p.kind not in variadic and p.default is p.empty and p.name not in named]
+    missing = [
+        p.name for p in parameters.every if p.kind not in variadic and p.default is p.empty and p.name not in named
+    ]
     if missing:
         raise refusal(MissingArgument, f"{what} needs {', '.join(map(repr, missing))}")
-    ordered = {p.name: named[p.name] for p in parameters if p.name in named}
+    ordered = {name: named[name] for name in parameters.names if name in named}
     return Bound(ordered, args[len(positional) :], extra_named)
 
 

@@ -11,12 +11,14 @@ from orchestrator.graph.annotation import Stream, describe, item_type
 from orchestrator.graph.binding import Bound, bind
 from orchestrator.graph.item import Each, Fixed
 from orchestrator.graph.placeholder import Placeholder
-from orchestrator.graph.secret import Secret
 from orchestrator.graph.source import refusal
 from orchestrator.graph.wiring import Bindings, mismatch, output_type
 
 if TYPE_CHECKING:
     from orchestrator.graph.stage import Stage
+
+
+_MARKS = (Each, Fixed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,9 @@ def bind_call(stage: Stage[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str
     if mapped:
         return _bind_map(stage, args, kwargs)
     for value in (*args, *kwargs.values()):
-        if isinstance(value, Each | Fixed):
+        if isinstance(value, _MARKS):
             raise refusal(MapError, f"{type(value).__name__.lower()}(…) belongs into {stage.name}.map(…)")
-    bound = bind(stage.name, stage.signature, args, kwargs)
+    bound = bind(stage.name, stage.parameters, args, kwargs)
     values = dict(bound.named)
     bindings: Bindings = {}
     for name, value in values.items():
@@ -68,7 +70,7 @@ def _bind_map(stage: Stage[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str
     if stage.policy.streaming:
         raise refusal(MapError, f"{stage.name} yields a stream, which cannot be mapped; return a list instead")
     spread = tuple(value if isinstance(value, Fixed) else Each(_unwrapped(value)) for value in args)
-    bound = bind(stage.name, stage.signature, spread, kwargs)
+    bound = bind(stage.name, stage.parameters, spread, kwargs)
     values = dict(bound.named)
     values.update({f"*{position}": value for position, value in enumerate(bound.extra)})
     values.update({f"**{name}": value for name, value in (bound.extra_named or {}).items()})
@@ -145,6 +147,8 @@ def _one_of(items: Placeholder, annotation: Any) -> Any:
 def check_argument(stage: Any, shown: str, parameter: str, value: Any, bindings: Bindings) -> None:
     """Refuse a value that does not fit the parameter of a stage or pipeline."""
     target = stage.hints.get(parameter, Any)
+    if target is Any or (type(value) is Placeholder and value._orc_origin.type is target and isinstance(target, type)):
+        return
     why = mismatch(value, target, bindings)
     if why is not None:
         raise refusal(WrongType, f"{stage.name}: {shown} is to be a {describe(target)}, but {why}")
@@ -159,6 +163,5 @@ def _check_extra(stage: Any, bound: Bound, bindings: Bindings) -> None:
 
 def _add_default_secrets(stage: Stage[Any, Any], values: dict[str, Any]) -> None:
     """A Secret that is a parameter's default has to be resolved too, so it becomes an argument."""
-    for name, parameter in stage.signature.parameters.items():
-        if name not in values and isinstance(parameter.default, Secret):
-            values[name] = parameter.default
+    for name, secret in stage.default_secrets.items():
+        values.setdefault(name, secret)

@@ -7,7 +7,7 @@ seconds since the epoch and are given by the journal when a fact is appended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -98,6 +98,15 @@ class StepsStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleStarted:
+    """Steps of several nodes went to a worker in one bundle: ranges (node, start, stop); else as ``StepsStarted``."""
+
+    steps: tuple[tuple[str, int, int], ...]
+    bundle: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepsCompleted:
     """Steps ``start..stop`` have outputs: cells ``at, at+1, …`` of a chunk.
 
@@ -121,6 +130,30 @@ class StepsCompleted:
     cached: str = ""
     degraded: bool = False
     worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodesCompleted:
+    """The only steps of several nodes have outputs: cells ``at, at+1, …`` of a chunk; else as ``StepsCompleted``.
+
+    Attributes:
+        truths, lengths: By place in ``nodes``, where there is one.
+    """
+
+    nodes: tuple[str, ...]
+    chunk: str
+    at: int = 0
+    elapsed_us: bytes = b""
+    truths: Mapping[int, bool] = field(default_factory=dict)
+    lengths: Mapping[int, int] = field(default_factory=dict)
+    worker: str = ""
+
+    def one(self, place: int) -> StepsCompleted:
+        """What this says of one of the nodes."""
+        return StepsCompleted(
+            self.nodes[place], 0, 1, self.chunk, self.at + place, self.elapsed_us[4 * place : 4 * place + 4],
+            self.truths.get(place), self.lengths.get(place), worker=self.worker,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +283,9 @@ class RunFinished:
 
 
 Fact: TypeAlias = (
-    RunCreated | DriverStarted | NodeAdded | MapExpanded | StepsStarted | StepsCompleted | BatchesProduced | CacheMissed
-    | AttemptFailed | StepFailed | StepsSkipped | MetricsReported | CheckpointSaved | LogsWritten | WorkerStarted
-    | WorkerLost | ApprovalRequested | CancelRequested | RunFinished
+    RunCreated | DriverStarted | NodeAdded | MapExpanded | StepsStarted | BundleStarted | StepsCompleted
+    | NodesCompleted | BatchesProduced | CacheMissed | AttemptFailed | StepFailed | StepsSkipped | MetricsReported
+    | CheckpointSaved | LogsWritten | WorkerStarted | WorkerLost | ApprovalRequested | CancelRequested | RunFinished
 )  # fmt: skip
 
 
@@ -263,3 +296,14 @@ class Recorded:
     seq: int
     at: float
     fact: Fact
+
+
+def apart(fact: Fact) -> Iterator[Fact]:
+    """A fact about several nodes as facts about one each; any other as it is."""
+    if isinstance(fact, NodesCompleted):
+        yield from map(fact.one, range(len(fact.nodes)))
+    elif isinstance(fact, BundleStarted):
+        for node, start, stop in fact.steps:
+            yield StepsStarted(node, start, stop, fact.bundle, fact.worker)
+    else:
+        yield fact

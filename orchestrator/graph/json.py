@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from typing import Any
 
@@ -32,8 +32,9 @@ from orchestrator.graph.node import (
 )
 from orchestrator.graph.policy import Policy, Resources, RetryPolicy
 
-FORMAT = 1
+FORMAT = 2
 _EXACT_INT = 2**53
+_USUAL = frozenset({"id", "kind", "stage", "args", "source"})
 
 
 def graph_to_json(graph: Graph) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def graph_to_json(graph: Graph) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "pipeline": graph.pipeline,
-        "nodes": [node_to_json(node) for node in graph.nodes],
+        **_nodes_to_json(graph.nodes),
         "output": _expr_to_json(graph.output, "the pipeline's result"),
         "params": {name: _expr_to_json(expr, f"parameter {name!r}") for name, expr in graph.params.items()},
         "source": _source_to_json(graph.source),
@@ -62,9 +63,10 @@ def graph_from_json(document: Mapping[str, Any]) -> Graph:
     if document.get("format") != FORMAT:
         raise ConfigError(f"this is no graph that this release reads (format {document.get('format')!r}, not {FORMAT})")
     try:
+        stages = [_stage_from_json(stage) for stage in document["stages"]]
         graph = Graph(
             document["pipeline"],
-            tuple(node_from_json(node) for node in document["nodes"]),
+            tuple(node_from_json(node, stages) for node in document["nodes"]),
             _expr_from_json(document["output"]),
             {name: _expr_from_json(expr) for name, expr in document["params"].items()},
             _source_from_json(document["source"]),
@@ -94,10 +96,27 @@ def check_order(graph: Graph) -> None:
             raise CyclicGraph(f"the pipeline returns the result of {ref.node!r}, which is not in the graph")
 
 
-def node_to_json(node: Node) -> dict[str, Any]:
+def _nodes_to_json(nodes: Iterable[Node]) -> dict[str, Any]:
+    """Nodes, and their stages once each; a node names its stage by its place."""
+    places: dict[int, int] = {}
+    stages: list[dict[str, Any]] = []
+    documents = []
+    for node in nodes:
+        document = node_to_json(node, with_stage=False)
+        if node.stage is not None:
+            place = places.get(id(node.stage))
+            if place is None:
+                place = places[id(node.stage)] = len(stages)
+                stages.append(_stage_to_json(node.stage))
+            document["stage"] = place
+        documents.append(document)
+    return {"stages": stages, "nodes": documents}
+
+
+def node_to_json(node: Node, with_stage: bool = True) -> dict[str, Any]:
     """A node as JSON values; what has its default is left out. Raises NotSerializable."""
     document: dict[str, Any] = {"id": node.id, "kind": node.kind}
-    if node.stage is not None:
+    if node.stage is not None and with_stage:
         document["stage"] = _stage_to_json(node.stage)
     if node.args:
         document["args"] = {
@@ -118,33 +137,60 @@ def node_to_json(node: Node) -> dict[str, Any]:
     return document
 
 
-def node_from_json(document: Mapping[str, Any]) -> Node:
-    """The node that ``node_to_json`` wrote."""
+def node_from_json(document: Mapping[str, Any], stages: Sequence[StageSpec] = ()) -> Node:
+    """The node that ``node_to_json`` wrote, its stage in it or by its place among ``stages``."""
+    stage = document.get("stage")
+    spec = stages[stage] if isinstance(stage, int) else None if stage is None else _stage_from_json(stage)
+    args = {name: _expr_from_json(expr) for name, expr in document.get("args", {}).items()}
+    source = _source_from_json(document.get("source"))
+    if document.keys() <= _USUAL:
+        return Node(document["id"], document["kind"], spec, args, source=source)
     fallback = _expr_from_json(document["fallback"]) if "fallback" in document else None
     if fallback is not None and not isinstance(fallback, Const):
         raise ValueError("a fallback is a constant")
     return Node(
         id=document["id"],
         kind=document["kind"],
-        stage=_stage_from_json(document["stage"]) if "stage" in document else None,
-        args={name: _expr_from_json(expr) for name, expr in document.get("args", {}).items()},
+        stage=spec,
+        args=args,
         mapped=tuple(document.get("mapped", ())),
         guards=tuple(Guard(branch, expected) for branch, expected in document.get("guards", ())),
         fallback=fallback,
         prompt=document.get("prompt", ""),
         timeout_s=document.get("timeout_s"),
-        source=_source_from_json(document.get("source")),
+        source=source,
     )
 
 
 def node_to_bytes(node: Node) -> bytes:
-    """JSON text of a node, as ``Define`` and ``Call`` frames carry it; the same for equal nodes."""
-    return json.dumps(node_to_json(node), separators=(",", ":"), allow_nan=False).encode()
+    """JSON text of a node, as ``Call`` frames carry it; the same for equal nodes."""
+    return _text(node_to_json(node))
 
 
-def node_from_bytes(data: bytes) -> Node:
-    """The node that ``node_to_bytes`` wrote."""
-    return node_from_json(json.loads(data))
+def nodes_to_bytes(nodes: Iterable[Node]) -> bytes:
+    """JSON text of several nodes, as ``Define`` frames carry them."""
+    return _text(_nodes_to_json(nodes))
+
+
+class StoredNodes:
+    """Nodes in the JSON form that ``nodes_to_bytes`` and ``graph_to_json`` make; each is made when it is asked for.
+
+    Attributes:
+        ids: Of the nodes, in order.
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._stages = [_stage_from_json(stage) for stage in document["stages"]]
+        self._documents = {node["id"]: node for node in document["nodes"]}
+        self.ids = list(self._documents)
+
+    def node(self, node_id: str) -> Node:
+        """One of them; raises KeyError."""
+        return node_from_json(self._documents[node_id], self._stages)
+
+
+def _text(document: Any) -> bytes:
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
 def seal(graph: Graph, encode: Callable[[object], bytes]) -> Graph:
@@ -159,6 +205,8 @@ def seal(graph: Graph, encode: Callable[[object], bytes]) -> Graph:
 
 def seal_node(node: Node, encode: Callable[[object], bytes]) -> Node:
     """The node with every constant as the bytes that ``encode`` makes of it."""
+    if node.fallback is None and all(type(expr) is Ref for expr in node.args.values()):
+        return node
     fallback = node.fallback
     if fallback is not None and fallback.cell is None:
         fallback = Const(cell=encode(fallback.value))
@@ -188,6 +236,8 @@ def _expr_to_json(expr: Expr, place: str) -> Any:
             return {"cell": base64.b64encode(cell or b"").decode()}
         case SecretRef(reference=reference):
             return {"secret": reference}
+        case Ref(node=node, path=()):
+            return {"ref": node}
         case Ref(node=node, path=path):
             return {"ref": node, "path": [list(element) if isinstance(element, tuple) else element for element in path]}
         case ListExpr(items=items, is_tuple=is_tuple):
@@ -197,15 +247,15 @@ def _expr_to_json(expr: Expr, place: str) -> Any:
 
 
 def _expr_from_json(document: Mapping[str, Any]) -> Expr:
+    if "ref" in document:
+        path = document.get("path", ())
+        return Ref(document["ref"], tuple((e[0], e[1]) if isinstance(e, list | tuple) else e for e in path))
     if "const" in document:
         return Const(_plain_from_json(document["const"]))
     if "cell" in document:
         return Const(cell=_bytes(document["cell"]))
     if "secret" in document:
         return SecretRef(document["secret"])
-    if "ref" in document:
-        path = document["path"]
-        return Ref(document["ref"], tuple((e[0], e[1]) if isinstance(e, list | tuple) else e for e in path))
     if "dict" in document:
         return DictExpr({key: _expr_from_json(item) for key, item in document["dict"].items()})
     is_tuple = "tuple" in document

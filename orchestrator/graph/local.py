@@ -12,7 +12,7 @@ from orchestrator.errors import InvalidPipeline, MapError, StepLimitExceeded
 from orchestrator.graph.context import StepContext, active, current, local_context
 from orchestrator.graph.item import Each, Fixed, ItemError, Survivors
 from orchestrator.graph.node import Node
-from orchestrator.graph.secret import Secret, resolve_secrets
+from orchestrator.graph.secret import resolve_secrets
 from orchestrator.graph.source import refusal
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _generate(batches: Iterator[Any], context: StepContext) -> Iterator[Any]:
 
 
 def _default_secrets(stage: Stage[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
-    secrets = {n: p.default for n, p in stage.signature.parameters.items() if isinstance(p.default, Secret)}
+    secrets = stage.default_secrets
     given = set(list(stage.signature.parameters)[: len(args)]) | kwargs.keys() if secrets else set()
     return {name: secret.resolve() for name, secret in secrets.items() if name not in given}
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, ParamSpec, Protocol, TypeVar
 
 from orchestrator.errors import DefinitionError, InvalidPipeline, WrongType
 from orchestrator.graph.annotation import describe, enclosing_names, hints
-from orchestrator.graph.binding import Bound, bind
+from orchestrator.graph.binding import Bound, Parameters, bind
 from orchestrator.graph.call import check_argument
 from orchestrator.graph.context import active, current, local_context
 from orchestrator.graph.local import LocalCaller
@@ -144,6 +144,11 @@ class Pipeline(Generic[P, R]):
         return Pipeline(self.function, self.name, RunOptions(on or self.run_options.on, merged), self._local_names)
 
     @functools.cached_property
+    def parameters(self) -> Parameters:
+        """The signature, as calls are matched against it."""
+        return Parameters(self.signature)
+
+    @functools.cached_property
     def hints(self) -> dict[str, Any]:
         """Types of the parameters by name, and of the result under ``return``."""
         return hints(self.function, self._local_names)
@@ -163,7 +168,7 @@ class Pipeline(Generic[P, R]):
         return {**bound.named, **(bound.extra_named or {})}
 
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, defaults: bool) -> Bound:
-        bound = bind(f"pipeline {self.name}", self.signature, args, kwargs)
+        bound = bind(f"pipeline {self.name}", self.parameters, args, kwargs)
         bindings: Bindings = {}
         for name, value in bound.named.items():
             check_argument(self, name, name, value, bindings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from types import FrameType
 
 from orchestrator.errors import DefinitionError
@@ -20,12 +21,17 @@ def user_source() -> Source | None:
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         if module != _OWN and not module.startswith(_OWN_PREFIX):
-            source = Source(frame.f_code.co_filename, frame.f_lineno)
-            if not installed(source.file):
-                return source
-            fallback = fallback or source
+            file = frame.f_code.co_filename
+            if not installed(file):
+                return _place(file, frame.f_lineno)
+            fallback = fallback or _place(file, frame.f_lineno)
         frame = frame.f_back
     return fallback
+
+
+@lru_cache(maxsize=4096)
+def _place(file: str, line: int) -> Source:
+    return Source(file, line)
 
 
 def refusal(error: type[DefinitionError], message: str) -> DefinitionError:

@@ -18,6 +18,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, SupportsIndex, Ty
 from orchestrator.errors import DefinitionError, InvalidStage
 from orchestrator.graph import local
 from orchestrator.graph.annotation import describe, enclosing_names, hints, is_file, yielded_type
+from orchestrator.graph.binding import Parameters
 from orchestrator.graph.context import current
 from orchestrator.graph.fingerprint import fingerprint, reads_key
 from orchestrator.graph.node import StageSpec
@@ -31,6 +32,7 @@ from orchestrator.graph.options import (
     read_policy,
 )
 from orchestrator.graph.policy import OnItemError, Policy
+from orchestrator.graph.secret import Secret
 from orchestrator.graph.source import located, refusal
 from orchestrator.graph.trace import tracing
 from orchestrator.graph.wiring import mismatch
@@ -122,6 +124,17 @@ class Stage(Generic[P, R]):
         return local.map_plain(self, args, kwargs) if mapped else local.call_plain(self, args, kwargs)
 
     @functools.cached_property
+    def parameters(self) -> Parameters:
+        """The signature, as calls are matched against it."""
+        return Parameters(self.signature)
+
+    @functools.cached_property
+    def default_secrets(self) -> dict[str, Secret]:
+        """Parameters whose default is a Secret."""
+        found = {name: parameter.default for name, parameter in self.signature.parameters.items()}
+        return {name: default for name, default in found.items() if isinstance(default, Secret)}
+
+    @functools.cached_property
     def hints(self) -> dict[str, Any]:
         """Types of the parameters by name, and of the result under ``return``."""
         return hints(self.function, self._local_names)
@@ -198,7 +211,7 @@ class Stage(Generic[P, R]):
 
     def __getstate__(self) -> dict[str, Any]:
         spec = self.spec  # made here, where there is source: the worker has to come to the same reference
-        dropped = ("hints", "returns", "variadic", "signature")
+        dropped = ("hints", "returns", "variadic", "signature", "parameters", "default_secrets")
         return {**{name: value for name, value in vars(self).items() if name not in dropped}, "spec": spec}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -44,13 +44,15 @@ class Bundle:
 class RunCode:
     """What an executor must know to run steps of a run.
 
-    ``define`` gives the JSON bytes of a node, ``chunk`` the bytes of an inline chunk (None: it is an artifact).
+    ``define`` gives the JSON bytes of those among some nodes that are not in the stored ``graph`` (empty: all are),
+    ``chunk`` the bytes of an inline chunk (None: it is an artifact).
     """
 
     run: str
     capsule: Digest
-    define: Callable[[str], bytes]
+    define: Callable[[Sequence[str]], bytes]
     chunk: Callable[[Digest], bytes | None]
+    graph: Digest = ""
 
 
 class FromBundle(NamedTuple):

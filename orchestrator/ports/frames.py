@@ -1,6 +1,6 @@
 """What the driver and its workers say to each other; the same bytes over pipes and Ray actors.
 
-``Define`` teaches a worker a node once; ``Run`` then names only ranges. Outcomes stream back in
+``Define`` teaches a worker nodes once; ``Run`` then names only ranges. Outcomes stream back in
 frames of up to 256 or every ~20 ms, each with the chunk that holds the outputs.
 """
 
@@ -56,12 +56,15 @@ class Segment(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Define(msgspec.Struct, tag="define", frozen=True):
-    """A node of a run, in JSON form (``graph.json``), arguments sealed; and the capsule that holds its code."""
+    """Nodes of a run, in JSON form (``graph.json``), arguments sealed; and the capsule that holds their code.
+
+    The nodes are in ``body``, or in the artifact ``graph``.
+    """
 
     run: str
-    node: str
     capsule: Digest
     body: bytes
+    graph: Digest = ""
 
 
 class Run(msgspec.Struct, tag="run", frozen=True):
@@ -109,11 +112,17 @@ class Acknowledge(msgspec.Struct, tag="ack", frozen=True):
     frames: int
 
 
+class Forget(msgspec.Struct, tag="forget", frozen=True):
+    """A run is over: what was defined for it is not needed any more."""
+
+    run: str
+
+
 class Stop(msgspec.Struct, tag="stop", frozen=True):
     """Flush and exit."""
 
 
-ToWorker: TypeAlias = Define | Run | Release | Cancel | Returned | Acknowledge | Stop
+ToWorker: TypeAlias = Define | Run | Release | Cancel | Returned | Acknowledge | Forget | Stop
 
 # ---- from a worker
 
@@ -137,6 +146,16 @@ class Completed(msgspec.Struct, array_like=True, frozen=True):
     elapsed_us: bytes = b""
     truth: bool | None = None
     length: int | None = None
+
+
+class Singles(msgspec.Struct, array_like=True, frozen=True):
+    """The only steps of several nodes have outputs: cells ``at…`` of the frame's chunk; see ``fact.NodesCompleted``."""
+
+    nodes: list[str]
+    at: int
+    elapsed_us: bytes
+    truths: dict[int, bool]
+    lengths: dict[int, int]
 
 
 class Failed(msgspec.Struct, array_like=True, frozen=True):
@@ -183,6 +202,7 @@ class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
     metrics: list[Reported] = []
     logs: list[Logged] = []
     finished: bool = False
+    singles: list[Singles] = []
 
 
 class Released(msgspec.Struct, tag="released", frozen=True):

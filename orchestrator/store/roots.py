@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import bindparam, or_, select
 
 from orchestrator.errors import ArtifactMissing, JournalCorrupt, UserError
-from orchestrator.graph.fact import BatchesProduced, Fact, NodeAdded, RunCreated, StepsCompleted
+from orchestrator.graph.fact import BatchesProduced, Fact, NodeAdded, NodesCompleted, RunCreated, StepsCompleted
 from orchestrator.graph.json import graph_from_json, node_from_json
 from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node
 from orchestrator.ports.values import Cell, decode_cell, decode_chunk, digest_bytes, entries
@@ -31,10 +31,11 @@ Load: TypeAlias = Callable[[Digest], bytes | memoryview]
 _PER_READ = 256
 """Facts at a time: with each of their chunks inline, some 16 MB."""
 
+_NAMING = (RunCreated, NodeAdded, StepsCompleted, NodesCompleted, BatchesProduced)
 _FACTS = (
     select(fact)
     .where(
-        fact.c.kind.in_([kind.__name__ for kind in (RunCreated, NodeAdded, StepsCompleted, BatchesProduced)]),
+        fact.c.kind.in_([kind.__name__ for kind in _NAMING]),
         or_(fact.c.run > bindparam("run"), (fact.c.run == bindparam("run")) & (fact.c.seq > bindparam("seq"))),
     )
     .order_by(fact.c.run, fact.c.seq)
@@ -57,7 +58,7 @@ def live_digests(database: SqliteDatabase, now: float, load: Load) -> Iterator[D
         chunks: set[Digest] = set()
         for seq, named in facts:
             match named:
-                case StepsCompleted(chunk=digest) | BatchesProduced(chunk=digest):
+                case StepsCompleted(chunk=digest) | NodesCompleted(chunk=digest) | BatchesProduced(chunk=digest):
                     chunks.add(digest)
                 case NodeAdded(node=document):
                     yield from _in_added(run, seq, document)

@@ -51,12 +51,12 @@ def _complete(facts: Sequence[f.Recorded], acknowledged_seq: int) -> Iterable[Vi
 
 def _outcomes(facts: Iterable[f.Recorded]) -> Iterable[tuple[tuple[str, int], float]]:
     for recorded in facts:
-        fact = recorded.fact
-        if isinstance(fact, f.StepsCompleted | f.StepsSkipped):
-            for index in range(fact.start, fact.stop):
-                yield (fact.node, index), recorded.at
-        elif isinstance(fact, f.StepFailed) and fact.action in ("fail", "drop"):
-            yield (fact.node, fact.index), recorded.at
+        for fact in f.apart(recorded.fact):
+            if isinstance(fact, f.StepsCompleted | f.StepsSkipped):
+                for index in range(fact.start, fact.stop):
+                    yield (fact.node, index), recorded.at
+            elif isinstance(fact, f.StepFailed) and fact.action in ("fail", "drop"):
+                yield (fact.node, fact.index), recorded.at
 
 
 def _one_outcome(facts: Iterable[f.Recorded]) -> Iterable[Violation]:

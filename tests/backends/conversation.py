@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.artifacts import StoredValues
-from orchestrator.graph.json import node_from_bytes, node_to_bytes, seal
+from orchestrator.graph.json import node_from_json, nodes_to_bytes, seal
 from orchestrator.graph.node import Graph, Node
 from orchestrator.graph.stage import Stage
 from orchestrator.graph.trace import Traced
@@ -51,13 +52,16 @@ class Conversation:
     open: set[str] = field(default_factory=set)
     hosts: dict[str, str] = field(default_factory=dict)
     _children: dict[str, tuple[str, Call, bool]] = field(default_factory=dict)
-    _nodes: dict[str, bytes] = field(default_factory=dict)
+    _nodes: dict[str, Node] = field(default_factory=dict)
     _count: int = 0
 
     def __post_init__(self) -> None:
         graph: Graph = seal(self.traced.graph, self.values.encode)
-        self._nodes = {node.id: node_to_bytes(node) for node in graph.nodes}
-        self.executor.open(RunCode(RUN, self.capsule, self._nodes.__getitem__, self._chunk))
+        self._nodes = {node.id: node for node in graph.nodes}
+        self.executor.open(RunCode(RUN, self.capsule, self._define, self._chunk))
+
+    def _define(self, nodes: Sequence[str]) -> bytes:
+        return nodes_to_bytes(self._nodes[node] for node in nodes)
 
     def _chunk(self, digest: str) -> bytes | None:
         self.asked.append(digest)
@@ -126,6 +130,11 @@ class Conversation:
             for index in range(done.start, done.stop):
                 assert (done.node, index) not in self.places, f"a second outcome for {done.node}[{index}]"
                 self.places[done.node, index] = Span(index, index + 1, frame.chunk, done.at + index - done.start)
+        for singles in frame.singles:
+            for place, node in enumerate(singles.nodes):
+                self.truths[node], self.lengths[node] = singles.truths.get(place), singles.lengths.get(place)
+                assert (node, 0) not in self.places, f"a second outcome for {node}"
+                self.places[node, 0] = Span(0, 1, frame.chunk, singles.at + place)
         for batch in frame.batches:
             self.batches[batch.node, batch.start] = Span(batch.start, batch.stop, frame.chunk, batch.at)
         for failed in frame.failed:
@@ -167,10 +176,10 @@ class Conversation:
 
     def _called(self, call: Call) -> None:
         self.calls.append(call)
-        node = node_from_bytes(call.body)
+        node = node_from_json(json.loads(call.body))
         name = f"{call.node}.{call.ordinal}"
         child = Node(name, node.kind, node.stage, node.args, node.mapped)
-        self._nodes[name] = node_to_bytes(child)
+        self._nodes[name] = child
         width = self._width(child)
         segment = Segment(name, 0, width, [])
         parent = next(bundle for bundle, hosted in self.hosts.items() if hosted == call.node)
@@ -204,7 +213,7 @@ class Conversation:
         self.executor.answer(bundle, Returned(call.node, call.index, call.ordinal, output, chunks, classes, message))
 
     def _map_done(self, child: str) -> bool:
-        width = self._width(node_from_bytes(self._nodes[child]))
+        width = self._width(self._nodes[child])
         return sum(1 for name, _ in self.places if name == child) == width
 
 

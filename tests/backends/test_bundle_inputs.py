@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.artifacts import Signer, StoredValues, open_store
-from orchestrator.backends.bundles.arguments import Reader, compile_arguments, follow
+from orchestrator.backends.bundles.arguments import Reader, by_position, compile_arguments, follow
 from orchestrator.backends.bundles.chunks import ChunkWindow, chunks_of
 from orchestrator.backends.bundles.outputs import InputMissing, Outputs
 from orchestrator.errors import StepError
@@ -88,7 +88,7 @@ class Kitchen:
         named = {name.removeprefix("each_").replace("star", "*"): expr for name, expr in args.items()}
         mapped = tuple(name.removeprefix("each_").replace("star", "*") for name in args if name.startswith("each_"))
         node = Node("node", "stage", StageSpec("node", "m:f", ""), args=named, mapped=mapped)
-        compiled = compile_arguments(node, function, self.reader(span))
+        compiled = compile_arguments(node, by_position(node, function), self.reader(span))
         positional, keyword = compiled.of(index)
         return function(*positional, **keyword)
 
@@ -137,7 +137,7 @@ def test_what_a_step_could_change_is_fresh_for_each(kitchen: Kitchen) -> None:
     node = Node(
         "node", "stage", StageSpec("node", "m:f", ""), args={"x": kitchen.const({"k": [1]}), "y": kitchen.const("text")}
     )
-    compiled = compile_arguments(node, echo, kitchen.reader())
+    compiled = compile_arguments(node, by_position(node, echo), kitchen.reader())
     first, second = compiled.of(0)[1], compiled.of(1)[1]
     assert first == second
     assert first["x"] is not second["x"]

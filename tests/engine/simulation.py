@@ -217,9 +217,36 @@ class World:
         self._deliver(bundle, cells, completed, failed, finished=True)
 
     def _deliver(self, bundle: Bundle, cells: list[bytes], completed: Any, failed: Any, finished: bool) -> None:
-        data = encode_chunk(cells)
-        frame = frames.Outcomes(bundle.id, digest_bytes(data), data, completed, failed, finished=finished)
+        data, singles = encode_chunk(cells), []
+        if self.random.random() < 0.5:
+            completed, singles = self._grouped(completed)
+        frame = frames.Outcomes(
+            bundle.id, digest_bytes(data), data, completed, failed, finished=finished, singles=singles
+        )
         self.take(self.machine.observe_outcomes(frame, f"w-{bundle.id}", self.now, self.random.random))
+
+    def _grouped(
+        self, completed: list[frames.Completed]
+    ) -> tuple[list[frames.Completed], list[frames.Singles]]:
+        """Outcomes as a worker sends them: those of single steps whose cells follow each other together."""
+        ranges: list[frames.Completed] = []
+        singles: list[frames.Singles] = []
+        for done in completed:
+            if self.machine.fold.nodes[done.node].node.is_map:
+                ranges.append(done)
+                continue
+            last = singles[-1] if singles else None
+            if last is None or last.at + len(last.nodes) != done.at:
+                last = frames.Singles([], done.at, b"", {}, {})
+            else:
+                singles.pop()
+            place = len(last.nodes)
+            truths = last.truths if done.truth is None else {**last.truths, place: done.truth}
+            lengths = last.lengths if done.length is None else {**last.lengths, place: done.length}
+            singles.append(
+                frames.Singles([*last.nodes, done.node], last.at, last.elapsed_us + done.elapsed_us, truths, lengths)
+            )
+        return ranges, singles
 
     def _call(self, node: Node, index: int, segment: frames.Segment, here: Mapping[str, Any]) -> Any:
         inputs = {i.node: i for i in segment.inputs}

@@ -193,8 +193,8 @@ class Arguments(NamedTuple):
         return ((), named) if self.signature is None else call_arguments(self.signature, named)
 
 
-def compile_arguments(node: Node, function: Callable[..., Any], reader: Reader) -> Arguments:
-    """Decode what all steps share and prepare the rest.
+def compile_arguments(node: Node, signature: inspect.Signature | None, reader: Reader) -> Arguments:
+    """Decode what all steps share and prepare the rest; ``signature`` is that of ``by_position``.
 
     Raises:
         InputMissing: an input was to be made earlier in this bundle and was not.
@@ -208,10 +208,10 @@ def compile_arguments(node: Node, function: Callable[..., Any], reader: Reader) 
             fixed[name] = argument.value
         else:
             varying.append((name, argument.get))
-    return Arguments(fixed, tuple(varying), _signature(node, function))
+    return Arguments(fixed, tuple(varying), signature)
 
 
-def _signature(node: Node, function: Callable[..., Any]) -> inspect.Signature | None:
+def by_position(node: Node, function: Callable[..., Any]) -> inspect.Signature | None:
     """The function's signature if keyword arguments alone do not do."""
     if node.stage is None:
         return None
@@ -220,6 +220,13 @@ def _signature(node: Node, function: Callable[..., Any]) -> inspect.Signature | 
         if code is not None and code.co_posonlyargcount == 0:
             return None
     return inspect.signature(function)
+
+
+def whole_inputs(node: Node) -> Mapping[str, str] | None:
+    """Nodes by argument, if every argument of a single step is the whole output of a node."""
+    if node.mapped or not all(isinstance(expr, Ref) and not expr.path for expr in node.args.values()):
+        return None
+    return {name: expr.node for name, expr in node.args.items() if isinstance(expr, Ref)}
 
 
 def follow(value: Any, path: tuple[Element, ...]) -> Any:

@@ -23,7 +23,6 @@ class BundleStep(StepContext):
     _bundle: str
     _run_seed: int
     _values: Values
-    _checkpoints: Mapping[int, Cell]
     _saved: Cell
 
     def __getattr__(self, name: str) -> Any:
@@ -48,7 +47,7 @@ class BundleStep(StepContext):
         self._saved = decode_cell(cell)
 
     def _restore(self) -> Any:
-        cell = self.__dict__.get("_saved", self._checkpoints.get(self.index))
+        cell = self.__dict__.get("_saved")
         return None if cell is None else self._values.load(cell).value
 
 
@@ -58,38 +57,49 @@ def step_seed(run_seed: int, node: str, index: int) -> int:
 
 
 class Contexts:
-    """Makes the contexts of a node's steps in a bundle."""
+    """Makes the contexts of a bundle's steps; those of stages that use the same ports have most in common."""
 
     def __init__(
         self,
         run: str,
         bundle: str,
-        node: str,
         seed: int,
         outbox: Outbox,
         watch: Watch,
-        uses: tuple[str, ...],
         ports: Mapping[str, Any],
         values: Values,
-        checkpoints: Mapping[int, Cell],
     ) -> None:
-        self._common = {
-            **vars(StepContext(run, node, uses=uses, ports=ports)),
+        self._run = run
+        self._ports = ports
+        self._own = {
             "_outbox": outbox,
             "_watch": watch,
             "_bundle": bundle,
             "_run_seed": seed,
             "_values": values,
-            "_checkpoints": checkpoints,
         }
-        self._node = node
+        self._common: dict[tuple[str, ...], Mapping[str, Any]] = {}
 
-    def of(self, index: int, attempt: int, caller: Caller | None = None) -> BundleStep:
-        """Context of one step."""
+    def of(
+        self,
+        node: str,
+        index: int,
+        attempt: int,
+        uses: tuple[str, ...],
+        saved: Cell = None,
+        caller: Caller | None = None,
+    ) -> BundleStep:
+        """Context of one step; ``saved`` is what an earlier attempt kept."""
+        common = self._common.get(uses)
+        if common is None:
+            shared = vars(StepContext(self._run, "", uses=uses, ports=self._ports))
+            common = self._common[uses] = {**shared, **self._own}
         context = BundleStep.__new__(BundleStep)
-        context._common = self._common
-        context.node = self._node
+        context._common = common
+        context.node = node
         context.index = index
         context.attempt = attempt
         context.caller = caller
+        if saved is not None:
+            context._saved = saved
         return context

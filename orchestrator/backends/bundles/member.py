@@ -64,11 +64,7 @@ class Member:
 
     def give(self, bundle: Bundle, code: RunCode) -> None:
         """Send a bundle, with the nodes and chunks the worker does not have."""
-        for segment in bundle.segments:
-            if (bundle.run, segment.node) not in self._defined:
-                self._defined.add((bundle.run, segment.node))
-                define = frames.Define(bundle.run, segment.node, code.capsule, code.define(segment.node))
-                self.channel.send(frames.encode(define))
+        self._define(bundle, code)
         fresh: dict[Digest, bytes] = {}
 
         def look_up(digest: Digest) -> bytes | None:
@@ -84,6 +80,17 @@ class Member:
             self.heard_at = time.monotonic()
         self.bundles[bundle.id] = bundle
         self.reserved = bundle.alone
+
+    def _define(self, bundle: Bundle, code: RunCode) -> None:
+        if code.graph and (bundle.run, "") not in self._defined:
+            self._defined.add((bundle.run, ""))
+            self.channel.send(frames.encode(frames.Define(bundle.run, code.capsule, b"", code.graph)))
+        unknown = {s.node: None for s in bundle.segments if (bundle.run, s.node) not in self._defined}
+        if unknown:
+            self._defined.update((bundle.run, node) for node in unknown)
+            body = code.define(list(unknown))
+            if body:
+                self.channel.send(frames.encode(frames.Define(bundle.run, code.capsule, body)))
 
     def finished(self, bundle: str) -> None:
         """The worker is done with a bundle."""
@@ -104,6 +111,12 @@ class Member:
         """End a bundle; a worker that does not manage is killed."""
         self.channel.send(frames.encode(frames.Cancel(bundle)))
         self.kill_at = time.monotonic() + CANCEL_S
+
+    def forget(self, runs: Iterable[str]) -> None:
+        """These runs are over."""
+        self._defined.clear()
+        for run in runs:
+            self.channel.send(frames.encode(frames.Forget(run)))
 
     def retire(self) -> None:
         """Let it end; it has nothing to do."""

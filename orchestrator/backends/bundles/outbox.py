@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from sys import byteorder
 
 from orchestrator.backends.bundles.failure import describe_failure
-from orchestrator.ports.frames import Completed, Failed, Logged, Outcomes, Reported, encode
+from orchestrator.ports.frames import Completed, Failed, Logged, Outcomes, Reported, Singles, encode
 from orchestrator.ports.values import INLINE_BYTES, digest_bytes, encode_chunk
 from orchestrator.types import Digest
 
@@ -43,11 +43,15 @@ class _Gathered:
         "completed",
         "elapsed",
         "failed",
+        "lengths",
         "logs",
         "metrics",
         "node",
+        "nodes",
+        "singles",
         "start",
         "stop",
+        "truths",
     )
 
     def __init__(self) -> None:
@@ -57,6 +61,10 @@ class _Gathered:
         self.start = self.stop = 0
         self.elapsed = array("I")
         self.completed: list[Completed] = []
+        self.nodes: list[str] = []
+        self.truths: dict[int, bool] = {}
+        self.lengths: dict[int, int] = {}
+        self.singles: list[Singles] = []
         self.failed: list[Failed] = []
         self.batches: list[Completed] = []
         self.checkpoints: list[Completed] = []
@@ -64,21 +72,28 @@ class _Gathered:
         self.logs: list[Logged] = []
 
     def close_range(self) -> None:
-        """End the range of plain completions that is being extended."""
-        if self.stop > self.start:
-            if byteorder == "big":
-                self.elapsed.byteswap()
-            at = len(self.cells) - (self.stop - self.start)
-            self.completed.append(Completed(self.node, self.start, self.stop, at, self.elapsed.tobytes()))
-            self.elapsed = array("I")
+        """End the range, or the list of single steps, that is being extended."""
+        count = len(self.elapsed)
+        if not count:
+            return
+        if byteorder == "big":
+            self.elapsed.byteswap()
+        at, elapsed = len(self.cells) - count, self.elapsed.tobytes()
+        if self.nodes:
+            self.singles.append(Singles(self.nodes, at, elapsed, self.truths, self.lengths))
+            self.nodes, self.truths, self.lengths = [], {}, {}
+        else:
+            self.completed.append(Completed(self.node, self.start, self.stop, at, elapsed))
             self.start = self.stop = 0
+        self.elapsed = array("I")
 
     def lose_outputs(self, error: Exception) -> None:
         """The outputs could not be stored: every step they belong to has failed."""
         for done in self.completed + self.batches:
             indexes = range(done.start, done.stop) if done in self.completed else (0,)
             self.failed += [describe_failure(done.node, index, error) for index in indexes]
-        self.completed, self.batches, self.checkpoints = [], [], []
+        self.failed += [describe_failure(node, 0, error) for done in self.singles for node in done.nodes]
+        self.completed, self.singles, self.batches, self.checkpoints = [], [], [], []
 
 
 class Outbox:
@@ -113,7 +128,7 @@ class Outbox:
             into = self._gathered.get(bundle)
             if into is None:
                 into = self._open(bundle)
-            if index != into.stop or node != into.node:
+            if index != into.stop or node != into.node or into.nodes:
                 into.close_range()
                 into.node, into.start = node, index
             into.stop = index + 1
@@ -130,9 +145,14 @@ class Outbox:
         """The only step of a node has its output."""
         with self._lock:
             into = self._gathered.get(bundle) or self._open(bundle)
-            into.close_range()
-            measured = elapsed_us.to_bytes(4, "little")
-            into.completed.append(Completed(node, 0, 1, len(into.cells), measured, truth, length))
+            if into.stop:
+                into.close_range()
+            if truth is not None:
+                into.truths[len(into.nodes)] = truth
+            if length is not None:
+                into.lengths[len(into.nodes)] = length
+            into.nodes.append(node)
+            into.elapsed.append(elapsed_us)
             into.cells.append(cell)
             into.bytes += len(cell)
             full = into.bytes >= FLUSH_BYTES or len(into.cells) >= FLUSH_OUTCOMES
@@ -231,7 +251,7 @@ class Outbox:
             chunk = digest_bytes(data)
         return Outcomes(
             bundle, chunk, data, into.completed, into.failed, into.batches, into.checkpoints, into.metrics, into.logs,
-            finished,
+            finished, into.singles,
         )  # fmt: skip
 
     def flush_last(self) -> None:

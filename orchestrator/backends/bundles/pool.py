@@ -28,6 +28,7 @@ IDLE_S = 1.0
 FROZEN_S = 2.0
 """After such a pause between two polls it is the driver that was away, not its workers."""
 
+REST_S = 0.1
 WATCH_S = 0.05
 FAILED_STARTS = 3
 HOSTS = 2
@@ -283,6 +284,19 @@ class Pool:
     def wake(self) -> None:
         """See ``Executor``."""
         self._transport.wake()
+
+    def rest(self) -> bool:
+        """Forget all runs and keep the workers; False if something still runs, so that the pool must be closed."""
+        patience = time.monotonic() + REST_S  # the last outcome may be here before its worker has said that it is done
+        while any(member.bundles for member in self._members.values()) and time.monotonic() < patience:
+            self.poll(REST_S / 10)
+        if any(member.bundles or member.closing for member in self._members.values()) or self._waiting:
+            return False
+        for member in self._members.values():
+            member.forget(self._runs)
+        self._runs.clear()
+        self._events.clear()
+        return True
 
     def close(self) -> None:
         """See ``Executor``."""

@@ -5,6 +5,7 @@ The loop in ``_run_prepared`` is the path that every light step takes; what it n
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from orchestrator.backends.bundles.failure import describe_failure
 from orchestrator.backends.bundles.logs import Log
 from orchestrator.backends.bundles.outbox import Outbox
 from orchestrator.backends.bundles.outputs import InputMissing, Made, Outputs
-from orchestrator.backends.bundles.surroundings import Surroundings, may_draw
+from orchestrator.backends.bundles.surroundings import Surroundings
 from orchestrator.backends.bundles.watchdog import Watch
 from orchestrator.errors import ReplayMismatch
 from orchestrator.graph.context import Caller, enter
@@ -33,7 +34,8 @@ MANIFESTS = 8
 """Large lists whose cells a worker keeps at hand, so that a map over one does not decode it for every bundle."""
 
 _LONGEST_US = 0xFFFFFFFF
-_NONE_CELL = b"\xc0"
+_SHORT_ARRAY = 0x9
+"""First half of the first byte of a described value in msgpack; other cells are plain scalars."""
 
 
 class Code(Protocol):
@@ -47,11 +49,21 @@ class Code(Protocol):
 
 
 class Definition(NamedTuple):
-    """A node that can be run."""
+    """A node that can be run.
+
+    Attributes:
+        root: Where its code was unpacked; see ``Code``.
+        draws: It may draw random numbers from a global generator.
+        signature: Of the function, if keyword arguments alone do not do.
+        whole_inputs: Nodes by argument, if every argument is the whole output of a node.
+    """
 
     node: Node
     function: Callable[..., Any]
     root: str
+    draws: bool
+    signature: inspect.Signature | None
+    whole_inputs: Mapping[str, str] | None
 
 
 @dataclass(slots=True)
@@ -128,6 +140,9 @@ class StepRunner:
         self._watch = watch
         self._give_back = give_back
         self._caller = caller
+        self._contexts = Contexts(
+            bundle.run, bundle.id, bundle.seed, services.outbox, watch, services.ports, services.values
+        )
         self._elapsed_us = 0
 
     def run_part(self, part: Part, define: Callable[[str, str], Definition]) -> None:
@@ -157,27 +172,38 @@ class StepRunner:
 
     def _prepare(self, part: Part, definition: Definition) -> Arguments:
         bundle, services = self._bundle, self._services
+        if bundle.made and definition.whole_inputs:
+            plain = self._made_plain(definition.whole_inputs)
+            if plain is not None:
+                return Arguments(plain, (), None)
         outputs = {
             source.node: services.outputs_of(source, bundle.inline, bundle.made) for source in part.segment.inputs
         }
         reader = services.reader(outputs, part.next, part.stop)
-        return compile_arguments(definition.node, definition.function, reader)
+        return compile_arguments(definition.node, definition.signature, reader)
+
+    def _made_plain(self, inputs: Mapping[str, str]) -> dict[str, Any] | None:
+        """Arguments that this bundle has made, if they all are plain scalars: there is nothing to look up then."""
+        found: dict[str, Any] = {}
+        for name, node in inputs.items():
+            cell = self._bundle.made.get((node, 0))
+            value = None if cell is None else decode_cell(cell)
+            if cell is None or isinstance(value, Entry):
+                return None
+            found[name] = value
+        return found
 
     def _run_prepared(self, part: Part, definition: Definition, arguments: Arguments) -> None:
         """Run each step; for a light step in a map this loop is all that happens."""
-        node, root = definition.node, definition.root
-        name, bundle, outbox = node.id, self._bundle, self._services.outbox
-        contexts = Contexts(
-            bundle.run, bundle.id, name, bundle.seed, outbox, self._watch, node.policy.uses, self._services.ports,
-            self._services.values, self._checkpoints(part),
-        )  # fmt: skip
-        body = self._body(part, definition, arguments)
+        node = definition.node
+        name, uses, bundle, outbox = node.id, node.policy.uses, self._bundle, self._services.outbox
+        body, saved = self._body(part, definition, arguments), self._checkpoints(part)
         wanted = bundle.made if name in bundle.wanted else None
         take, attempts, is_dynamic = bundle.take, part.segment.attempts, node.kind == "dynamic"
-        draws = may_draw(definition.function)
         while (index := take(part)) is not None:
             caller = self._caller(bundle, name, index) if is_dynamic else None
-            cell = self._attempt(contexts.of(index, attempts.get(index, 1), caller), root, body, draws)
+            context = self._contexts.of(name, index, attempts.get(index, 1), uses, saved.get(index), caller)
+            cell = self._attempt(context, definition, body)
             if cell is None:
                 continue
             if wanted is not None:
@@ -187,7 +213,7 @@ class StepRunner:
             else:
                 outbox.complete_single(bundle.id, name, cell, self._elapsed_us, *_seen(node, cell))
 
-    def _attempt(self, context: BundleStep, root: str, body: Callable[[int], bytes], draws: bool) -> bytes | None:
+    def _attempt(self, context: BundleStep, definition: Definition, body: Callable[[int], bytes]) -> bytes | None:
         """Cell of a step's output; None if it failed, which is on its way to the driver then."""
         watch, surroundings = self._watch, self._services.surroundings
         cell: bytes | None = None
@@ -195,7 +221,7 @@ class StepRunner:
         self._elapsed_us = 0
         try:
             try:
-                if surroundings is not None and draws:
+                if surroundings is not None and definition.draws:
                     surroundings.prepare(context)
                 enter(context)
                 watch.begin(context.node, context.index)
@@ -213,7 +239,7 @@ class StepRunner:
         if error is not None:
             if isinstance(error, KeyboardInterrupt) and self._services.shares_process:
                 raise error
-            failed = self._describe(context, error, root)
+            failed = self._describe(context, error, definition.root)
             error = None  # with its traceback it would keep all that the step held
         if surroundings is not None:
             surroundings.restore()
@@ -280,6 +306,8 @@ class StepRunner:
     def _checkpoints(self, part: Part) -> dict[int, Cell]:
         """What earlier attempts of these steps kept."""
         kept = [source for source in part.segment.inputs if source.node == CHECKPOINTS]
+        if not kept:
+            return {}
         found = [self._services.outputs_of(source, self._bundle.inline) for source in kept]
         return {span.start: outputs.at(span.start) for source, outputs in zip(kept, found, strict=True)
                 for span in source.spans}  # fmt: skip
@@ -292,6 +320,8 @@ class StepRunner:
 
 def _seen(node: Node, cell: bytes) -> tuple[bool | None, int | None]:
     """What the driver has to know of a single output: the side a branch takes, the width of maps over a list."""
+    if cell[0] >> 4 != _SHORT_ARRAY and node.kind != "branch":
+        return None, None
     value = decode_cell(cell)
     if isinstance(value, Entry):
         return (value.truth if node.kind == "branch" else None), (value.length if value.codec != "dict" else None)

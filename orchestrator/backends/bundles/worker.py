@@ -13,17 +13,21 @@ from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import msgspec
+
+from orchestrator.backends.bundles.arguments import by_position, whole_inputs
 from orchestrator.backends.bundles.bundle import RunningBundle
 from orchestrator.backends.bundles.calls import BodyCaller
 from orchestrator.backends.bundles.chunks import ChunkWindow, chunks_of, inputs_of
 from orchestrator.backends.bundles.failure import describe_failure
 from orchestrator.backends.bundles.steps import Code, Definition, Services, StepRunner
+from orchestrator.backends.bundles.surroundings import may_draw
 from orchestrator.backends.bundles.versions import versions
 from orchestrator.backends.bundles.watchdog import Watch, Watchdog
 from orchestrator.errors import StepError
 from orchestrator.graph.context import Caller, enter
-from orchestrator.graph.json import node_from_bytes
-from orchestrator.graph.node import Ref
+from orchestrator.graph.json import StoredNodes
+from orchestrator.graph.node import Node, Ref
 from orchestrator.ports import frames
 from orchestrator.types import Digest
 
@@ -58,7 +62,8 @@ class Worker:
         self._concurrent = concurrent
         self._codes: dict[Digest, Code] = {}
         self._loading = threading.Lock()
-        self._bodies: OrderedDict[tuple[str, str], tuple[Digest, bytes]] = OrderedDict()
+        self._bodies: dict[tuple[str, str], tuple[Digest, StoredNodes]] = {}
+        self._graphs: dict[str, tuple[Digest, Digest]] = {}
         self._definitions: OrderedDict[tuple[str, str], Definition] = OrderedDict()
         self._window = ChunkWindow()
         self._queue: SimpleQueue[RunningBundle | None] = SimpleQueue()
@@ -126,7 +131,10 @@ class Worker:
         if isinstance(frame, frames.Run):
             self._enqueue(frame)
         elif isinstance(frame, frames.Define):
-            self._bodies[frame.run, frame.node] = frame.capsule, frame.body
+            if frame.graph:
+                self._graphs[frame.run] = frame.capsule, frame.graph
+            else:
+                self._learn(frame.run, frame.capsule, frame.body)
         elif isinstance(frame, frames.Release):
             bundle = self._bundles.get(frame.bundle)
             self._give_back(frame.bundle, bundle.release(frame.count) if bundle else [])
@@ -138,8 +146,17 @@ class Worker:
                 caller.returned(frame)
         elif isinstance(frame, frames.Acknowledge):
             self._outbox.acknowledge(frame.frames)
+        elif isinstance(frame, frames.Forget):
+            self._forget(frame.run)
         else:
             self.stop()
+
+    def _forget(self, run: str) -> None:
+        """Nothing of a run is left to do: its nodes may go."""
+        self._graphs.pop(run, None)
+        for known in (self._bodies, self._definitions):
+            for key in [key for key in known if key[0] == run]:
+                del known[key]
 
     def _enqueue(self, frame: frames.Run) -> None:
         inline = self._window.use(chunks_of(inputs_of(frame.segments)), frame.chunks.get)
@@ -186,24 +203,35 @@ class Worker:
         known = self._definitions.get((run, node))
         if known is not None:
             return known
+        if (run, node) not in self._bodies and run in self._graphs:
+            capsule, graph = self._graphs[run]
+            self._learn(run, capsule, self._services.read(graph))
+            self._graphs.pop(run, None)
         try:
-            capsule, body = self._bodies[run, node]
+            capsule, stored = self._bodies[run, node]
         except KeyError:
             raise StepError(f"the worker was not told what {node!r} of run {run} is; a fault of the engine") from None
-        definition = self._compiled(node_from_bytes(body), capsule)
+        definition = self._compiled(stored.node(node), capsule)
         self._definitions[run, node] = definition
         while len(self._definitions) > DEFINITIONS:
             self._definitions.popitem(last=False)
         return definition
 
-    def _compiled(self, node: Any, capsule: Digest) -> Definition:
+    def _learn(self, run: str, capsule: Digest, nodes: bytes | memoryview) -> None:
+        stored = StoredNodes(msgspec.json.decode(nodes))
+        self._bodies.update(((run, node), (capsule, stored)) for node in stored.ids)
+
+    def _compiled(self, node: Node, capsule: Digest) -> Definition:
         if node.stage is None:
-            return Definition(node, _truth if node.kind == "branch" else _same, "")
+            return Definition(node, _truth if node.kind == "branch" else _same, "", False, None, whole_inputs(node))
         with self._loading:
             code = self._codes.get(capsule)
             if code is None:
                 code = self._codes[capsule] = self._code(capsule)
-        return Definition(node, code.function(node.stage.ref), code.root)
+        function = code.function(node.stage.ref)
+        signature = by_position(node, function)
+        whole = whole_inputs(node) if signature is None else None
+        return Definition(node, function, code.root, may_draw(function), signature, whole)
 
     def _caller(self, bundle: RunningBundle, node: str, index: int) -> Caller:
         watch = self._watches[bundle.id]
