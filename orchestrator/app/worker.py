@@ -46,7 +46,7 @@ def build_worker(
         resolve_reference,
         Outbox(send, store.put),
         log,
-        None if concurrent else surroundings,
+        surroundings,
         ports or {},
     )
     capsules = Path(settings.capsules)

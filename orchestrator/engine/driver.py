@@ -167,6 +167,7 @@ class Driver:
         if isinstance(event, FromBundle):
             frame = event.frame
             if isinstance(frame, frames.Outcomes):
+                self.take(self._islands.made(frame, event.worker, now, jitter))
                 self.take(machine.observe_outcomes(frame, event.worker, now, jitter))
             elif isinstance(frame, frames.Released):
                 machine.observe_released(frame)

@@ -15,19 +15,22 @@ def segment(fold: RunFold, node: Node, start: int, stop: int, together: Collecti
     """Steps ``start..stop`` of a node with their inputs; nodes ``together`` run earlier in the same bundle."""
     state = fold.nodes[node.id]
     needed = inputs(fold, node, start, stop, together)
+    if node.kind == "dynamic":
+        return Segment(node.id, start, stop, needed, _attempts(state, start, stop), len(fold.calls.get((node.id, start), ())))
     if not (state.failed_attempts or state.deaths or state.checkpoints or node.policy.streaming):
         return Segment(node.id, start, stop, needed)
-    attempts = {
-        index: state.attempt(index)
-        for index in {*state.failed_attempts, *state.deaths}
-        if start <= index < stop
-    }  # fmt: skip
     if node.policy.streaming and state.batches:  # what an earlier attempt delivered, to be produced again alike
         needed.append(output(state))
     kept = [span for index, span in sorted(state.checkpoints.items()) if start <= index < stop]
     if kept:
         needed.append(Input(CHECKPOINTS, True, kept))
-    return Segment(node.id, start, stop, needed, attempts)
+    return Segment(node.id, start, stop, needed, _attempts(state, start, stop))
+
+
+def _attempts(state: NodeState, start: int, stop: int) -> dict[int, int]:
+    """Numbers of the attempts that are not the first."""
+    tried = {*state.failed_attempts, *state.deaths}
+    return {index: state.attempt(index) for index in tried if start <= index < stop}
 
 
 def inputs(fold: RunFold, node: Node, start: int, stop: int, together: Collection[str] = ()) -> list[Input]:

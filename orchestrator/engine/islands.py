@@ -5,8 +5,7 @@ A body that is replayed makes the same calls again; those that the journal holds
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -16,7 +15,7 @@ from orchestrator.engine.machine import AnswerCall, Machine
 from orchestrator.engine.state import NodeState
 from orchestrator.graph import fact as f
 from orchestrator.ports.executor import Executor
-from orchestrator.ports.frames import Call, Returned
+from orchestrator.ports.frames import Call, Made, Outcomes, Returned
 
 
 class Islands:
@@ -26,27 +25,56 @@ class Islands:
         self._machine = machine
         self._executor = executor
         self._cells = cells
-        self._names: dict[tuple[str, int], Counter[str]] = {}
+        self._awaited: set[tuple[str, int, int]] = set()
 
     def called(self, call: Call) -> Iterator[f.Fact]:
-        """A body called a stage: answer from the journal, or add the call to the run."""
+        """A body called a stage and waits: answer from the journal, or add the call to the run."""
+        self._awaited.add((call.node, call.index, call.ordinal))
         fold = self._machine.fold
         recorded = fold.calls.get((call.node, call.index), [])
         body = msgspec.json.decode(call.body)
         if call.ordinal < len(recorded):
             self._replayed(call, *recorded[call.ordinal], str(body["id"]))
             return
-        parent = fold.state(call.node)
-        limit = parent.node.policy.max_steps
+        limit = fold.state(call.node).node.policy.max_steps
         if limit is not None and call.ordinal >= limit:
             message = f"{call.node} made more than max_steps={limit} calls; raise max_steps if that is right"
             self._refuse(call, ("orchestrator.errors:StepLimitExceeded", *_STEP_ERROR), message)
             return
-        body["id"] = self._child_id(parent, call.index, str(body["id"]))
         yield f.NodeAdded(call.node, call.index, call.ordinal, call.key, body)
 
+    def made(self, frame: Outcomes, worker: str, now: float, jitter: Callable[[], float]) -> Iterator[f.Fact]:
+        """Calls that a body has run itself: each a node of the run, with its outcome."""
+        machine, done = self._machine, []
+        if frame.bundle not in machine.flights:
+            return
+        for one in frame.made:
+            call = one.call
+            if call.ordinal != len(machine.fold.calls.get((call.node, call.index), ())):
+                return  # a body that was replaced meanwhile
+            body = msgspec.json.decode(call.body)
+            yield f.NodeAdded(call.node, call.index, call.ordinal, call.key, body)
+            if one.failed is None:
+                done.append((str(body["id"]), one))
+                continue
+            self._awaited.add((call.node, call.index, call.ordinal))
+            yield from self._done(done, frame, worker)
+            done = []
+            failure = f.Failure(tuple(one.failed.classes), one.failed.message, tuple(one.failed.frames))
+            yield from machine.failed(str(body["id"]), 0, failure, frame.bundle, now, jitter)
+        yield from self._done(done, frame, worker)
+
+    def _done(self, done: Sequence[tuple[str, Made]], frame: Outcomes, worker: str) -> Iterator[f.Fact]:
+        if done:
+            nodes = tuple(node for node, _ in done)
+            elapsed_us = b"".join(one.elapsed_us.to_bytes(4, "little") for _, one in done)
+            yield f.BundleStarted(tuple((node, 0, 1) for node in nodes), frame.bundle, worker)
+            yield f.NodesCompleted(nodes, frame.chunk, done[0][1].at, elapsed_us, worker=worker)
+
     def answer(self, answer: AnswerCall) -> None:
-        """Tell a body the outcome of a call that has just settled; no body waits for it after a replay began anew."""
+        """Tell a body that waits the outcome of a call that has just settled."""
+        if (answer.parent, answer.index, answer.ordinal) not in self._awaited:
+            return
         child = self._machine.fold.nodes[answer.child]
         bundle = self._bundle(answer.parent, answer.index)
         if bundle is not None:
@@ -86,17 +114,6 @@ class Islands:
             if flight.host and flight.segments and flight.segments[0][:2] == (node, index):
                 return bundle
         return None
-
-    def _child_id(self, parent: NodeState, index: int, name: str) -> str:
-        """``scope/name``, from the second call of that name on with its ordinal: the same in every replay."""
-        scope = f"{parent.node.id}[{index}]" if parent.node.is_map else parent.node.id
-        names = self._names.get((parent.node.id, index))
-        if names is None:
-            made = self._machine.fold.calls.get((parent.node.id, index), [])
-            names = Counter(child.removeprefix(f"{scope}/").partition("#")[0] for child, _ in made)
-            self._names[parent.node.id, index] = names
-        names[name] += 1
-        return f"{scope}/{name}" if names[name] == 1 else f"{scope}/{name}#{names[name]}"
 
 
 _ERRORS = ("orchestrator.errors:OrchestratorError", "builtins:Exception", "builtins:BaseException")

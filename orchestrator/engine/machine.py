@@ -136,7 +136,7 @@ class Machine:
                     yield f.StepsSkipped(failed.node, failed.index, failed.index + 1, "cancelled")
                     continue
                 failure = f.Failure(tuple(failed.classes), failed.message, tuple(failed.frames))
-                yield from self._failed(failed.node, failed.index, failure, frame.bundle, now, jitter)
+                yield from self.failed(failed.node, failed.index, failure, frame.bundle, now, jitter)
         for metric in frame.metrics:
             yield f.MetricsReported(metric.node, metric.index, metric.metrics)
         for log in frame.logs:
@@ -175,7 +175,7 @@ class Machine:
             else:
                 yield from ((i, i + 1) for i in range(low, high) if state.status[i] not in SETTLED)
 
-    def _failed(
+    def failed(
         self, node: str, index: int, failure: f.Failure, bundle: str, now: float, jitter: Callable[[], float]
     ) -> Iterator[f.Fact]:
         """A failed attempt becomes a retry, or the step's failure with what the policy makes of it."""
@@ -238,7 +238,7 @@ class Machine:
         cancelled = {bundle for bundle in bundles if bundle in self.flights and self.flights[bundle].cancelled}
         if len(owed) == 1 and not cancelled:
             bundle, node, index = owed[0]
-            yield from self._failed(node, index, self._death(node, worker, reason, timed_out), bundle, now, jitter)
+            yield from self.failed(node, index, self._death(node, worker, reason, timed_out), bundle, now, jitter)
         for bundle, node, index in owed:
             if bundle in cancelled:
                 yield f.StepsSkipped(node, index, index + 1, "cancelled")

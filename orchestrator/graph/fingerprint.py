@@ -59,9 +59,19 @@ def reachable(function: Callable[..., Any], kind: type[T]) -> list[T]:
 @functools.lru_cache(maxsize=4096)
 def reads_key(function: Callable[..., Any]) -> bool:
     """True if a function, or project functions it calls, seem to read ``step().key``: both names are in their code."""
+    return {"step", "key"} <= _all_names(function)
+
+
+@functools.lru_cache(maxsize=4096)
+def asks_for_step(function: Callable[..., Any]) -> bool:
+    """True if a function, or project functions it calls, seem to call ``step()``, under whatever name."""
+    called = {f"{found.__module__}:{found.__qualname__}" for found in reachable(function, types.FunctionType)}
+    return "step" in _all_names(function) or "orchestrator.graph.context:step" in called
+
+
+def _all_names(function: Callable[..., Any]) -> set[str]:
     functions = [underlying(function), *reachable(function, types.FunctionType)]
-    names = {name for found in functions for name in _names(getattr(found, "__code__", None))}
-    return {"step", "key"} <= names
+    return {name for found in functions for name in _names(getattr(found, "__code__", None))}
 
 
 def _names(code: types.CodeType | None) -> Iterator[str]:

@@ -44,7 +44,10 @@ class Resources:
     @property
     def light(self) -> bool:
         """True if the step may share a pooled worker with others."""
-        return self == Resources()
+        return self is _DEFAULT or self == _DEFAULT
+
+
+_DEFAULT = Resources()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Policy:
     cache_s: float | None = None
     has_fallback: bool = False
     on_item_error: OnItemError = "fail"
-    resources: Resources = Resources()
+    resources: Resources = _DEFAULT
     streaming: bool = False
     effects: bool = False
     isolated: bool = False

@@ -41,6 +41,8 @@ class Input(msgspec.Struct, array_like=True, frozen=True):
 class Segment(msgspec.Struct, array_like=True, frozen=True):
     """Steps ``start..stop`` of a node; ``attempts`` holds the attempt's number where it is not 1.
 
+    ``calls`` counts those that the journal holds of a ``@dynamic`` step.
+
     Two inputs name no other node: the one called like the node itself holds the batches that a streaming step delivered
     in an earlier attempt, the one called ``CHECKPOINTS`` what steps kept with ``step().checkpoint``.
     """
@@ -50,6 +52,7 @@ class Segment(msgspec.Struct, array_like=True, frozen=True):
     stop: int
     inputs: list[Input]
     attempts: dict[int, int] = {}
+    calls: int = 0
 
 
 # ---- to a worker
@@ -112,6 +115,18 @@ class Acknowledge(msgspec.Struct, tag="ack", frozen=True):
     frames: int
 
 
+class Lend(msgspec.Struct, tag="lend", frozen=True):
+    """A ``@dynamic`` body may use a slot: light calls may run where it runs, until it hands the slot back."""
+
+    bundle: str
+
+
+class Recall(msgspec.Struct, tag="recall", frozen=True):
+    """Others wait for a lent slot: hand it back after the call that runs."""
+
+    bundle: str
+
+
 class Forget(msgspec.Struct, tag="forget", frozen=True):
     """A run is over: what was defined for it is not needed any more."""
 
@@ -122,7 +137,7 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
     """Flush and exit."""
 
 
-ToWorker: TypeAlias = Define | Run | Release | Cancel | Returned | Acknowledge | Forget | Stop
+ToWorker: TypeAlias = Define | Run | Release | Cancel | Returned | Acknowledge | Lend | Recall | Forget | Stop
 
 # ---- from a worker
 
@@ -185,6 +200,31 @@ class Logged(msgspec.Struct, array_like=True, frozen=True):
     offsets: list[int]
 
 
+class Call(msgspec.Struct, tag="call", frozen=True):
+    """A ``@dynamic`` body called a stage: ``body`` is the JSON form of the new node with sealed arguments.
+
+    ``key`` is a digest of stage fingerprint and input digests; a replayed call must have the recorded one.
+    """
+
+    node: str
+    index: int
+    ordinal: int
+    key: str
+    body: bytes
+
+
+class Made(msgspec.Struct, array_like=True, frozen=True):
+    """A call of a ``@dynamic`` body that ran where the body runs: the call, then its outcome.
+
+    The output is cell ``at`` of the frame's chunk, unless the attempt ``failed``.
+    """
+
+    call: Call
+    at: int
+    elapsed_us: int
+    failed: Failed | None = None
+
+
 class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
     """Results of some steps of a bundle.
 
@@ -203,6 +243,7 @@ class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
     logs: list[Logged] = []
     finished: bool = False
     singles: list[Singles] = []
+    made: list[Made] = []
 
 
 class Released(msgspec.Struct, tag="released", frozen=True):
@@ -212,17 +253,16 @@ class Released(msgspec.Struct, tag="released", frozen=True):
     steps: list[tuple[str, int, int]]
 
 
-class Call(msgspec.Struct, tag="call", frozen=True):
-    """A ``@dynamic`` body called a stage: ``node`` is the JSON form of the call with sealed arguments.
+class Borrow(msgspec.Struct, tag="borrow", frozen=True):
+    """A ``@dynamic`` body could run light calls itself if it had a slot."""
 
-    ``key`` is a digest of stage fingerprint and input digests; a replayed call must have the recorded one.
-    """
+    bundle: str
 
-    node: str
-    index: int
-    ordinal: int
-    key: str
-    body: bytes
+
+class HandBack(msgspec.Struct, tag="hand_back", frozen=True):
+    """A ``@dynamic`` body does not use its slot any more."""
+
+    bundle: str
 
 
 class Alive(msgspec.Struct, tag="alive", frozen=True):
@@ -231,7 +271,7 @@ class Alive(msgspec.Struct, tag="alive", frozen=True):
     rss: int = 0
 
 
-FromWorker: TypeAlias = Hello | Outcomes | Released | Call | Alive
+FromWorker: TypeAlias = Hello | Outcomes | Released | Call | Borrow | HandBack | Alive
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker = msgspec.msgpack.Decoder(ToWorker)

@@ -135,6 +135,13 @@ class Conversation:
                 self.truths[node], self.lengths[node] = singles.truths.get(place), singles.lengths.get(place)
                 assert (node, 0) not in self.places, f"a second outcome for {node}"
                 self.places[node, 0] = Span(0, 1, frame.chunk, singles.at + place)
+        for made in frame.made:
+            self.calls.append(made.call)
+            if made.failed is not None:
+                failure = made.failed.classes, made.failed.message
+                self.executor.answer(
+                    frame.bundle, Returned(made.call.node, made.call.index, made.call.ordinal, None, {}, *failure)
+                )
         for batch in frame.batches:
             self.batches[batch.node, batch.start] = Span(batch.start, batch.stop, frame.chunk, batch.at)
         for failed in frame.failed:

@@ -26,13 +26,20 @@ GROWTH_TIMES = 8
 
 
 class Member:
-    """A worker and its pool's side of the conversation."""
+    """A worker and its pool's side of the conversation.
+
+    Attributes:
+        reserved: It gets nothing more until it is idle.
+        lent_to: The host bundle that uses its slot meanwhile; ``recalled`` if it was asked to hand that back.
+    """
 
     def __init__(self, channel: Channel, needs: WorkerNeeds) -> None:
         self.channel = channel
         self.needs = needs
         self.bundles: dict[str, Bundle] = {}
         self.reserved = False
+        self.lent_to = ""
+        self.recalled = False
         self.closing = False
         self.greeted = False
         self.timed_out = False
@@ -52,11 +59,11 @@ class Member:
     @property
     def is_idle(self) -> bool:
         """True if it has nothing to do and may be given something."""
-        return not self.bundles and not self.closing
+        return not self.bundles and not self.closing and not self.lent_to
 
     def room(self) -> int:
         """How many more light bundles it takes."""
-        if self.closing or self.reserved or self.keeps_growing or self.needs.kind != "pool":
+        if self.closing or self.reserved or self.lent_to or self.keeps_growing or self.needs.kind != "pool":
             return 0
         return QUEUED - len(self.bundles)
 
@@ -91,6 +98,11 @@ class Member:
             body = code.define(list(unknown))
             if body:
                 self.channel.send(frames.encode(frames.Define(bundle.run, code.capsule, body)))
+
+    def lend(self, bundle: str) -> None:
+        """Its slot goes to a host bundle for a while; empty if it has come back."""
+        self.lent_to, self.recalled = bundle, False
+        self.idle_since = time.monotonic()
 
     def finished(self, bundle: str) -> None:
         """The worker is done with a bundle."""

@@ -13,7 +13,17 @@ from collections.abc import Callable, Mapping
 from sys import byteorder
 
 from orchestrator.backends.bundles.failure import describe_failure
-from orchestrator.ports.frames import Completed, Failed, Logged, Outcomes, Reported, Singles, encode
+from orchestrator.ports.frames import (
+    Call,
+    Completed,
+    Failed,
+    Logged,
+    Made,
+    Outcomes,
+    Reported,
+    Singles,
+    encode,
+)
 from orchestrator.ports.values import INLINE_BYTES, digest_bytes, encode_chunk
 from orchestrator.types import Digest
 
@@ -45,6 +55,7 @@ class _Gathered:
         "failed",
         "lengths",
         "logs",
+        "made",
         "metrics",
         "node",
         "nodes",
@@ -65,6 +76,7 @@ class _Gathered:
         self.truths: dict[int, bool] = {}
         self.lengths: dict[int, int] = {}
         self.singles: list[Singles] = []
+        self.made: list[Made] = []
         self.failed: list[Failed] = []
         self.batches: list[Completed] = []
         self.checkpoints: list[Completed] = []
@@ -93,6 +105,10 @@ class _Gathered:
             indexes = range(done.start, done.stop) if done in self.completed else (0,)
             self.failed += [describe_failure(done.node, index, error) for index in indexes]
         self.failed += [describe_failure(node, 0, error) for done in self.singles for node in done.nodes]
+        self.made = [
+            Made(one.call, one.at, one.elapsed_us, one.failed or describe_failure(one.call.node, one.call.index, error))
+            for one in self.made
+        ]
         self.completed, self.singles, self.batches, self.checkpoints = [], [], [], []
 
 
@@ -177,6 +193,21 @@ class Outbox:
             into.cells.append(cell)
         self._flush(bundle)
 
+    def called(self, bundle: str, call: Call, cell: bytes | None, elapsed_us: int, failed: Failed | None) -> bool:
+        """A call of a ``@dynamic`` body was run here; True if it is time for ``flush_calls``."""
+        with self._lock:
+            into = self._gathered.get(bundle) or self._open(bundle)
+            into.close_range()
+            into.made.append(Made(call, len(into.cells), elapsed_us, failed))
+            if cell is not None:
+                into.cells.append(cell)
+                into.bytes += len(cell)
+            return failed is not None or into.bytes >= FLUSH_BYTES or len(into.made) >= FLUSH_OUTCOMES
+
+    def flush_calls(self, bundle: str) -> None:
+        """Send what a body has called so far, without waiting for credit."""
+        self._flush(bundle)
+
     def fail(self, bundle: str, failed: Failed) -> None:
         """An attempt failed."""
         with self._lock:
@@ -251,7 +282,7 @@ class Outbox:
             chunk = digest_bytes(data)
         return Outcomes(
             bundle, chunk, data, into.completed, into.failed, into.batches, into.checkpoints, into.metrics, into.logs,
-            finished, into.singles,
+            finished, into.singles, into.made,
         )  # fmt: skip
 
     def flush_last(self) -> None:

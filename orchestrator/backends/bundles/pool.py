@@ -50,6 +50,7 @@ class Pool:
         self._members: dict[str, Member] = {}
         self._holder: dict[str, Member] = {}
         self._waiting: deque[Bundle] = deque()
+        self._borrowers: dict[str, Member] = {}
         self._inbox: deque[tuple[str, bytes | Death]] = deque()
         self._events: list[ExecutorEvent] = []
         self._failed_starts = 0
@@ -70,7 +71,8 @@ class Pool:
         """See ``Executor``."""
         if self._making_way():
             return 0
-        free = sum(member.room() for member in self._members.values()) + 2 * self._startable()
+        lent = sum(1 for member in self._members.values() if member.lent_to)
+        free = sum(member.room() for member in self._members.values()) + 2 * (self._startable() + lent)
         return max(0, free - sum(1 for bundle in self._waiting if _kind(bundle) == "pool"))
 
     def idle(self) -> int:
@@ -144,6 +146,7 @@ class Pool:
         Heavy ones first: what pool workers made way for would else be taken by the next pool worker.
         """
         if not self._waiting:
+            self._lend()
             return
         for bundle in sorted(self._waiting, key=lambda bundle: _kind(bundle) != "heavy"):
             member = None if _kind(bundle) == "pool" and self._making_way() else self._member_for(bundle)
@@ -156,6 +159,33 @@ class Pool:
             for member in self._members.values():
                 if member.needs.kind == "pool" and member.is_idle:
                     member.retire()
+        if any(_kind(bundle) != "host" for bundle in self._waiting):
+            self._recall()
+
+    def _lend(self) -> None:
+        """Let bodies that make light calls use the slots of idle workers."""
+        for bundle, host in list(self._borrowers.items()):
+            idle = next((m for m in self._members.values() if m.needs.kind == "pool" and m.greeted and m.is_idle), None)
+            if idle is None:
+                return
+            del self._borrowers[bundle]
+            idle.lend(bundle)
+            host.channel.send(frames.encode(frames.Lend(bundle)))
+
+    def _recall(self) -> None:
+        """Ask for lent slots back: somebody waits."""
+        for member in self._members.values():
+            host = self._holder.get(member.lent_to)
+            if host is not None and not member.recalled:
+                member.recalled = True
+                host.channel.send(frames.encode(frames.Recall(member.lent_to)))
+
+    def _handed_back(self, bundle: str) -> None:
+        """A body does not use a lent slot any more, or has ended."""
+        self._borrowers.pop(bundle, None)
+        for member in self._members.values():
+            if member.lent_to == bundle:
+                member.lend("")
 
     def _member_for(self, bundle: Bundle) -> Member | None:
         needs = self._needs(bundle)
@@ -238,6 +268,7 @@ class Pool:
         if isinstance(frame, frames.Outcomes):
             member.read()
             if frame.finished:
+                self._handed_back(frame.bundle)
                 self._holder.pop(frame.bundle, None)
                 member.finished(frame.bundle)
                 if member.needs.kind == "heavy":
@@ -245,6 +276,11 @@ class Pool:
             self._events.append(FromBundle(member.name, frame))
         elif isinstance(frame, frames.Released | frames.Call):
             self._events.append(FromBundle(member.name, frame))
+        elif isinstance(frame, frames.Borrow):
+            if frame.bundle in self._holder:
+                self._borrowers[frame.bundle] = member
+        elif isinstance(frame, frames.HandBack):
+            self._handed_back(frame.bundle)
         elif isinstance(frame, frames.Hello):
             self._failed_starts = 0
             self._events.append(Joined(member.name, frame.host, frame.pid))
@@ -252,6 +288,7 @@ class Pool:
     def _died(self, member: Member, death: Death) -> None:
         del self._members[member.name]
         for bundle in member.bundles:
+            self._handed_back(bundle)
             del self._holder[bundle]
         if death.never:
             self._events += [Refused(bundle, death.reason) for bundle in member.bundles]

@@ -73,7 +73,7 @@ class Services:
     Attributes:
         read: Bytes of an artifact.
         secret: Value of a secret by its reference.
-        surroundings: Put back between steps; None where steps share the user's own process, or run at the same time.
+        surroundings: Put back between steps; None where steps share the user's own process.
         ports: What ``step().data`` and its like hand out.
         shares_process: Steps run in the user's own process, so that Ctrl-C is meant for it.
     """
@@ -124,7 +124,8 @@ class StepRunner:
 
     Args:
         give_back: Tells the driver of steps that were not started.
-        caller: Makes the caller of a ``@dynamic`` body.
+        surroundings: Put back between steps; None where steps run at the same time.
+        caller: Makes the caller of a ``@dynamic`` body, given its node, item, and how many calls are recorded.
     """
 
     def __init__(
@@ -132,12 +133,14 @@ class StepRunner:
         services: Services,
         bundle: RunningBundle,
         watch: Watch,
+        surroundings: Surroundings | None,
         give_back: Callable[[str, list[tuple[str, int, int]]], None],
-        caller: Callable[[RunningBundle, str, int], Caller],
+        caller: Callable[[RunningBundle, Definition, int, int, Contexts], Caller],
     ) -> None:
         self._services = services
         self._bundle = bundle
         self._watch = watch
+        self._surroundings = surroundings
         self._give_back = give_back
         self._caller = caller
         self._contexts = Contexts(
@@ -201,7 +204,9 @@ class StepRunner:
         wanted = bundle.made if name in bundle.wanted else None
         take, attempts, is_dynamic = bundle.take, part.segment.attempts, node.kind == "dynamic"
         while (index := take(part)) is not None:
-            caller = self._caller(bundle, name, index) if is_dynamic else None
+            caller = (
+                self._caller(bundle, definition, index, part.segment.calls, self._contexts) if is_dynamic else None
+            )
             context = self._contexts.of(name, index, attempts.get(index, 1), uses, saved.get(index), caller)
             cell = self._attempt(context, definition, body)
             if cell is None:
@@ -215,7 +220,7 @@ class StepRunner:
 
     def _attempt(self, context: BundleStep, definition: Definition, body: Callable[[int], bytes]) -> bytes | None:
         """Cell of a step's output; None if it failed, which is on its way to the driver then."""
-        watch, surroundings = self._watch, self._services.surroundings
+        watch, surroundings = self._watch, self._surroundings
         cell: bytes | None = None
         error: BaseException | None = None
         self._elapsed_us = 0

@@ -17,9 +17,11 @@ import msgspec
 
 from orchestrator.backends.bundles.arguments import by_position, whole_inputs
 from orchestrator.backends.bundles.bundle import RunningBundle
-from orchestrator.backends.bundles.calls import BodyCaller
+from orchestrator.backends.bundles.calls import Body, BodyCaller
 from orchestrator.backends.bundles.chunks import ChunkWindow, chunks_of, inputs_of
+from orchestrator.backends.bundles.context import Contexts
 from orchestrator.backends.bundles.failure import describe_failure
+from orchestrator.backends.bundles.light_calls import LightCalls
 from orchestrator.backends.bundles.steps import Code, Definition, Services, StepRunner
 from orchestrator.backends.bundles.surroundings import may_draw
 from orchestrator.backends.bundles.versions import versions
@@ -70,6 +72,7 @@ class Worker:
         self._bundles: dict[str, RunningBundle] = {}
         self._watches: dict[str, Watch] = {}
         self._callers: dict[tuple[str, int], BodyCaller] = {}
+        self._light = LightCalls(services, self._compile)
         self._calling = threading.Lock()
         self._watchdog = Watchdog(self._stuck, services.log.tick, self._say_alive)
 
@@ -144,12 +147,25 @@ class Worker:
             caller = self._callers.get((frame.node, frame.index))
             if caller is not None:
                 caller.returned(frame)
+        elif isinstance(frame, frames.Lend | frames.Recall):
+            self._slot(frame)
         elif isinstance(frame, frames.Acknowledge):
             self._outbox.acknowledge(frame.frames)
         elif isinstance(frame, frames.Forget):
             self._forget(frame.run)
         else:
             self.stop()
+
+    def _slot(self, frame: frames.Lend | frames.Recall) -> None:
+        with self._calling:
+            slots = [caller.slot for caller in self._callers.values() if caller.bundle == frame.bundle]
+        for slot in slots:
+            if isinstance(frame, frames.Lend):
+                slot.lent()
+            else:
+                slot.recalled()
+        if not slots and isinstance(frame, frames.Lend):  # its body has ended meanwhile
+            self._send(frames.encode(frames.HandBack(frame.bundle)))
 
     def _forget(self, run: str) -> None:
         """Nothing of a run is left to do: its nodes may go."""
@@ -184,19 +200,22 @@ class Worker:
     def _execute(self, bundle: RunningBundle) -> None:
         watch = self._watches[bundle.id] = Watch(bundle.id)
         self._watchdog.add(watch)
-        runner = StepRunner(self._services, bundle, watch, self._give_back, self._caller)
+        surroundings = None if self._concurrent else self._services.surroundings
+        runner = StepRunner(self._services, bundle, watch, surroundings, self._give_back, self._caller)
         try:
             for part in bundle.parts:
                 runner.run_part(part, self._define)
         finally:
             enter(None)
             self._watchdog.remove(watch)
-            if self._services.surroundings is not None:
-                self._services.surroundings.restore_all()
+            if surroundings is not None:
+                surroundings.restore_all()
             del self._watches[bundle.id], self._bundles[bundle.id]
             with self._calling:
-                for key in [key for key, caller in self._callers.items() if caller.bundle == bundle.id]:
+                ended = {key: caller for key, caller in self._callers.items() if caller.bundle == bundle.id}
+                for key, caller in ended.items():
                     del self._callers[key]
+                    caller.slot.hand_back()
             self._outbox.flush(bundle.id, finished=True)
 
     def _define(self, run: str, node: str) -> Definition:
@@ -233,18 +252,28 @@ class Worker:
         whole = whole_inputs(node) if signature is None else None
         return Definition(node, function, code.root, may_draw(function), signature, whole)
 
-    def _caller(self, bundle: RunningBundle, node: str, index: int) -> Caller:
-        watch = self._watches[bundle.id]
+    def _caller(
+        self, bundle: RunningBundle, definition: Definition, index: int, recorded: int, contexts: Contexts
+    ) -> Caller:
+        watch, node = self._watches[bundle.id], definition.node
 
-        def send(frame: frames.Call) -> None:
+        def send(frame: frames.FromWorker) -> None:
             data = frames.encode(frame)
-            with watch.shield():
+            if threading.get_ident() == watch.thread and watch.running:
+                with watch.shield():
+                    self._send(data)
+            else:
                 self._send(data)
 
-        caller = BodyCaller(bundle.id, node, index, self._services.values, send, self._load)
+        body = Body(bundle.run, bundle.id, node, index, recorded)
+        caller = BodyCaller(body, self._services, contexts, watch, self._light, send, self._load)
         with self._calling:
-            self._callers[node, index] = caller
+            self._callers[node.id, index] = caller
         return caller
+
+    def _compile(self, run: str, body: str, node: Node) -> Definition:
+        """Code of a call; it comes from where the body's own does."""
+        return self._compiled(node, self._bodies[run, body][0])
 
     def _load(self, output: frames.Input, chunks: Mapping[Digest, bytes]) -> Any:
         outputs = {output.node: self._services.outputs_of(output, chunks)}
