@@ -37,11 +37,24 @@ def open_executor(settings: Settings, backend: str) -> Executor:
     """An executor for a backend that ``choose_backend`` named."""
     if backend == "ray":
         return _open_ray(settings)
-    from orchestrator.app.warm import shelf
     from orchestrator.backends.split import SplitExecutor
 
-    workers = shelf().take(worker_settings(settings), settings.slots)
+    workers = _open_local(settings)
     return workers if backend == "local" else SplitExecutor(workers, lambda: _open_ray(settings))
+
+
+def _open_local(settings: Settings) -> Executor:
+    from orchestrator.app.warm import Place, WarmPool, shelf
+    from orchestrator.backends.bundles.pipes import PipeTransport
+    from orchestrator.backends.bundles.pool import KEEP_S
+
+    place = Place("local", (worker_settings(settings), settings.slots))
+    kept = shelf().take(place)
+    if kept is not None:
+        return kept
+    transport = PipeTransport(worker_settings(settings), settings.slots)
+    transport.warm()
+    return WarmPool(transport, KEEP_S, lambda: True, shelf(), place)
 
 
 def _open_ray(settings: Settings) -> Executor:

@@ -1,7 +1,8 @@
-"""Local workers kept between the runs of one process: starting them takes longer than most small runs.
+"""Workers kept between the runs of one process: starting them takes longer than most small runs.
 
 A pool whose run has ended in order waits here with its idle workers for the next run with the same settings, environment
-and working directory, and ends after a while, with the process, or when another takes its place.
+and working directory, and ends after a while, with the process, or when another takes its place. Workers that wait
+hold memory, but no CPU.
 """
 
 from __future__ import annotations
@@ -9,30 +10,45 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import cache
+from typing import NamedTuple
 
-from orchestrator.backends.bundles.pipes import PipeTransport
-from orchestrator.backends.bundles.pool import Pool
-from orchestrator.backends.bundles.transport import WorkerSettings
+from orchestrator.backends.bundles.pool import KEEP_S, Pool
+from orchestrator.backends.bundles.transport import Transport
 
-KEEP_S = 60.0
-"""How long workers are kept without work: they hold memory, but no CPU."""
+
+class Place(NamedTuple):
+    """What a pool is for; a warm one serves only runs of the same place.
+
+    Attributes:
+        name: ``local`` or ``ray``; one pool of each is kept.
+        what: Settings that its workers were started with.
+    """
+
+    name: str
+    what: Hashable
 
 
 class WarmPool(Pool):
-    """A pool of local workers that is put aside when it is closed, if all is well with it."""
+    """A pool that is put aside when it is closed, if all is well with it.
 
-    def __init__(self, settings: WorkerSettings, slots: int, shelf: Shelf, key: Hashable) -> None:
-        transport = PipeTransport(settings, slots)
-        transport.warm()
-        super().__init__(transport, idle_s=KEEP_S)
-        self.key = key
+    Args:
+        alive: Whether what its workers live in is still there.
+    """
+
+    def __init__(
+        self, transport: Transport, idle_s: float, alive: Callable[[], bool], shelf: Shelf, place: Place
+    ) -> None:
+        super().__init__(transport, idle_s)
+        self.place = place
+        self.alive = alive
+        self.started_in = surroundings()
         self._shelf = shelf
 
     def close(self) -> None:
         """See ``Executor``; workers that have nothing to do are kept."""
-        if not (self.rest() and self._shelf.put(self)):
+        if not (self.alive() and self.rest() and self._shelf.put(self)):
             self.end()
 
     def end(self) -> None:
@@ -40,61 +56,70 @@ class WarmPool(Pool):
         super().close()
 
 
+def surroundings() -> Hashable:
+    """What a worker takes over from the process that starts it; Ray sets variables of its own on the way."""
+    return os.getcwd(), tuple((name, value) for name, value in os.environ.items() if not name.startswith("RAY_"))
+
+
 class Shelf:
-    """Where a pool waits; one at a time, because it holds the memory of several processes. Thread-safe."""
+    """Where pools wait; one of each name, because it holds the memory of several processes. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pool: WarmPool | None = None
-        self._expiry: threading.Timer | None = None
+        self._pools: dict[str, WarmPool] = {}
+        self._expiries: dict[str, threading.Timer] = {}
         self._closed = False
-        atexit.register(self.close)
         os.register_at_fork(after_in_child=self._forget)
 
-    def take(self, settings: WorkerSettings, slots: int) -> WarmPool:
-        """A pool for a run: the one that waits if it suits, else a new one."""
-        key = (settings, slots, os.getcwd(), tuple(os.environ.items()))
-        pool = self._replace(None)
-        if pool is not None and pool.key == key:
+    def take(self, place: Place) -> WarmPool | None:
+        """The pool that waits for runs of this place, if there is one."""
+        pool = self._replace(place.name, None)
+        if pool is None:
+            return None
+        if pool.place == place and pool.started_in == surroundings() and pool.alive():
             return pool
-        if pool is not None:
-            pool.end()
-        return WarmPool(settings, slots, self, key)
+        pool.end()
+        return None
 
     def put(self, pool: WarmPool) -> bool:
-        """Keep a pool; False if there is no more need."""
+        """Keep a pool; False if the process is about to end."""
         if self._closed:
             return False
-        before = self._replace(pool)
+        before = self._replace(pool.place.name, pool)
         if before is not None:
             before.end()
+        atexit.unregister(self.close)
+        atexit.register(self.close)  # again, so that it comes before the end of what was started meanwhile, like Ray
         return True
 
     def close(self) -> None:
         """End what waits, and keep nothing from now on."""
         self._closed = True
-        self._expire()
+        for name in list(self._pools):
+            self._expire(name)
 
-    def _expire(self) -> None:
-        pool = self._replace(None)
+    def _expire(self, name: str) -> None:
+        pool = self._replace(name, None)
         if pool is not None:
             pool.end()
 
-    def _replace(self, pool: WarmPool | None) -> WarmPool | None:
+    def _replace(self, name: str, pool: WarmPool | None) -> WarmPool | None:
         with self._lock:
-            if self._expiry is not None:
-                self._expiry.cancel()
-            before, self._pool, self._expiry = self._pool, pool, None
+            expiry = self._expiries.pop(name, None)
+            if expiry is not None:
+                expiry.cancel()
+            before = self._pools.pop(name, None)
             if pool is not None:
-                self._expiry = threading.Timer(KEEP_S, self._expire)
-                self._expiry.daemon = True
-                self._expiry.start()
+                self._pools[name] = pool
+                expiry = self._expiries[name] = threading.Timer(KEEP_S, self._expire, (name,))
+                expiry.daemon = True
+                expiry.start()
             return before
 
     def _forget(self) -> None:
         """In a forked child: the workers belong to the parent."""
         self._lock = threading.Lock()
-        self._pool = self._expiry = None
+        self._pools, self._expiries = {}, {}
 
 
 @cache

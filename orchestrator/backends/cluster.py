@@ -70,6 +70,7 @@ class Cluster:
         self._keeper: threading.Thread | None = None
         self._guard: ProcessGuard | None = None
         self._connected = False
+        self._job = ""
         self._environ: dict[str, str] = {}
         self._auth_mode_chosen = False
 
@@ -77,6 +78,16 @@ class Cluster:
     def connected(self) -> bool:
         """True between ``connect`` and ``shutdown``."""
         return self._connected
+
+    @property
+    def alive(self) -> bool:
+        """True if it is connected and nobody has ended or replaced this process's connection to Ray meanwhile."""
+        return self._connected and self._job == _job()
+
+    @property
+    def mark(self) -> str:
+        """What the environment of all processes of a Ray that was started here carries; empty if none was."""
+        return "" if self._guard is None else self._guard.mark
 
     @property
     def local(self) -> bool:
@@ -99,7 +110,7 @@ class Cluster:
             else:
                 self._attach(self.settings.address)
             self._environ = dict(os.environ)
-            self._connected = True
+            self._connected, self._job = True, _job()
 
     def nodes(self) -> list[NodeSupply]:
         """The shapes of the living nodes."""
@@ -150,7 +161,7 @@ class Cluster:
 
     def _start_local(self) -> None:
         prepare_local_token()
-        ray = _import_ray()
+        ray = import_ray()
         if ray.is_initialized():
             return
         settings = self.settings
@@ -173,7 +184,7 @@ class Cluster:
         deadline_s = self.settings.connect_timeout_s
         _probe(address, host, port, min(_PROBE_S, deadline_s))
         restrict_token_file()
-        ray = _import_ray()
+        ray = import_ray()
         if ray.is_initialized():
             _same_cluster(ray, address)
             return
@@ -298,7 +309,17 @@ def within(timeout_s: float, work: Callable[[], T], late: BackendError) -> T:
     return result[0]
 
 
-def _import_ray() -> Any:
+def _job() -> str:
+    """What Ray calls this process's connection; empty if there is none."""
+    import ray
+
+    if not ray.is_initialized():
+        return ""
+    context = ray.get_runtime_context()
+    return f"{context.gcs_address} {context.get_job_id()}"
+
+
+def import_ray() -> Any:
     """The ray module, imported quietly: no telemetry, no hooks into ``uv run``, errors only."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)

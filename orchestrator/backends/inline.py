@@ -43,6 +43,7 @@ class InlineChannel:
     """A worker in this process; see ``transport.Channel``."""
 
     start_s = START_S
+    has_slot = True
 
     def __init__(self, name: str, worker: Worker, host: bool, sink: Sink) -> None:
         self.name = name
@@ -59,6 +60,13 @@ class InlineChannel:
     def kill(self) -> None:
         """See ``Channel``; a step that runs in another thread goes on, but nobody listens any more."""
         self.end("it was ended")
+
+    def park(self) -> bool:
+        """See ``Channel``; an idle process here keeps nobody from anything."""
+        return False
+
+    def unpark(self) -> None:
+        """See ``Channel``."""
 
     def close(self) -> None:
         """See ``Channel``."""
@@ -136,6 +144,12 @@ class InlineTransport:
         self._channels = [channel for channel in self._channels if channel.alive]
         if not any(channel.worker.step() for channel in self._channels if not channel.host):
             self._arrived.wait(timeout_s)
+
+    def rest(self) -> None:
+        """See ``Transport``; there is nothing to look after."""
+
+    def resume(self) -> None:
+        """See ``Transport``."""
 
     def wake(self) -> None:
         """See ``Transport``."""

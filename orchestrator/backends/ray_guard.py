@@ -28,12 +28,12 @@ _START = (
 
 
 class ProcessGuard:
-    """A process that waits for the end of this one, then ends everything that carries the mark."""
+    """A process that waits for the end of this one, then ends everything that carries the mark (``orphans.MARK``)."""
 
     def __init__(self) -> None:
-        self._mark = secrets.token_hex(8)
+        self.mark = secrets.token_hex(8)
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _START, _ROOT, self._mark],
+            [sys.executable, "-I", "-S", "-c", _START, _ROOT, self.mark],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -44,7 +44,7 @@ class ProcessGuard:
     def marking(self) -> Iterator[None]:
         """What is started meanwhile carries the mark, and so does all that it starts."""
         before = os.environ.get(orphans.MARK)
-        os.environ[orphans.MARK] = self._mark
+        os.environ[orphans.MARK] = self.mark
         try:
             yield
         except BaseException:

@@ -170,15 +170,48 @@ class AnswerDocument(Struct, frozen=True):
     driver: str | None
 
 
+class UpDocument(Struct, frozen=True):
+    """Output of ``orc up`` with ``--json``: a local Ray that is up; ``started`` if this command did it.
+
+    It has no dashboard (null). What is in use is null except with ``--status``; ``drivers`` are processes that are
+    attached, ``actors`` what lives on it. Without ``idle_s`` it stays until it is ended.
+    """
+
+    address: str
+    pid: int
+    started: bool
+    started_at: str
+    idle_s: float | None
+    cpus: float
+    gpus: float
+    memory_bytes: int
+    dashboard: str | None
+    session: str
+    versions: dict[str, str]
+    cpus_used: float | None
+    gpus_used: float | None
+    drivers: int | None
+    actors: int | None
+
+
+class DownDocument(Struct, frozen=True):
+    """Output of ``orc down --json``: whether a Ray was up and has ended, and the process that kept it."""
+
+    ended: bool
+    pid: int | None
+
+
 DOCUMENTS: Final[dict[str, Any]] = {
     "answer": AnswerDocument,
     "doctor": list[CheckItem],
+    "down": DownDocument,
     "event": Fact | RunEnded,
     "gc": CollectionDocument,
     "get": ValueDocument,
     "ls": list[RunItem],
     "plan": PlanDocument,
     "show": RunDocument,
+    "up": UpDocument,
     "why": WhyDocument,
 }
 """Documents by the name of their schema."""

@@ -36,6 +36,8 @@ COMMANDS: Final = {
     "why": Command("steps", "why", "say why a step ran, waited, was reused or failed"),
     "approve": Command("answers", "approve", "answer a step that waits for a person"),
     "signal": Command("answers", "signal", "answer a step that waits for a program"),
+    "up": Command("up", "up", "keep a local Ray up, so that runs on Ray start at once"),
+    "down": Command("up", "down", "end the local Ray that orc up keeps"),
     "gc": Command("upkeep", "gc", "remove artifacts that nothing needs any more"),
     "doctor": Command("upkeep", "doctor", "check this installation"),
 }

@@ -16,7 +16,9 @@ def segment(fold: RunFold, node: Node, start: int, stop: int, together: Collecti
     state = fold.nodes[node.id]
     needed = inputs(fold, node, start, stop, together)
     if node.kind == "dynamic":
-        return Segment(node.id, start, stop, needed, _attempts(state, start, stop), len(fold.calls.get((node.id, start), ())))
+        return Segment(
+            node.id, start, stop, needed, _attempts(state, start, stop), len(fold.calls.get((node.id, start), ()))
+        )
     if not (state.failed_attempts or state.deaths or state.checkpoints or node.policy.streaming):
         return Segment(node.id, start, stop, needed)
     if node.policy.streaming and state.batches:  # what an earlier attempt delivered, to be produced again alike

@@ -225,9 +225,7 @@ class World:
         )
         self.take(self.machine.observe_outcomes(frame, f"w-{bundle.id}", self.now, self.random.random))
 
-    def _grouped(
-        self, completed: list[frames.Completed]
-    ) -> tuple[list[frames.Completed], list[frames.Singles]]:
+    def _grouped(self, completed: list[frames.Completed]) -> tuple[list[frames.Completed], list[frames.Singles]]:
         """Outcomes as a worker sends them: those of single steps whose cells follow each other together."""
         ranges: list[frames.Completed] = []
         singles: list[frames.Singles] = []

@@ -16,8 +16,8 @@ from orchestrator.graph.json import (
     graph_from_json,
     graph_to_json,
     node_from_json,
-    nodes_to_bytes,
     node_to_json,
+    nodes_to_bytes,
     seal,
     seal_node,
 )

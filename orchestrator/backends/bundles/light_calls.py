@@ -100,5 +100,3 @@ class LightCalls:
         reader = self._services.reader({}, 0, 1)
         args, kwargs = compile_arguments(definition.node, definition.signature, reader).of(0)
         return definition.function(*args, **kwargs)
-
-

@@ -31,6 +31,7 @@ class Member:
     Attributes:
         reserved: It gets nothing more until it is idle.
         lent_to: The host bundle that uses its slot meanwhile; ``recalled`` if it was asked to hand that back.
+        parked: It holds no slot, and waits to be needed again.
     """
 
     def __init__(self, channel: Channel, needs: WorkerNeeds) -> None:
@@ -40,6 +41,7 @@ class Member:
         self.reserved = False
         self.lent_to = ""
         self.recalled = False
+        self.parked = False
         self.closing = False
         self.greeted = False
         self.timed_out = False
@@ -59,11 +61,16 @@ class Member:
     @property
     def is_idle(self) -> bool:
         """True if it has nothing to do and may be given something."""
-        return not self.bundles and not self.closing and not self.lent_to
+        return not self.bundles and not self.closing and not self.parked and not self.lent_to
+
+    @property
+    def is_ready(self) -> bool:
+        """True if it is up and has its slot."""
+        return self.greeted and self.channel.has_slot and not self.parked and not self.closing
 
     def room(self) -> int:
         """How many more light bundles it takes."""
-        if self.closing or self.reserved or self.lent_to or self.keeps_growing or self.needs.kind != "pool":
+        if not self.is_ready or self.reserved or self.lent_to or self.keeps_growing or self.needs.kind != "pool":
             return 0
         return QUEUED - len(self.bundles)
 
@@ -129,6 +136,24 @@ class Member:
         self._defined.clear()
         for run in runs:
             self.channel.send(frames.encode(frames.Forget(run)))
+
+    def step_aside(self) -> None:
+        """Make room for others: parked if that helps, else ended."""
+        if not self.park():
+            self.retire()
+
+    def park(self) -> bool:
+        """Let it wait without a slot; False if that is not possible."""
+        if self.channel.park():
+            self.parked = True
+            self.idle_since = time.monotonic()
+        return self.parked
+
+    def unpark(self) -> None:
+        """It is needed again."""
+        self.parked = False
+        self.idle_since = time.monotonic()
+        self.channel.unpark()
 
     def retire(self) -> None:
         """Let it end; it has nothing to do."""

@@ -25,6 +25,7 @@ class PipeChannel:
     """
 
     start_s = START_S
+    has_slot = True
 
     def __init__(
         self, name: str, needs: WorkerNeeds, end: socket.socket, sink: Sink, kill: Callable[[int], None]
@@ -105,6 +106,13 @@ class PipeChannel:
         self.doomed = True
         if self.pid is not None and self.code is None:
             self._kill(self.pid)
+
+    def park(self) -> bool:
+        """See ``Channel``; an idle process here keeps nobody from anything."""
+        return False
+
+    def unpark(self) -> None:
+        """See ``Channel``."""
 
     def close(self) -> None:
         """See ``Channel``."""

@@ -213,6 +213,12 @@ class PipeTransport:
         """Why a worker did not even start, as its log has it."""
         return "" if channel.heard else _last_line(log_path(self._settings, channel.name))
 
+    def rest(self) -> None:
+        """See ``Transport``; there is nothing to look after."""
+
+    def resume(self) -> None:
+        """See ``Transport``."""
+
     def wake(self) -> None:
         """See ``Transport``."""
         with contextlib.suppress(BlockingIOError, OSError):

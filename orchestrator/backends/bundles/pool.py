@@ -25,6 +25,9 @@ from orchestrator.ports.executor import Accepted, Bundle, ExecutorEvent, FromBun
 from orchestrator.ports.frames import Segment
 
 IDLE_S = 1.0
+KEEP_S = 60.0
+"""How long a worker is kept for which there is no work: it takes memory, but no slot."""
+
 FROZEN_S = 2.0
 """After such a pause between two polls it is the driver that was away, not its workers."""
 
@@ -39,7 +42,7 @@ class Pool:
     """Executor over a transport; see ``ports.executor.Executor``.
 
     Args:
-        idle_s: How long a worker without work is kept.
+        idle_s: How long a worker without work keeps its slot; then it is parked, for ``KEEP_S`` at most, or ended.
     """
 
     def __init__(self, transport: Transport, idle_s: float = IDLE_S) -> None:
@@ -66,6 +69,7 @@ class Pool:
     def open(self, code: RunCode) -> None:
         """See ``Executor``."""
         self._runs[code.run] = code
+        self._transport.resume()
 
     def room(self) -> int:
         """See ``Executor``."""
@@ -127,7 +131,7 @@ class Pool:
 
     def _startable(self) -> int:
         """How many pool workers could be started now."""
-        alive = sum(1 for member in self._members.values() if member.needs.kind == "pool" and not member.closing)
+        alive = sum(1 for m in self._members.values() if m.needs.kind == "pool" and not m.closing and not m.parked)
         if self._making_way() or alive >= self.slots or not self._transport.fits(WorkerNeeds("pool")):
             return 0
         return self.slots - alive
@@ -158,14 +162,16 @@ class Pool:
         if self._making_way():
             for member in self._members.values():
                 if member.needs.kind == "pool" and member.is_idle:
-                    member.retire()
+                    member.step_aside()
         if any(_kind(bundle) != "host" for bundle in self._waiting):
             self._recall()
 
     def _lend(self) -> None:
         """Let bodies that make light calls use the slots of idle workers."""
         for bundle, host in list(self._borrowers.items()):
-            idle = next((m for m in self._members.values() if m.needs.kind == "pool" and m.greeted and m.is_idle), None)
+            idle = next(
+                (m for m in self._members.values() if m.needs.kind == "pool" and m.is_ready and m.is_idle), None
+            )
             if idle is None:
                 return
             del self._borrowers[bundle]
@@ -191,17 +197,17 @@ class Pool:
         needs = self._needs(bundle)
         if needs.kind == "heavy":
             return self._start(needs) if self._transport.fits(needs) else None
-        same = [m for m in self._members.values() if m.needs == needs and not m.closing]
+        same = [m for m in self._members.values() if m.needs == needs and not m.closing and not m.parked]
         if needs.kind == "host":
             emptiest = min(same, key=lambda m: len(m.bundles), default=None)
             if emptiest is None or (emptiest.bundles and len(same) < max(HOSTS, self.slots)):
                 return self._start(needs)
             return emptiest
-        up = [m for m in same if m.greeted and m.room() > 0]
+        up = [m for m in same if m.room() > 0]
         idle = next((m for m in up if m.is_idle), None)
         if idle is not None:
             return idle
-        starting = sum(1 for m in same if not m.greeted)
+        starting = sum(1 for m in same if not m.is_ready)
         if starting < len(self._waiting) and self._startable():
             self._start(needs)  # it is given bundles once it is up; until then others may be quicker
             starting += 1
@@ -219,7 +225,7 @@ class Pool:
         """End an idle worker of other code, if only that keeps one for this code from starting."""
         for member in self._members.values():
             if member.needs.kind == "pool" and member.needs != needs and member.is_idle:
-                member.retire()
+                member.step_aside()
                 return
 
     def _reserve(self, member: Member) -> None:
@@ -229,6 +235,10 @@ class Pool:
             member.reserved = True
 
     def _start(self, needs: WorkerNeeds) -> Member:
+        parked = next((m for m in self._members.values() if m.parked and m.needs == needs and not m.closing), None)
+        if parked is not None:
+            parked.unpark()
+            return parked
         name = f"{self.name}-{secrets.token_hex(4)}"
         channel = self._transport.start(name, needs, lambda worker, said: self._inbox.append((worker, said)))
         member = self._members[name] = Member(channel, needs)
@@ -315,7 +325,11 @@ class Pool:
                 member.heard_at = now
             elif member.is_overdue(now):
                 member.channel.kill()
-            elif member.greeted and member.is_idle and (now - member.idle_since > self._idle_s or member.keeps_growing):
+            elif member.is_idle and member.keeps_growing:
+                member.retire()
+            elif member.is_idle and member.is_ready and now - member.idle_since > self._idle_s:
+                member.step_aside()
+            elif member.parked and now - member.idle_since > KEEP_S:
                 member.retire()
 
     def wake(self) -> None:
@@ -327,12 +341,14 @@ class Pool:
         patience = time.monotonic() + REST_S  # the last outcome may be here before its worker has said that it is done
         while any(member.bundles for member in self._members.values()) and time.monotonic() < patience:
             self.poll(REST_S / 10)
-        if any(member.bundles or member.closing for member in self._members.values()) or self._waiting:
+        if any(member.bundles for member in self._members.values()) or self._waiting:
             return False
         for member in self._members.values():
             member.forget(self._runs)
+            member.park()
         self._runs.clear()
         self._events.clear()
+        self._transport.rest()
         return True
 
     def close(self) -> None:

@@ -71,6 +71,15 @@ class WorkerActor:
         return "closed"
 
 
+def hold(join: Join) -> str:
+    """Do nothing until the driver closes the connection: this task's CPU is used by a worker beside it."""
+    connection, _ = call_back(join)
+    with connection:
+        while connection.recv(1):
+            pass
+    return "released"
+
+
 def compare_versions(drivers: dict[str, str]) -> None:
     """Raises VersionsDiffer, naming both sides, if a library is missing here or has another version."""
     differences = []

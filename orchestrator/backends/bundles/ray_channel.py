@@ -8,8 +8,10 @@ import struct
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
+from orchestrator.backends.bundles.ray_slot import Slot
 from orchestrator.backends.bundles.transport import START_S, Death, Sink, WorkerNeeds
 
 LENGTH = struct.Struct(">I")
@@ -36,6 +38,7 @@ class RayChannel:
         token: bytes,
         actor: Any,
         selector: selectors.BaseSelector,
+        reserve: Callable[[RayChannel], Slot] | None = None,
     ) -> None:
         self.name = name
         self.needs = needs
@@ -46,6 +49,8 @@ class RayChannel:
         self.lost: float | None = None
         self.closing: float | None = None
         self.drained = False
+        self.slot = None if reserve is None else reserve(self)
+        self._reserve = reserve
         self._sink = sink
         self._actor = actor
         self._selector = selector
@@ -61,6 +66,25 @@ class RayChannel:
     def alive(self) -> bool:
         """See ``Channel``."""
         return self._alive
+
+    @property
+    def has_slot(self) -> bool:
+        """See ``Channel``; only workers whose slot is apart from them ever wait for one."""
+        return self._reserve is None or (self.slot is not None and self.slot.held)
+
+    def park(self) -> bool:
+        """See ``Channel``."""
+        if self._reserve is None:
+            return self.needs.kind == "host"
+        if self.slot is not None:
+            self.slot.release()
+            self.slot = None
+        return True
+
+    def unpark(self) -> None:
+        """See ``Channel``."""
+        if self._reserve is not None:
+            self.slot = self._reserve(self)
 
     @property
     def up(self) -> bool:
@@ -80,7 +104,8 @@ class RayChannel:
         if self._alive:
             import ray
 
-            ray.kill(self._actor)
+            if ray.is_initialized():  # else the actor has ended with this process's connection
+                ray.kill(self._actor)
 
     def close(self) -> None:
         """See ``Channel``."""
@@ -153,6 +178,7 @@ class RayChannel:
     def bury(self) -> None:
         """Say that the worker is dead, once."""
         self._alive = False
+        self.park()
         self._hang_up()
         if self._socket is not None:
             self._socket.close()

@@ -27,6 +27,11 @@ class Survey:
     supply: list[NodeSupply]
     available: dict[str, float]
 
+    @property
+    def only_node(self) -> str | None:
+        """Id of the node, if there is but one."""
+        return (self.nodes[0].labels or {}).get("ray.io/node-id") if len(self.nodes) == 1 else None
+
 
 class ClusterSurvey:
     """Keeps ``latest`` fresh until stopped; a look that fails keeps the one before."""
@@ -34,9 +39,14 @@ class ClusterSurvey:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._stopped = threading.Event()
+        self._paused = False
         self.latest = self._look()
         self._thread = threading.Thread(target=self._run, name="orc-ray-survey", daemon=True)
         self._thread.start()
+
+    def pause(self, paused: bool) -> None:
+        """Do not look for a while, or go on."""
+        self._paused = paused
 
     def stop(self) -> None:
         """End the thread."""
@@ -49,6 +59,8 @@ class ClusterSurvey:
 
     def _run(self) -> None:
         while not self._stopped.wait(ROUND_S):
+            if self._paused:
+                continue
             try:
                 self.latest = self._look()
             except Exception:  # the head is being replaced: what is known is better than nothing

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -24,6 +25,7 @@ from orchestrator.backends.bundles.ray_channel import INSTALL_S, RayChannel
 from orchestrator.backends.bundles.ray_engine import EngineArchive
 from orchestrator.backends.bundles.ray_listener import Listener
 from orchestrator.backends.bundles.ray_placement import Ledger, charged, holds
+from orchestrator.backends.bundles.ray_slot import Slot
 from orchestrator.backends.bundles.ray_survey import ClusterSurvey, Survey
 from orchestrator.backends.bundles.ray_watch import ActorWatch, Ended
 from orchestrator.backends.bundles.transport import Sink, WorkerNeeds
@@ -62,7 +64,8 @@ class RayTransport:
         self._entry = entry
         self._port = port
         self._channels: dict[str, RayChannel] = {}
-        self._by_identity: dict[bytes, RayChannel] = {}
+        self._slots: dict[str, RayChannel] = {}
+        self._by_identity: dict[bytes, RayChannel | Slot] = {}
         self._variants: dict[str, Any] = {}
         self._arrivals: deque[tuple[bytes, socket.socket]] = deque()
         self._ended: deque[Ended] = deque()
@@ -100,34 +103,67 @@ class RayTransport:
 
     def start(self, name: str, needs: WorkerNeeds, sink: Sink) -> RayChannel:
         """See ``Transport``."""
-        link, reserved = self._connect(), holds(needs)
+        link = self._connect()
+        node = link.survey.latest.only_node if needs.kind == "pool" else None
+        reserved = holds(needs) if node is None else Resources(num_cpus=0.0)
         identity, token = secrets.token_bytes(IDENTITY), secrets.token_bytes(32)
         join = link.join(identity, token, pickle.dumps(_Bound(self._entry, name, needs)))
         try:
-            actor = self._variant(reserved).remote()
+            actor = self._variant(reserved, node).remote()
             ended = actor.run.remote(join)
         except Exception as error:
             raise WorkerStartFailed(f"Ray did not take the worker {name}: {error}") from error
-        channel = RayChannel(name, needs, sink, identity, token, actor, self._selector)
+        reserve = None if node is None else partial(self._hold, node)
+        channel = RayChannel(name, needs, sink, identity, token, actor, self._selector, reserve)
         if reserved.runtime_env is not None or self._needs_new_node(reserved):
             channel.start_s = INSTALL_S
         self._channels[name] = self._by_identity[identity] = channel
-        link.ledger.place(name, charged(needs))
+        if reserve is None:
+            link.ledger.place(name, charged(needs))
         self._moved_at = time.monotonic()
         link.watch.add(name, ended)
         return channel
 
-    def _variant(self, need: Resources) -> Any:
-        """The actor class with these options; made once each, because Ray exports every variant."""
-        key = repr(need)
+    def _hold(self, node: str, channel: RayChannel) -> Slot:
+        """Reserve a worker's slot: a task on its node that holds the CPU."""
+        link = self._connect()
+        name = f"slot {secrets.token_hex(4)} of {channel.name}"
+        slot = Slot(name, secrets.token_bytes(IDENTITY), channel.token, self._released)
+        self._slots[slot.name] = channel
+        self._by_identity[slot.identity] = slot
+        link.ledger.place(slot.name, charged(channel.needs))
+        self._moved_at = time.monotonic()
+        link.watch.add(slot.name, self._variant(None, node).remote(link.join(slot.identity, slot.token, b"")))
+        return slot
+
+    def _released(self, slot: Slot) -> None:
+        """Its CPU is free as soon as Ray has seen the task end; who asks for it now waits for that moment only."""
+        self._slots.pop(slot.name, None)
+        self._by_identity.pop(slot.identity, None)
+        if self._link is not None:
+            self._link.ledger.remove(slot.name)
+        self._moved_at = time.monotonic()
+
+    def _variant(self, need: Resources | None, node: str | None = None) -> Any:
+        """The actor class with these needs, or without any the task that holds a slot; made once each, because Ray
+        exports every variant."""
+        key = f"{need!r} on {node}"
         variant = self._variants.get(key)
         if variant is None:
             import ray
+            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
             from orchestrator.backends.bundles import ray_actor
 
             ray.cloudpickle.register_pickle_by_value(ray_actor)
-            variant = self._variants[key] = ray.remote(**actor_options(need))(ray_actor.WorkerActor)
+            where: dict[str, Any] = {}
+            if node is not None:
+                where["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
+            if need is None:
+                variant = ray.remote(num_cpus=1, max_retries=0, **where)(ray_actor.hold)
+            else:
+                variant = ray.remote(**actor_options(need), **where)(ray_actor.WorkerActor)
+            self._variants[key] = variant
         return variant
 
     def _connect(self) -> _Link:
@@ -178,6 +214,9 @@ class RayTransport:
         channel = self._channels.get(ended.name)
         if channel is not None:
             channel.ended(ended.reason, ended.never)
+        holder = self._slots.get(ended.name)
+        if holder is not None:
+            holder.ended(f"its slot was lost: {ended.reason}", ended.never)
 
     def _bury(self) -> None:
         """Announce the death of workers that have ended and from which nothing more will come."""
@@ -195,7 +234,7 @@ class RayTransport:
         channels = list(self._channels.values())
         ledger.replace_nodes(survey.nodes)
         if survey.at > self._moved_at + STEADY_S and all(channel.up for channel in channels):
-            ledger.sample(survey.available, [holds(channel.needs) for channel in channels])
+            ledger.sample(survey.available, [holds(channel.needs) for channel in channels if channel.has_slot])
         for channel in channels:
             refusal = None if channel.up else unschedulable(holds(channel.needs), survey.supply)
             if refusal is not None:
@@ -210,8 +249,8 @@ class RayTransport:
     # ---- from other threads
 
     def _token_of(self, identity: bytes) -> bytes | None:
-        channel = self._by_identity.get(identity)
-        return None if channel is None else channel.token
+        known = self._by_identity.get(identity)
+        return None if known is None else known.token
 
     def _greeting(self) -> dict[str, Any]:
         """On this machine workers are to find what a child of the driver would: its directory and environment."""
@@ -227,10 +266,21 @@ class RayTransport:
         self._ended.append(ended)
         self.wake()
 
-    # ---- end
+    # ---- rest and end
+
+    def rest(self) -> None:
+        """See ``Transport``: nothing asks Ray anything until ``resume``."""
+        if self._link is not None:
+            self._link.pause(True)
+
+    def resume(self) -> None:
+        """See ``Transport``."""
+        if self._link is not None:
+            self._link.pause(False)
 
     def close(self) -> None:
         """See ``Transport``."""
+        self.resume()
         for channel in list(self._channels.values()):
             channel.kill()
         deadline = time.monotonic() + CLOSE_S
@@ -268,6 +318,11 @@ class _Link:
         digest = self.engine.digest if self.archive else ""
         endpoints = (self.listener.endpoint,)
         return Join(endpoints, identity, token, digest, self.engine.root, self.archive, self.versions, entry)
+
+    def pause(self, paused: bool) -> None:
+        """Stop looking for a while, or go on."""
+        self.watch.pause(paused)
+        self.survey.pause(paused)
 
     def close(self) -> None:
         """Stop looking, and let nobody in any more."""

@@ -32,6 +32,7 @@ class ActorWatch:
         self._refs: dict[Any, str] = {}
         self._changed = threading.Condition()
         self._stopped = False
+        self._paused = False
         self._thread = threading.Thread(target=self._run, name="orc-ray-watch", daemon=True)
         self._thread.start()
 
@@ -39,6 +40,12 @@ class ActorWatch:
         """Watch one more actor by the result of its ``run``."""
         with self._changed:
             self._refs[ref] = name
+            self._changed.notify()
+
+    def pause(self, paused: bool) -> None:
+        """Do not look for a while, or go on."""
+        with self._changed:
+            self._paused = paused
             self._changed.notify()
 
     def stop(self) -> None:
@@ -53,7 +60,7 @@ class ActorWatch:
 
         while True:
             with self._changed:
-                while not self._refs and not self._stopped:
+                while (self._paused or not self._refs) and not self._stopped:
                     self._changed.wait()
                 if self._stopped:
                     return

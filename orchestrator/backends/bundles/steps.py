@@ -204,9 +204,7 @@ class StepRunner:
         wanted = bundle.made if name in bundle.wanted else None
         take, attempts, is_dynamic = bundle.take, part.segment.attempts, node.kind == "dynamic"
         while (index := take(part)) is not None:
-            caller = (
-                self._caller(bundle, definition, index, part.segment.calls, self._contexts) if is_dynamic else None
-            )
+            caller = self._caller(bundle, definition, index, part.segment.calls, self._contexts) if is_dynamic else None
             context = self._contexts.of(name, index, attempts.get(index, 1), uses, saved.get(index), caller)
             cell = self._attempt(context, definition, body)
             if cell is None:

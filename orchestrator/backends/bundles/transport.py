@@ -88,6 +88,11 @@ class Channel(Protocol):
     start_s: float
 
     @property
+    def has_slot(self) -> bool:
+        """True if what the worker needs is reserved for it: it may work. False while that is waited for, or parked."""
+        ...
+
+    @property
     def alive(self) -> bool:
         """False once its ``Death`` was delivered."""
         ...
@@ -98,6 +103,15 @@ class Channel(Protocol):
 
     def kill(self) -> None:
         """End the worker and all its children now, without asking; its ``Death`` follows."""
+        ...
+
+    def park(self) -> bool:
+        """Give up what is reserved for the idle worker and keep the worker itself; False if that is not possible, or
+        would free nothing."""
+        ...
+
+    def unpark(self) -> None:
+        """Reserve again what a parked worker needs; ``has_slot`` says when that is done."""
         ...
 
     def close(self) -> None:
@@ -137,6 +151,14 @@ class Transport(Protocol):
 
         A transport with threads of its own only waits here; one without does its reading and writing here.
         """
+        ...
+
+    def rest(self) -> None:
+        """Nothing will be asked of the workers for a while: stop looking after the place they live in."""
+        ...
+
+    def resume(self) -> None:
+        """There is something to do again."""
         ...
 
     def wake(self) -> None:
