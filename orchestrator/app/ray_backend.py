@@ -34,10 +34,7 @@ def open_ray(address: str | None, settings: WorkerSettings) -> Pool:
     kept = shelf().take(place)
     if kept is not None:
         return kept
-    transport = (
-        StandingTransport(cluster, worker) if isinstance(cluster, StandingCluster) else RayTransport(cluster, worker)
-    )
-    return WarmPool(transport, IDLE_S, lambda: cluster.alive, shelf(), place)
+    return WarmPool(_transport(cluster, worker), IDLE_S, lambda: cluster.alive, shelf(), place)
 
 
 def _cluster(address: str | None, settings: WorkerSettings) -> Cluster:
@@ -46,3 +43,9 @@ def _cluster(address: str | None, settings: WorkerSettings) -> Cluster:
     local = shared_local_cluster(Path(settings.keys).parent)  # keys lie in the home, wherever artifacts are
     local.look()
     return local
+
+
+def _transport(cluster: Cluster, worker: RayWorker) -> RayTransport:
+    if isinstance(cluster, StandingCluster):
+        return StandingTransport(cluster, worker)
+    return RayTransport(cluster, worker)

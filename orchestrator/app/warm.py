@@ -1,8 +1,8 @@
 """Workers kept between the runs of one process: starting them takes longer than most small runs.
 
-A pool whose run has ended in order waits here with its idle workers for the next run with the same settings, environment
-and working directory, and ends after a while, with the process, or when another takes its place. Workers that wait
-hold memory, but no CPU.
+A pool whose run has ended in order waits here with its idle workers for the next run with the same settings,
+environment and working directory, and ends after a while, with the process, or when another takes its place. Workers
+that wait hold memory, but no CPU.
 """
 
 from __future__ import annotations

@@ -126,10 +126,11 @@ class Machine:
                     done.elapsed_us[4 * (start - done.start) : 4 * (stop - done.start)],
                     done.truth, done.length, worker=worker,
                 )  # fmt: skip
-        for singles in frame.singles:
-            yield from self._singles(f.NodesCompleted(
-                tuple(singles.nodes), frame.chunk, singles.at, singles.elapsed_us, singles.truths, singles.lengths, worker
-            ), ranges)  # fmt: skip
+        for one in frame.singles:
+            told = f.NodesCompleted(
+                tuple(one.nodes), frame.chunk, one.at, one.elapsed_us, one.truths, one.lengths, worker
+            )
+            yield from self._singles(told, ranges)
         for failed in frame.failed:
             for _ in self._owed(ranges, failed.node, failed.index, failed.index + 1):
                 if _CANCELLED in failed.classes:

@@ -34,6 +34,16 @@ class Player:
     heard: list[frames.ToWorker] = field(default_factory=list)
     alive: bool = True
     start_s: float = START_S
+    apart: bool = False
+    has_slot: bool = True
+
+    def park(self) -> bool:
+        if self.apart:
+            self.has_slot = False
+        return self.apart
+
+    def unpark(self) -> None:
+        """The test gives the slot."""
 
     def send(self, data: bytes) -> None:
         self.heard.append(frames.decode_to_worker(data))
@@ -77,7 +87,8 @@ class Stage:
         return "too large" if needs.resources.num_cpus > self.slots else None
 
     def fits(self, needs: WorkerNeeds, without: Collection[str] = ()) -> bool:
-        held = [p.needs.resources.num_cpus for p in self.living if p.needs.kind != "host" and p.name not in without]
+        holding = [p for p in self.living if p.needs.kind != "host" and p.has_slot and p.name not in without]
+        held = [player.needs.resources.num_cpus for player in holding]
         return sum(held) + needs.resources.num_cpus <= self.slots
 
     def start(self, name: str, needs: WorkerNeeds, sink: Sink) -> Player:
@@ -90,6 +101,12 @@ class Stage:
         return
 
     def wake(self) -> None:
+        return
+
+    def rest(self) -> None:
+        return
+
+    def resume(self) -> None:
         return
 
     def close(self) -> None:
@@ -317,6 +334,7 @@ def test_a_worker_that_never_starts_is_given_up(member: Member) -> None:
 
 
 def test_a_worker_retires_when_its_memory_grows_again_and_again_but_not_for_growing_once(member: Member) -> None:
+    member.heard(frames.Hello(1, "here", "", {}))
     start = 100 * 1024 * 1024
     for _ in range(50):
         member.heard(frames.Alive(start))
@@ -327,3 +345,106 @@ def test_a_worker_retires_when_its_memory_grows_again_and_again_but_not_for_grow
         member.heard(frames.Alive(start + (step + 1) * 2 * GROWTH_STEP_BYTES))
     assert member.keeps_growing
     assert member.room() == 0
+
+
+# ---- slots that are lent, workers that are parked
+
+
+def host(show: Callable[[int], Show], slots: int) -> tuple[Show, Player, str, Player]:
+    """A pool with one idle worker and a host whose body asks for a slot."""
+    stage = show(slots)
+    light = stage.submit()
+    (worker,) = stage.stage.players
+    worker.finish(light)
+    body = stage.submit(host=True)
+    home = stage.stage.players[-1]
+    home.say(frames.Borrow(body))
+    stage.poll()
+    return stage, worker, body, home
+
+
+def test_a_body_gets_the_slot_of_an_idle_worker_and_that_one_gets_no_bundle(show: Callable[[int], Show]) -> None:
+    stage, worker, body, home = host(show, 1)
+    assert frames.Lend(body) in home.heard
+    waiting = stage.submit()
+    assert stage.pool.idle() == 0
+    assert waiting not in worker.bundles
+    assert frames.Recall(body) in home.heard
+    home.say(frames.HandBack(body))
+    stage.poll()
+    assert waiting in worker.bundles
+
+
+def test_the_planner_is_told_of_room_while_slots_are_lent(show: Callable[[int], Show]) -> None:
+    stage, *_ = host(show, 1)
+    assert stage.pool.room() > 0
+
+
+def test_a_body_that_asks_while_all_slots_work_gets_one_when_one_is_idle(show: Callable[[int], Show]) -> None:
+    stage = show(1)
+    light = stage.submit()
+    body = stage.submit(host=True)
+    worker, home = stage.stage.players
+    home.say(frames.Borrow(body))
+    stage.poll()
+    assert frames.Lend(body) not in home.heard
+    worker.finish(light)
+    stage.poll()
+    assert frames.Lend(body) in home.heard
+
+
+@pytest.mark.parametrize("end", ["finishes", "dies"])
+def test_a_lent_slot_comes_back_when_its_body_ends(show: Callable[[int], Show], end: str) -> None:
+    stage, worker, body, home = host(show, 1)
+    if end == "finishes":
+        home.finish(body)
+    else:
+        home.die()
+    stage.poll()
+    assert stage.submit() in worker.bundles
+
+
+def test_a_heavy_bundle_gets_a_lent_slot_back(show: Callable[[int], Show]) -> None:
+    stage, worker, body, home = host(show, 1)
+    heavy = stage.submit(heavy=Resources(num_cpus=1, memory=1))
+    assert frames.Recall(body) in home.heard
+    home.say(frames.HandBack(body))
+    stage.poll()
+    stage.poll()
+    assert not worker.alive
+    assert heavy in stage.stage.players[-1].bundles
+
+
+def test_an_idle_worker_whose_slot_is_apart_is_parked_and_comes_back(show: Callable[[int], Show]) -> None:
+    stage = show(1)
+    first = stage.submit()
+    (worker,) = stage.stage.players
+    worker.apart = True
+    worker.finish(first)
+    assert stage.pool.rest()
+    assert worker.alive
+    assert not worker.has_slot
+    stage.pool.open(RunCode("next", "capsule of run", lambda nodes: b"", lambda digest: None))
+    second = stage.submit("next")
+    assert second not in worker.bundles
+    worker.has_slot = True
+    stage.poll()
+    assert second in worker.bundles
+    assert stage.stage.players == [worker]
+
+
+def test_a_pool_does_not_rest_while_something_runs(show: Callable[[int], Show]) -> None:
+    stage = show(1)
+    stage.submit()
+    assert not stage.pool.rest()
+
+
+def test_a_parked_worker_of_other_code_is_not_used(show: Callable[[int], Show]) -> None:
+    stage = show(1)
+    first = stage.submit("run")
+    (worker,) = stage.stage.players
+    worker.apart = True
+    worker.finish(first)
+    assert stage.pool.rest()
+    stage.pool.open(RunCode("other", "capsule of other", lambda nodes: b"", lambda digest: None))
+    assert stage.submit("other") not in worker.bundles

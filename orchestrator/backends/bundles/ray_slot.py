@@ -1,8 +1,8 @@
 """A slot on a cluster, apart from the worker that uses it.
 
-Ray ties what an actor reserves to the actor's life, and an actor takes a second to start. So a pool worker is an actor that
-reserves nothing, and its CPU is held by a task that only waits at a socket: that comes and goes in milliseconds, and
-the worker stays, parked, until it is needed again. Ray ends such tasks with their driver, like everything else.
+Ray ties what an actor reserves to the actor's life, and an actor takes a second to start. So a pool worker is an actor
+that reserves nothing, and its CPU is held by a task that only waits at a socket: that comes and goes in milliseconds,
+and the worker stays, parked, until it is needed again. Ray ends such tasks with their driver, like everything else.
 """
 
 from __future__ import annotations

@@ -131,17 +131,17 @@ class RayTransport:
         slot = Slot(name, secrets.token_bytes(IDENTITY), channel.token, self._released)
         self._slots[slot.name] = channel
         self._by_identity[slot.identity] = slot
-        link.ledger.place(slot.name, charged(channel.needs))
+        link.ledger.place(channel.name, charged(channel.needs))
         self._moved_at = time.monotonic()
         link.watch.add(slot.name, self._variant(None, node).remote(link.join(slot.identity, slot.token, b"")))
         return slot
 
     def _released(self, slot: Slot) -> None:
         """Its CPU is free as soon as Ray has seen the task end; who asks for it now waits for that moment only."""
-        self._slots.pop(slot.name, None)
-        self._by_identity.pop(slot.identity, None)
+        channel = self._slots.pop(slot.name)
+        del self._by_identity[slot.identity]
         if self._link is not None:
-            self._link.ledger.remove(slot.name)
+            self._link.ledger.remove(channel.name)
         self._moved_at = time.monotonic()
 
     def _variant(self, need: Resources | None, node: str | None = None) -> Any:
