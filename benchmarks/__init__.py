@@ -1,1 +1,1 @@
-"""Measurements against raw Ray: the same graphs, interleaved, on one cluster. Run with ``python -m benchmarks``."""
+"""The targets of the engine, measured: every row beside raw Ray or an ideal, in one run. ``python -m benchmarks``."""

@@ -1,100 +1,126 @@
-"""``python -m benchmarks [row …] [--repeat N] [--json]``: ours on local workers and on Ray, against raw Ray.
-
-Each repetition runs every column once, in turn, with a fresh salt, and checks the sum. Printed are medians in
-microseconds a step from the start of the call to its result, start-up of the cluster excluded; ours starts its own
-workers in that time.
-"""
+"""``python -m benchmarks [row …]``: measure the rows of the table of targets, or some, and say what was found."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import secrets
-import statistics
+import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("ORC_HOME", tempfile.mkdtemp(prefix="orc-benchmark-"))
+from benchmarks import machine, million, real_work, report, small_steps, starts, store, streams
+from benchmarks.measure import measure
+from benchmarks.peers import PEERS
+from benchmarks.picture import svg
+from benchmarks.place import Place
+from benchmarks.row import Row
+from benchmarks.sizes import FULL, QUICK
 
-import ray
-
-from benchmarks import ours, raw
-from orchestrator import Pipeline
-
-
-class Row(NamedTuple):
-    """One graph: how many steps, what to compare."""
-
-    name: str
-    steps: int
-    params: dict[str, int]
-    pipeline: Pipeline[..., Any]
-    raw: Callable[..., int]
-    by_hand: Callable[..., int] | None = None
+FAMILIES = (small_steps, million, real_work, starts, store, streams)
+METHOD = (
+    "the columns of a row take turns on one Ray and one machine, each time with a fresh 60-bit salt, and every answer "
+    "is checked; right before each measurement the same column runs once in small, uncounted, for raw Ray's sake as "
+    "well as ours (not where a fresh process is measured); ours is durable with fsync, and its times go from "
+    "P.run(...) to .result(); raw Ray keeps nothing; ratios are of medians"
+)
 
 
-ROWS = [
-    Row("fan-out 10,000", 10_000, {"n": 10_000}, ours.fan_out, raw.fan_out, raw.fan_out_by_hand),
-    Row("chain 1,000", 1_000, {"n": 1_000}, ours.chain, raw.chain),
-    Row("layers 20 x 50", 1_000, {"depth": 20, "width": 50}, ours.layers, raw.layers),
-    Row("dynamic loop 1,000", 1_000, {"n": 1_000}, ours.loop, raw.loop),
-]
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and draw; 1 if a target is missed and ``--strict`` asks for it."""
+    given = _parser().parse_args(arguments)
+    home = Path(tempfile.mkdtemp(prefix="orc-benchmark-", dir=given.home))
+    place = Place(home)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that Ray and directory go as well
+    try:
+        document = _measured(given, place)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    finally:
+        place.stop_ray()
+        shutil.rmtree(home, ignore_errors=True)
+    _write(given, document)
+    missed = any(not verdict["met"] for row in document["rows"] for verdict in row["targets"])
+    return 1 if missed and given.strict else 0
 
 
-def measure(row: Row, repeat: int) -> dict[str, list[float]]:
-    """Microseconds a step of each column, one value a repetition."""
-    columns: dict[str, Callable[[int], int]] = {
-        "raw Ray": lambda salt: row.raw(salt, **row.params),
-        "ours, local": lambda salt: row.pipeline.options(on="local").run(salt=salt, **row.params).result(),
-        "ours, Ray": lambda salt: row.pipeline.options(on="ray").run(salt=salt, **row.params).result(),
-    }
-    if row.by_hand is not None:
-        by_hand = row.by_hand
-        columns["raw Ray, 50 a task"] = lambda salt: by_hand(salt, **row.params)
-    samples: dict[str, list[float]] = {name: [] for name in columns}
-    for _ in range(repeat):
-        salt = secrets.randbits(60)
-        results = {}
-        for name, run in columns.items():
-            begun = time.perf_counter()
-            results[name] = run(salt)
-            samples[name].append((time.perf_counter() - begun) / row.steps * 1e6)
-        if len(set(results.values())) != 1:
-            raise SystemExit(f"{row.name}: the columns disagree: {results}")
-    return samples
-
-
-def main() -> None:
-    """Measure and print."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("rows", nargs="*", help="beginnings of row names; all when none is given")
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    rows = [row for row in ROWS if not given.rows or any(row.name.startswith(name) for name in given.rows)]
-    ray.init(address="local", log_to_driver=False, include_dashboard=False)
-    ray.get([raw.follow.remote(i) for i in range(200)])
-    found = {row.name: measure(row, given.repeat) for row in rows}
-    ray.shutdown()
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, Ray {ray.__version__}"
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="keys of rows, see --list; all when none is given")
+    parser.add_argument("--list", action="store_true", help="list the rows and end")
+    parser.add_argument("--repeat", type=_count, default=5, metavar="N", help="repetitions (5); long rows take fewer")
+    parser.add_argument("--quick", action="store_true", help="small sizes: shows that rows work, not how fast they are")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the rows of small steps, with the peers")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the table between the marks of a page")
+    parser.add_argument("--home", type=Path, metavar="DIR", help="where runs are kept meanwhile: the disk to measure")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 if a target is missed")
+    return parser
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("has to be 1 or more")
+    return count
+
+
+def _measured(given: argparse.Namespace, place: Place) -> dict[str, Any]:
+    about = {"versions": machine.versions(), "machine": machine.machine(place.home, place.slots)}
+    rows = _chosen(given, place)
+    if any(row.needs_ray for row in rows):
+        _tell("a Ray starts")
+        place.start_ray()
+    found = []
+    for row in rows:
+        row_home = place.home / row.key
+        row_home.mkdir()
+        readings = measure(row, given.repeat, row_home, _tell, warm=not given.quick)
+        found.append(report.describe_row(row, readings))
+    method = {"repeat": given.repeat, "quick": given.quick, "text": METHOD}
+    return about | {"method": method, "rows": found}
+
+
+def _chosen(given: argparse.Namespace, place: Place) -> list[Row]:
+    sizes = QUICK if given.quick else FULL
+    rows = {row.key: row for family in FAMILIES for row in family.rows(sizes, place)}
+    if given.list:
+        for row in rows.values():
+            print(f"{row.key:15} {row.title}")
+        raise SystemExit(0)
+    unknown = [key for key in given.rows if key not in rows]
+    if unknown:
+        raise SystemExit(f"there is no row {', '.join(unknown)}; there are: {', '.join(rows)}")
+    return [row for key, row in rows.items() if not given.rows or key in given.rows]
+
+
+def _write(given: argparse.Namespace, document: dict[str, Any]) -> None:
     if given.json:
-        json.dump({"machine": machine, "unit": "microseconds a step", "rows": found}, sys.stdout, indent=2)
-        return
-    print(f"{machine}; microseconds a step, median of {given.repeat} (all)")
-    for name, samples in found.items():
-        print(f"\n{name}")
-        base = statistics.median(samples["raw Ray"])
-        for column, values in samples.items():
-            median = statistics.median(values)
-            shown = ", ".join(f"{v:.0f}" for v in values)
-            print(f"  {column:20} {median:8.1f}   {base / median:6.1f} x raw Ray   ({shown})")
+        json.dump(document, sys.stdout, indent=2)
+        print()
+    else:
+        sys.stdout.write(report.text(document))
+    if given.svg is not None:
+        versions, place = document["versions"], document["machine"]
+        caption = (
+            f"Measured at commit {versions['commit']} on {place['cores']} cores of {place['model']}, Python "
+            f"{versions['python']}, Ray {versions['ray']}; grey: other engines, measured earlier on 2 other cores."
+        )
+        peers = () if given.quick else PEERS  # they were measured in full
+        given.svg.write_text(svg(document["rows"], peers, caption))
+    if given.markdown is not None:
+        table = report.markdown(document)
+        page = given.markdown.read_text() if given.markdown.exists() else f"{report.BEGIN}\n{report.END}\n"
+        given.markdown.write_text(report.put_between(page, table))
+
+
+def _tell(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

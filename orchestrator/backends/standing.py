@@ -190,6 +190,11 @@ class StandingCluster(Cluster):
         """True if this process is attached to a standing Ray that has ended."""
         return self.connected and self._standing is not None and not self._standing.alive
 
+    @property
+    def alive(self) -> bool:
+        """See ``Cluster``."""
+        return super().alive and not self.lost
+
     def check(self) -> None:
         """See to it that the Ray is still there.
 

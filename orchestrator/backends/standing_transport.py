@@ -38,10 +38,6 @@ class StandingTransport(RayTransport):
     def close(self) -> None:
         """See ``Transport``; nobody waits for workers that have gone with their Ray."""
         self._closing = True
-        lost = self._standing.lost
-        if lost:
-            for channel in list(self._channels.values()):
-                channel.ended("its Ray has ended", never=False)
         super().close()
-        if lost:
+        if self._standing.lost:
             self._standing.abandon()

@@ -280,9 +280,14 @@ class RayTransport:
 
     def close(self) -> None:
         """See ``Transport``."""
-        self.resume()
+        alive = self._link is None or self._cluster.alive
+        if alive:
+            self.resume()
         for channel in list(self._channels.values()):
-            channel.kill()
+            if alive:
+                channel.kill()
+            else:
+                channel.ended("its Ray has ended", never=False)
         deadline = time.monotonic() + CLOSE_S
         while self._channels and time.monotonic() < deadline:
             self.pump(0.1)

@@ -12,6 +12,9 @@ _ROUND_S = 0.2
 """An actor added during a round is watched from the next one on; its socket tells of its end earlier."""
 
 
+_GONE = "its Ray has ended"
+
+
 class Ended(NamedTuple):
     """An actor has ended; ``never`` if it could not and never can be placed or set up."""
 
@@ -65,6 +68,9 @@ class ActorWatch:
                 if self._stopped:
                     return
                 refs = list(self._refs)
+            if not ray.is_initialized():  # to ask now would start or find another one
+                self._all_ended(_GONE)
+                continue
             ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
             if not ready:
                 ready, _ = ray.wait(refs, num_returns=1, timeout=_ROUND_S, fetch_local=False)
@@ -73,8 +79,17 @@ class ActorWatch:
                     name = self._refs.pop(ref)
                 self._ended(_outcome(ray, name, ref))
 
+    def _all_ended(self, reason: str) -> None:
+        with self._changed:
+            names = list(self._refs.values())
+            self._refs.clear()
+        for name in names:
+            self._ended(Ended(name, reason))
+
 
 def _outcome(ray: Any, name: str, ref: Any) -> Ended:
+    if not ray.is_initialized():
+        return Ended(name, _GONE)
     try:
         return Ended(name, str(ray.get(ref)))
     except Exception as error:
