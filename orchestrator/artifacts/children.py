@@ -17,11 +17,13 @@ from orchestrator.ports.values import CONTAINERS, INLINE_BYTES, Cell, Entry, dec
 Element: TypeAlias = str | int | tuple[str, str]
 Parts: TypeAlias = list[Any] | dict[Any, Any]
 
+_NUMBERS = (int, float, bool)
 _MOST_KEPT = 8
 _KEPT_FROM = 64
 """Containers with fewer children are cut again each time."""
 
 _decode = msgspec.msgpack.Decoder().decode
+_plain_list = msgspec.msgpack.Decoder(list[Any])
 _raw_list = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _raw_dict = msgspec.msgpack.Decoder(dict[Any, msgspec.Raw])
 
@@ -59,6 +61,16 @@ class Children:
             return self._cell_of(_decode(found)) if memoryview(found).nbytes <= INLINE_BYTES else None
         cell: Cell = found
         return cell
+
+    def items(self, entry: Entry) -> list[Cell] | None:
+        """Cells of all items of a list or tuple; None for anything else, and for plain lists of more than numbers."""
+        plain = entry.codec == "msgpack" and entry.type == "builtins:list"
+        if not plain and entry.codec not in ("list", "tuple"):
+            return None
+        if not plain:
+            return decode_manifest(self._data_of(entry)).cells
+        values: list[Cell] = _plain_list.decode(self._data_of(entry))
+        return values if all(type(value) in _NUMBERS for value in values) else None
 
     def _parts(self, entry: Entry) -> Parts:
         with self._lock:

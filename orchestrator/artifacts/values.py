@@ -137,6 +137,10 @@ class StoredValues:
         """
         return self._children.child(cell, element) if isinstance(cell, Entry) else None
 
+    def items(self, cell: Cell) -> list[Cell] | None:
+        """Cells of all items of a list or tuple; see ``ports.values.Values``."""
+        return self._children.items(cell) if isinstance(cell, Entry) else None
+
     # ---- inside
 
     def _data(self, entry: Entry) -> memoryview:

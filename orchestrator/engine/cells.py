@@ -97,6 +97,10 @@ class Cells:
         except (AttributeError, IndexError, KeyError):
             return None
 
+    def items(self, cell: Cell) -> list[Cell] | None:
+        """Cells of all items of a list or tuple; None if only loading it would tell."""
+        return self._values.items(cell)
+
     def look(self, cell: Cell) -> Description:
         """Type, size, truth, length and preview of a value."""
         return describe(cell)

@@ -53,6 +53,8 @@ class NodeFront:
         """Offer the open, idle items of a range."""
         self.grow()
         fresh = stop - start
+        if not fresh:
+            return
         if self.state.status.count(OPEN, start, stop) == fresh and self.live.count(IDLE, start, stop) == fresh:
             self._offer(start, stop)
             return

@@ -98,18 +98,18 @@ class Lookups:
         while front.unchecked:
             start, stop = front.unchecked.popleft()
             try:
-                keys = [self._keys.key(node, index) for index in range(start, stop)]
+                keys = self._keys.keys(node, start, stop)
             except NotFound as error:
                 self._missing(front, start, stop, {}, error.message)
                 continue
-            hits = self._journal.cached([key.digest for key in keys], now)
+            nearest = self._journal.nearest_cached(keys[0].parts["stage"], now)  # None: nothing of this stage is there
+            hits = self._journal.cached([key.digest for key in keys], now) if nearest is not None else {}
             found = {start + i: hits[key.digest] for i, key in enumerate(keys) if key.digest in hits}
             cells = self._cached_cells(found)
             self._reuse(node.id, cells, found)
             self.missed.update({(node.id, start + i): key for i, key in enumerate(keys) if start + i not in cells})
             if len(cells) < len(keys):
-                reason = miss_reason(keys, self._journal.nearest_cached(keys[0].parts["stage"], now))
-                self._missing(front, start, stop, cells, reason)
+                self._missing(front, start, stop, cells, miss_reason(keys, nearest))
         self._machine.frontier.unchecked.pop(node.id, None)
 
     def _missing(self, front: NodeFront, start: int, stop: int, hits: Mapping[int, Cell], reason: str) -> None:

@@ -16,7 +16,7 @@ from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node, Ref, 
 from orchestrator.ports.files import Files
 from orchestrator.ports.frames import Span
 from orchestrator.ports.journal import CacheEntry
-from orchestrator.ports.values import digest_bytes, digest_of
+from orchestrator.ports.values import Cell, digest_bytes, digest_of
 from orchestrator.types import Digest
 
 _COMPARED = 256
@@ -37,21 +37,43 @@ class CacheKeys:
         self._cells = cells
         self._files = files
 
-    def key(self, node: Node, index: int) -> CacheKey:
-        """Key of item ``index`` of a node.
+    def keys(self, node: Node, start: int, stop: int) -> list[CacheKey]:
+        """Keys of the items ``start..stop`` of a node; what they have in common is looked at once.
 
         Raises:
             NotFound: a ``File`` argument names a file that is not there.
         """
         assert node.stage is not None
-        parts = {"stage": node.stage.ref, "code": node.stage.fingerprint}
+        files = node.stage.files
+        common = {"stage": node.stage.ref, "code": node.stage.fingerprint}
         for name, expr in node.args.items():
-            item = index if name in node.mapped else None
-            parts[f"argument {name}"] = self._argument(expr, item, name in node.stage.files)
+            if name not in node.mapped:
+                common[f"argument {name}"] = self._argument(expr, None, name in files)
         environment = node.policy.resources.runtime_env
         if environment:
-            parts["runtime_env"] = _digest(json.dumps(environment, sort_keys=True))
-        return CacheKey(_digest(json.dumps(parts, sort_keys=True)), parts)
+            common["runtime_env"] = _digest(json.dumps(environment, sort_keys=True))
+        shared = _digest(json.dumps(common, sort_keys=True))
+        names = [f"argument {name}" for name in sorted(node.mapped)]
+        columns = [self._column(node.args[name], start, stop, name in files) for name in sorted(node.mapped)]
+        if not columns:
+            return [CacheKey(shared, common)]
+        return [
+            CacheKey(_digest("\n".join((shared, *own))), {**common, **dict(zip(names, own, strict=True))})
+            for own in zip(*columns, strict=True)
+        ]
+
+    def _column(self, expr: Expr, start: int, stop: int, is_file: bool) -> list[str]:
+        """A mapped argument, item by item; a stored list and the outputs of a map are read as a whole."""
+        cells: list[Cell] | None = None
+        if isinstance(expr, Const) and expr.cell is not None and not is_file:
+            items = self._cells.items(self._cells.decode(expr.cell))
+            cells = None if items is None else items[start:stop]
+        elif isinstance(expr, Ref) and not expr.path and not is_file and self._fold.nodes[expr.node].node.many:
+            spans = self._fold.nodes[expr.node].outputs.within(start, stop)
+            cells = [cell for s in spans for cell in self._cells.chunk(s.chunk)[s.at : s.at + s.stop - s.start]]
+        if cells is None or len(cells) != stop - start:
+            return [self._argument(expr, index, is_file) for index in range(start, stop)]
+        return [_part(cell) for cell in cells]
 
     def _argument(self, expr: Expr, item: int | None, is_file: bool) -> str:
         if is_file:
@@ -78,9 +100,9 @@ class CacheKeys:
             assert expr.cell is not None
             cell = self._cells.decode(expr.cell)
             if item is None:
-                return digest_of(cell)
+                return _part(cell)
             child = self._cells.child(cell, item)
-            return digest_of(child) if child is not None else _digest(f"{digest_of(cell)}[{item}]")
+            return _part(child) if child is not None else _digest(f"{digest_of(cell)}[{item}]")
         if isinstance(expr, ListExpr):
             if item is not None:
                 return self._digest(expr.items[item], None)
@@ -102,7 +124,7 @@ class CacheKeys:
         path = self._below(ref, item)
         part = self._cells.part(span, path)
         if part is not None:
-            return digest_of(part)
+            return _part(part)
         return _digest(f"{digest_of(self._cells.at(span))}{path}")
 
     def _span(self, ref: Ref, item: int | None) -> Span | None:
@@ -129,6 +151,13 @@ def miss_reason(keys: Sequence[CacheKey], nearest: CacheEntry | None) -> str:
     if not changed and not gone:
         return "the stored output has expired or is gone"
     return ", ".join([*(f"{name} changed" for name in changed), *(f"{name} is no longer given" for name in gone)])
+
+
+def _part(cell: Cell) -> str:
+    """A value in a key: a number as it is, anything else by its digest."""
+    if isinstance(cell, int | float):
+        return f"{type(cell).__name__} {cell!r}"
+    return digest_of(cell)
 
 
 def _digest(text: str) -> Digest:

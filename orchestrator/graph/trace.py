@@ -179,12 +179,15 @@ def container_expr(value: object, expr: Callable[[object], Expr]) -> Expr:
     )
 
 
+_PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
+
+
 def _holds_marks(value: object) -> bool:
     """True if a placeholder or a Secret is somewhere inside, also where it must not be."""
     if isinstance(value, Placeholder | Secret):
         return True
     if isinstance(value, list | tuple | set | frozenset):
-        return any(_holds_marks(item) for item in value)
+        return not _PLAIN.issuperset(map(type, value)) and any(_holds_marks(item) for item in value)
     if isinstance(value, dict):
         return any(_holds_marks(item) for pair in value.items() for item in pair)
     if is_dataclass(value) and not isinstance(value, type):

@@ -188,3 +188,7 @@ class Values(Protocol):
         Reads the container's manifest only. Raises AttributeError, IndexError or KeyError as the value itself would.
         """
         ...
+
+    def items(self, cell: Cell) -> list[Cell] | None:
+        """Cells of all items if the value is a stored list or tuple that can be read without loading; else None."""
+        ...
