@@ -38,8 +38,8 @@ class NodeFront:
         self.streams: list[NodeState] = []
         self.live = bytearray(state.length)
         self.asks_cache = caches(state.node)
-        self.unchecked: deque[tuple[int, int]] = deque()
-        self.ready: deque[tuple[int, int]] = deque()
+        self.unchecked: list[tuple[int, int]] = []
+        self.ready: list[tuple[int, int]] = []
         self.ready_count = 0
         self.running_count = 0
         self.solo: set[int] = set()
@@ -88,23 +88,26 @@ class NodeFront:
     def first(self) -> int:
         """The first ready item; only if ``ready_count``."""
         while True:
-            start, stop = self.ready.popleft()
+            start, stop = self.ready[0]
             found = self.live.find(READY, start, stop)
             if found >= 0:
-                self.ready.appendleft((found, stop))
+                self.ready[0] = (found, stop)
                 return found
+            del self.ready[0]
 
     def take(self, count: int) -> tuple[int, int]:
         """Mark up to ``count`` consecutive ready items running and return their range; solo items come one by one."""
         start = self.first()
-        _, stop = self.ready.popleft()
+        _, stop = self.ready[0]
         end = start + 1 if start in self.solo else min(stop, start + count)
         if self.solo:
             end = min([end, *(index for index in self.solo if start < index < end)])
         if self.live.count(READY, start, end) < end - start:  # some were withdrawn meanwhile
             end = next(index for index in range(start, end) if self.live[index] != READY)
         if end < stop:
-            self.ready.appendleft((end, stop))
+            self.ready[0] = (end, stop)
+        else:
+            del self.ready[0]
         self._mark_running(start, end)
         self.ready_count -= end - start
         return start, end
@@ -170,7 +173,8 @@ class Frontier:
             for guard in state.node.guards:
                 self._guarded.setdefault(guard.branch, []).append(state)
             self._offer(front)
-        self.changed.append(state)
+        if state.is_settled or _has_consequences(state.node):
+            self.changed.append(state)
         return front
 
     def _watch(self, front: NodeFront, ref: Ref, by_item: bool) -> None:
@@ -291,8 +295,7 @@ class Frontier:
     def _met(self, front: NodeFront) -> None:
         front.unmet -= 1
         if front.unmet == 0:
-            node = front.state.node
-            if node.guards or node.mapped or node.kind in ("choice", "approval", "signal"):
+            if _has_consequences(front.state.node):
                 self.changed.append(front.state)
             if not front.running_count:
                 self._offer(front)
@@ -351,6 +354,11 @@ def _needs(node: Node) -> Iterator[tuple[Ref, bool]]:
         if key not in seen:
             seen.add(key)
             yield ref, by_item
+
+
+def _has_consequences(node: Node) -> bool:
+    """True if facts may follow once the inputs of a node exist, other than that it may start."""
+    return bool(node.guards or node.mapped) or node.kind in ("choice", "approval", "signal")
 
 
 def caches(node: Node) -> bool:

@@ -96,7 +96,7 @@ class Lookups:
         """Hits complete at once; misses become ready, with the reason on record."""
         node = front.state.node
         while front.unchecked:
-            start, stop = front.unchecked.popleft()
+            start, stop = front.unchecked.pop(0)
             try:
                 keys = self._keys.keys(node, start, stop)
             except NotFound as error:

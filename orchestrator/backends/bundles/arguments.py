@@ -224,9 +224,14 @@ def by_position(node: Node, function: Callable[..., Any]) -> inspect.Signature |
 
 def whole_inputs(node: Node) -> Mapping[str, str] | None:
     """Nodes by argument, if every argument of a single step is the whole output of a node."""
-    if node.mapped or not all(isinstance(expr, Ref) and not expr.path for expr in node.args.values()):
+    if node.mapped:
         return None
-    return {name: expr.node for name, expr in node.args.items() if isinstance(expr, Ref)}
+    found = {}
+    for name, expr in node.args.items():
+        if type(expr) is not Ref or expr.path:
+            return None
+        found[name] = expr.node
+    return found
 
 
 def follow(value: Any, path: tuple[Element, ...]) -> Any:

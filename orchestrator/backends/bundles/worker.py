@@ -63,6 +63,7 @@ class Worker:
         self._end = end
         self._concurrent = concurrent
         self._codes: dict[Digest, Code] = {}
+        self._functions: dict[tuple[Digest, str], Callable[..., Any]] = {}
         self._loading = threading.Lock()
         self._bodies: dict[tuple[str, str], tuple[Digest, StoredNodes]] = {}
         self._graphs: dict[str, tuple[Digest, Digest]] = {}
@@ -247,7 +248,9 @@ class Worker:
             code = self._codes.get(capsule)
             if code is None:
                 code = self._codes[capsule] = self._code(capsule)
-        function = code.function(node.stage.ref)
+        function = self._functions.get((capsule, node.stage.ref))
+        if function is None:
+            function = self._functions[capsule, node.stage.ref] = code.function(node.stage.ref)
         signature = by_position(node, function)
         whole = whole_inputs(node) if signature is None else None
         return Definition(node, function, code.root, may_draw(function), signature, whole)
