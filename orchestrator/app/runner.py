@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from orchestrator.app.backend import choose_backend, open_executor
+from orchestrator.app.collector import Spared
 from orchestrator.app.installation import Installation
 from orchestrator.app.picture import plan_html
 from orchestrator.app.run import Run
@@ -82,6 +83,16 @@ class Runner:
         self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions, detach: bool = False
     ) -> Run:
         """Begin a run, driven by a thread of this process, and return at once."""
+        spared = Spared()
+        try:
+            return self._start(pipeline, params, options, detach, spared)
+        except BaseException:
+            spared.end()
+            raise
+
+    def _start(
+        self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions, detach: bool, spared: Spared
+    ) -> Run:
         traced = pipeline.trace(**params)
         backend = choose_backend(self.installation.settings, traced.graph, options.on)
         executor = self._executors(backend)  # its workers warm up while the store opens
@@ -90,7 +101,7 @@ class Runner:
             run, created = self._create(graph, traced, params, options, backend)
             ownership = self.installation.journal.own(run, _driver_name())
             fold = RunFold(run, graph, created=created, seq=1)
-            return self._drive(fold, ownership, backend, executor, detach)
+            return self._drive(fold, ownership, backend, executor, detach, spared)
         except BaseException:
             executor.close()
             raise
@@ -135,13 +146,21 @@ class Runner:
             executor.close()
             raise
 
-    def _drive(self, fold: RunFold | None, ownership: Ownership, backend: str, executor: Executor, detach: bool) -> Run:
+    def _drive(
+        self,
+        fold: RunFold | None,
+        ownership: Ownership,
+        backend: str,
+        executor: Executor,
+        detach: bool,
+        spared: Spared | None = None,
+    ) -> Run:
         """Begin to drive a run that is owned; without its state, that is read from the journal."""
         here = self.installation
         try:
             machine = Machine(fold or here.fold(ownership.run), self._encode_error)
             begun = started(ownership.epoch, _driver_name(), backend, executor.slots)
-            session = Session(here, machine, ownership, self._on_facts, detach, begun, executor)
+            session = Session(here, machine, ownership, self._on_facts, detach, begun, executor, spared)
             session.begin()
         except BaseException:
             ownership.release()

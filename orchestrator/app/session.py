@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 
+from orchestrator.app.collector import Spared
 from orchestrator.app.installation import Installation
 from orchestrator.engine.driver import Driver, Observer
 from orchestrator.engine.machine import Machine
@@ -20,6 +21,7 @@ class Session:
     Args:
         started: The fact with which this driver begins.
         executor: Closed when the driver returns.
+        spared: Ended when the driver returns.
     """
 
     def __init__(
@@ -31,9 +33,11 @@ class Session:
         detach: bool,
         started: f.DriverStarted,
         executor: Executor,
+        spared: Spared | None = None,
     ) -> None:
         self._started = started
         self._executor = executor
+        self._spared = spared
         self._installation = installation
         self._machine = machine
         self._ownership = ownership
@@ -91,6 +95,8 @@ class Session:
             self._failure = error
         finally:
             self._ownership.release()
+            if self._spared is not None:
+                self._spared.end()
             atexit.unregister(self.stop)
 
     def _drive(self) -> None:
