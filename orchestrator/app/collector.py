@@ -1,7 +1,7 @@
 """The cyclic garbage collector during short runs: one pass over a process with Ray and pandas takes 50 ms.
 
 Everything there is when a run begins is set aside for the collector, so that its passes look at new objects only.
-After a few seconds, or with the run, all of it is back: in a long run nobody notices the passes, and memory counts more.
+After a few seconds, or with the run, all of it is back: in a long run nobody notices the passes, and memory counts.
 """
 
 from __future__ import annotations

@@ -60,6 +60,7 @@ class Islands:
             self._awaited.add((call.node, call.index, call.ordinal))
             yield from self._done(done, frame, worker)
             done = []
+            yield f.StepsStarted(str(body["id"]), 0, 1, frame.bundle, worker)
             failure = f.Failure(tuple(one.failed.classes), one.failed.message, tuple(one.failed.frames))
             yield from machine.failed(str(body["id"]), 0, failure, frame.bundle, now, jitter)
         yield from self._done(done, frame, worker)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
+from typing import Any
 
 
 class Slot:
@@ -18,15 +19,22 @@ class Slot:
     Attributes:
         name: What its task is watched under.
         identity, token: What its task proves to be and to know.
+        task: Ray's reference to the task.
     """
 
     def __init__(self, name: str, identity: bytes, token: bytes, released: Callable[[Slot], None]) -> None:
         self.name = name
         self.identity = identity
         self.token = token
+        self.task: Any = None
         self._on_release = released
         self._connection: socket.socket | None = None
         self._released = False
+
+    @property
+    def arrived(self) -> bool:
+        """True once the task has called back."""
+        return self._connection is not None
 
     @property
     def held(self) -> bool:

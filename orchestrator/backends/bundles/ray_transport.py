@@ -133,11 +133,16 @@ class RayTransport:
         self._by_identity[slot.identity] = slot
         link.ledger.place(channel.name, charged(channel.needs))
         self._moved_at = time.monotonic()
-        link.watch.add(slot.name, self._variant(None, node).remote(link.join(slot.identity, slot.token, b"")))
+        slot.task = self._variant(None, node).remote(link.join(slot.identity, slot.token, b""))
+        link.watch.add(slot.name, slot.task)
         return slot
 
     def _released(self, slot: Slot) -> None:
         """Its CPU is free as soon as Ray has seen the task end; who asks for it now waits for that moment only."""
+        import ray
+
+        if not slot.arrived and ray.is_initialized():
+            ray.cancel(slot.task)  # it still waits for a CPU
         channel = self._slots.pop(slot.name)
         del self._by_identity[slot.identity]
         if self._link is not None:
