@@ -5,8 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.errors import MissingArgument, UnknownArgument
 from orchestrator.graph.source import refusal
@@ -14,8 +13,7 @@ from orchestrator.graph.source import refusal
 _KIND = inspect.Parameter
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """Arguments of a call by parameter; variadic ones apart."""
 
     named: dict[str, Any]

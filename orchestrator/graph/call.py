@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.errors import MapError, WrongType
 from orchestrator.graph.annotation import Stream, describe, item_type
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 _MARKS = (Each, Fixed)
 
 
-@dataclass(frozen=True, slots=True)
-class BoundCall:
+class BoundCall(NamedTuple):
     """Arguments of a call as a node has them.
 
     Attributes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from orchestrator.errors import DefinitionError, MapError, PlaceholderMisuse, WrongType
 from orchestrator.graph.annotation import Unresolvable, attribute_type, describe, key_type
@@ -12,8 +11,7 @@ from orchestrator.graph.node import Ref
 from orchestrator.graph.source import refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """What a placeholder stands for.
 
     Attributes:

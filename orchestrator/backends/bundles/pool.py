@@ -339,11 +339,14 @@ class Pool:
     def rest(self) -> bool:
         """Forget all runs and keep the workers; False if something still runs, so that the pool must be closed."""
         patience = time.monotonic() + REST_S  # the last outcome may be here before its worker has said that it is done
-        while any(member.bundles for member in self._members.values()) and time.monotonic() < patience:
+        while any(m.bundles or m.closing for m in self._members.values()) and time.monotonic() < patience:
             self.poll(REST_S / 10)
         if any(member.bundles for member in self._members.values()) or self._waiting:
             return False
         for member in self._members.values():
+            if member.closing:
+                member.channel.kill()  # nobody listens from now on: what it holds would stay held
+                continue
             member.forget(self._runs)
             member.park()
         self._runs.clear()
