@@ -67,8 +67,6 @@ def peak_mb(pid: int | str = "self") -> float:
 
 def drive(run: str, n: int, gate: int, folder: str) -> None:
     """Start the run (``run`` is ``new``) or resume it; say what it came to and how large this process was."""
-    if run == "new":
-        ended = large.options(on="local").run(n=n, gate=gate, folder=folder)
-    else:
-        ended = runs[run].resume().wait()
+    new = large.options(on="local")
+    ended = new.run(n=n, gate=gate, folder=folder) if run == "new" else runs[run].resume().wait()
     print(ended.state, ended.result(), peak_mb())

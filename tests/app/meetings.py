@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator import dynamic, pipeline, signal, stage, step
 
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 """After this long somebody will not come; only a fault makes anybody wait so long."""
 
 
@@ -31,7 +31,7 @@ def gpu_shown() -> str:
 def meet(x: int, count: int, folder: str) -> int:
     """Wait until ``count`` steps are here at once; the worker's process."""
     Path(folder, f"here-{x}").touch()
-    wait_until(lambda: len(list(Path(folder).glob("here-*"))) >= count, f"the meeting of {count}")
+    wait_until(lambda: len(list(Path(folder).glob("here-?"))) >= count, f"the meeting of {count}")
     return os.getpid()
 
 
@@ -41,33 +41,39 @@ def meeting(folder: str, count: int = 2) -> list[int]:
 
 
 @stage
-def process() -> tuple[int, str, str | None]:
-    return os.getpid(), os.getcwd(), os.environ.get("WARM_WORD")
+def process() -> tuple[int, int, str, str | None]:
+    """The worker, what it was forked from, and what it sees of the driver's surroundings."""
+    return os.getpid(), os.getppid(), os.getcwd(), os.environ.get("WARM_WORD")
 
 
 @pipeline
-def one_process() -> tuple[int, str, str | None]:
+def one_process() -> tuple[int, int, str, str | None]:
     return process()
 
 
 @stage
-def fail(folder: str, count: int) -> int:
-    """Fail while others still wait, for ever."""
-    wait_until(lambda: len(list(Path(folder).glob("asleep-*"))) >= count, "the sleep of the others")
+def fail(x: int, count: int, folder: str) -> int:
+    """Meet the others, and fail."""
+    meet(x, count, folder)
     raise ValueError("no good")
 
 
 @stage
 def sleep(x: int, folder: str) -> None:
-    """Wait for a file that nobody makes."""
-    Path(folder, f"asleep-{x}").write_text(str(os.getpid()))
-    while not os.path.exists(f"{folder}/never"):
-        time.sleep(0.01)
+    """Sleep until somebody ends this; say so."""
+    asleep = Path(folder, f"asleep-{x}")
+    asleep.with_suffix(".new").write_text(str(os.getpid()))
+    asleep.with_suffix(".new").rename(asleep)
+    try:
+        while True:
+            time.sleep(0.01)
+    finally:
+        Path(folder, f"woken-{x}").touch()
 
 
 @pipeline
-def failing_beside_a_sleeper(folder: str) -> list[object]:
-    return [fail(folder, 1), sleep(0, folder)]
+def failing_meeting(folder: str) -> list[int]:
+    return [meet(0, 2, folder), fail(1, 2, folder)]
 
 
 @pipeline
@@ -134,9 +140,8 @@ def whole(x: int) -> int:
 
 @dynamic
 def mixed(x: int) -> int:
-    for _ in range(3):
-        x = heavy(light(x))
-    return whole(x) + sum(light.map([x, x]))
+    x = heavy(light(x))
+    return light(x) + sum(light.map([x, x]))
 
 
 @stage(uses=("data",))
@@ -158,6 +163,11 @@ def of_all_kinds(n: int) -> dict[str, object]:
     return {
         "light": light.map(list(range(n))),
         "mixed": [mixed(1), mixed(2)],
-        "whole": whole.map([1, 2]),
-        "data": [by_ray_data(100), by_ray_data(200)],
+        "whole": whole(1),
+        "data": light(by_ray_data(100)),
     }
+
+
+@pipeline
+def light_ones(n: int) -> list[int]:
+    return light.map(list(range(n)))

@@ -65,7 +65,9 @@ def test_four_quarters_share_a_gpu_at_once_and_a_fifth_waits_for_one_of_them(tmp
         (tmp_path / f"go-{name}").touch()
     result = run.result()
     started = seq_of(run, lambda fact: isinstance(fact, f.StepsStarted) and (fact.node, fact.start) == ("share", fifth))
-    ended = seq_of(run, lambda fact: isinstance(fact, f.StepsCompleted) and (fact.node, fact.start) == ("share", leaver))
+    ended = seq_of(
+        run, lambda fact: isinstance(fact, f.StepsCompleted) and (fact.node, fact.start) == ("share", leaver)
+    )
     assert ended < started
     gpus = {gpu for gpu, _ in result["shares"]}
     assert gpus == {four[leaver][0]}
@@ -73,7 +75,7 @@ def test_four_quarters_share_a_gpu_at_once_and_a_fifth_waits_for_one_of_them(tmp
     assert len({pid for _, pid in result["shares"]}) == 5
 
 
-def test_no_gpu_step_runs_in_a_process_that_another_one_used() -> None:
+def test_no_gpu_step_runs_in_a_process_that_another_one_used_and_none_is_kept() -> None:
     first = meetings.leaks.options(on="ray").run(n=3).result()
     second = meetings.leaks.options(on="ray").run(n=3).result()  # pool workers stay warm between runs; these may not
     assert len({*first, *second}) == 6

@@ -34,8 +34,9 @@ def start(home: Path, run: str, folder: Path) -> subprocess.Popen[str]:
     """A driver in a process of its own."""
     code = f"from tests.app.large_run import drive; drive({run!r}, {ITEMS}, {GATE}, {str(folder)!r})"
     command = [sys.executable, "-c", code]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=ROOT, env=environment(home), text=True, **pipes)  # type: ignore[call-overload, no-any-return]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def facts(recorded: Iterable[f.Recorded]) -> Iterator[f.Fact]:

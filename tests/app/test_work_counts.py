@@ -68,6 +68,12 @@ LOOP = Case(  # each call of a body is a fact of its own: what was called is kno
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def two_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many processors there are: bundles grow in number with the slots."""
+    monkeypatch.setenv("ORC_SLOTS", "2")
+
+
 @pytest.fixture
 def accountant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Accountant]:
     """For runs on local workers."""
@@ -162,17 +168,21 @@ def can_trace() -> bool:
 def test_every_commit_was_fsynced_before_anybody_heard_of_it(tmp_path: Path) -> None:
     traces = tmp_path / "traces"
     traces.mkdir()
-    command = ["strace", "-ff", "-y", "-e", "trace=fsync,fdatasync,readlink", "-o", str(traces / "of")]
+    command = ["strace", "-ff", "-y", "-e", "trace=fsync,fdatasync,?readlink,?readlinkat", "-o", str(traces / "of")]
     done = subprocess.run(
         [*command, sys.executable, "-m", "tests.app.marked_commits"], cwd=ROOT, env=environment(tmp_path / "home"),
         capture_output=True, text=True, timeout=110,
     )  # fmt: skip
     assert done.stdout.strip() == str(successors_sum(0, 2_000)), done.stderr[-2000:]
     commits = [calls for trace in traces.iterdir() for calls in commits_of(trace.read_text())]
-    unsynced = [calls for calls in commits if not any(re.search(r"sync\(\d+<[^>]*journal\.db-wal>\) += 0", c) for c in calls)]
+    unsynced = [
+        calls for calls in commits if not any(re.search(r"sync\(\d+<[^>]*journal\.db-wal>\) += 0", c) for c in calls)
+    ]
     syncs = [line for trace in traces.iterdir() for line in trace.read_text().splitlines() if "sync(" in line]
     of_journal = [line for line in syncs if "journal.db" in line]
-    print(f"\n{len(commits)} commits; fsyncs: {len(of_journal)} of the journal, {len(syncs) - len(of_journal)} of files")
+    print(
+        f"\n{len(commits)} commits; fsyncs: {len(of_journal)} of the journal, {len(syncs) - len(of_journal)} of files"
+    )
     (row,) = Installation(Installation().settings.from_environment({"ORC_HOME": str(tmp_path / "home")})).journal.runs()
     assert row.state == "succeeded"
     assert len(commits) > 5

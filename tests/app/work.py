@@ -67,7 +67,11 @@ class Work:
         }  # fmt: skip
         lines = [f"{name}: {count} ({count / self.steps:.4f} a step)" for name, count in counts.items()]
         return "\n".join(
-            [f"{self.steps} steps", *lines, *(repr(kinds) for kinds in (self.facts, self.to_workers, self.from_workers))]
+            [
+                f"{self.steps} steps",
+                *lines,
+                *(repr(kinds) for kinds in (self.facts, self.to_workers, self.from_workers)),
+            ]
         )
 
 
