@@ -8,6 +8,7 @@ capsule once per node and needs neither the source tree nor the author's working
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -31,6 +32,7 @@ MANIFEST = "capsule.json"
 PICKLE = "capsule.pickle"
 FORMAT = 1
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_CACHED = type(functools.lru_cache(len))
 
 
 def build(stages: Mapping[str, Stage[..., Any]], store: ArtifactStore) -> Digest:
@@ -75,20 +77,46 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
 
 def _pickled(loose: Mapping[str, Stage[..., Any]]) -> bytes:
     """Stages that no import finds, with the classes of ``__main__`` that values may refer to."""
-    import cloudpickle
-
     try:
-        return bytes(cloudpickle.dumps({"stages": dict(loose), "main": _main_classes(loose)}))
+        return _dumped({"stages": dict(loose), "main": _main_classes(loose)})
     except Exception as whole:
         for reference, stage in loose.items():
             try:
-                cloudpickle.dumps(stage)
+                _dumped(stage)
             except Exception as error:
                 raise NotSerializable(
                     f"stage {stage.name!r} ({reference}) cannot be sent to a worker: {error}; create what it refers to "
                     "inside its body, or give it as an argument"
                 ) from error
         raise NotSerializable(f"the stages cannot be sent to a worker together: {whole}") from whole
+
+
+def _dumped(value: object) -> bytes:
+    import cloudpickle
+
+    class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
+        """Takes functions with a cache (``functools.cache``) by value too; cloudpickle knows only their names."""
+
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, _CACHED) and not _is_importable(obj):
+                return _cached_anew, (obj.__wrapped__, obj.cache_parameters())
+            return super().reducer_override(obj)
+
+    packed = io.BytesIO()
+    Pickler(packed).dump(value)
+    return packed.getvalue()
+
+
+def _cached_anew(function: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
+
+
+def _is_importable(function: Any) -> bool:
+    """True if a worker that imports its module finds this very object."""
+    found: Any = sys.modules.get(function.__module__) if function.__module__ != "__main__" else None
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is function
 
 
 def _main_classes(loose: Mapping[str, Stage[..., Any]]) -> dict[str, type]:

@@ -220,3 +220,26 @@ def test_a_capsule_of_another_python_is_refused(tmp_path: Path) -> None:
         other.writestr(capsule.MANIFEST, json.dumps({**manifest, "python": "3.8.1"}))
     with pytest.raises(VersionSkew, match=r"3\.8\.1"):
         capsule.load(store.put(packed.getvalue()), store, tmp_path / "capsules")
+
+
+def test_a_function_with_a_cache_goes_along_from_the_main_script(tmp_path: Path) -> None:
+    author = Author(tmp_path)
+    digest, (reference,) = author.build("""
+        import functools
+        from orchestrator import stage
+
+        @functools.cache
+        def factor(x):
+            return x * 10
+
+        @functools.lru_cache(maxsize=7)
+        def summand(x):
+            return x + factor.cache_parameters()["typed"] + summand.cache_parameters()["maxsize"]
+
+        @stage
+        def scaled(x):
+            return factor(x) + summand(x)
+
+        STAGES = [scaled]
+    """)
+    assert author.call(digest, (reference, [4])) == [40 + 4 + 7]
