@@ -40,13 +40,15 @@ class ClusterSurvey:
         self._cluster = cluster
         self._stopped = threading.Event()
         self._paused = False
+        self._looking = threading.Lock()
         self.latest = self._look()
         self._thread = threading.Thread(target=self._run, name="orc-ray-survey", daemon=True)
         self._thread.start()
 
     def pause(self, paused: bool) -> None:
-        """Do not look for a while, or go on."""
-        self._paused = paused
+        """Do not look for a while, or go on; once it returns, nothing of this thread is inside Ray."""
+        with self._looking:
+            self._paused = paused
 
     def stop(self) -> None:
         """End the thread."""
@@ -59,9 +61,10 @@ class ClusterSurvey:
 
     def _run(self) -> None:
         while not self._stopped.wait(ROUND_S):
-            if self._paused:
-                continue
-            try:
-                self.latest = self._look()
-            except Exception:  # the head is being replaced: what is known is better than nothing
-                continue
+            with self._looking:
+                if self._paused:
+                    continue
+                try:
+                    self.latest = self._look()
+                except Exception:  # the head is being replaced: what is known is better than nothing
+                    continue

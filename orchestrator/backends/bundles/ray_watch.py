@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from orchestrator.backends.bundles.ray_actor import VersionsDiffer
 
-_ROUND_S = 0.2
-"""An actor added during a round is watched from the next one on; its socket tells of its end earlier."""
+_ROUND_S = 0.05
+"""Between two looks. Waiting inside Ray would keep this process from leaving it when nothing runs any more."""
 
 
 _GONE = "its Ray has ended"
@@ -46,7 +46,7 @@ class ActorWatch:
             self._changed.notify()
 
     def pause(self, paused: bool) -> None:
-        """Do not look for a while, or go on."""
+        """Do not look for a while, or go on; once it returns, nothing of this thread is inside Ray."""
         with self._changed:
             self._paused = paused
             self._changed.notify()
@@ -67,29 +67,24 @@ class ActorWatch:
                     self._changed.wait()
                 if self._stopped:
                     return
-                refs = list(self._refs)
-            if not ray.is_initialized():  # to ask now would start or find another one
-                self._all_ended(_GONE)
-                continue
-            ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
-            if not ready:
-                ready, _ = ray.wait(refs, num_returns=1, timeout=_ROUND_S, fetch_local=False)
-            for ref in ready:
-                with self._changed:
-                    name = self._refs.pop(ref)
-                self._ended(_outcome(ray, name, ref))
+                ended = self._look(ray)
+            for one in ended:
+                self._ended(one)
+            with self._changed:
+                if not (ended or self._paused or self._stopped):
+                    self._changed.wait(_ROUND_S)
 
-    def _all_ended(self, reason: str) -> None:
-        with self._changed:
-            names = list(self._refs.values())
-            self._refs.clear()
-        for name in names:
-            self._ended(Ended(name, reason))
+    def _look(self, ray: Any) -> list[Ended]:
+        """Who has ended since the last look; with the lock held, so that ``pause`` waits for the end of it."""
+        if not ray.is_initialized():  # to ask now would start or find another one
+            names, self._refs = list(self._refs.values()), {}
+            return [Ended(name, _GONE) for name in names]
+        refs = list(self._refs)
+        ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
+        return [_outcome(ray, self._refs.pop(ref), ref) for ref in ready]
 
 
 def _outcome(ray: Any, name: str, ref: Any) -> Ended:
-    if not ray.is_initialized():
-        return Ended(name, _GONE)
     try:
         return Ended(name, str(ray.get(ref)))
     except Exception as error:
