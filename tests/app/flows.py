@@ -393,3 +393,22 @@ def sixteen() -> int:
 @pipeline
 def impossible() -> int:
     return sixteen()
+
+
+@stage
+def pairs(n: int) -> list[list[int]]:
+    return [[i, i] for i in range(n)]
+
+
+@stage
+def grown(pair: list[int]) -> int:
+    """Changes its own argument."""
+    pair.append(0)
+    return len(pair)
+
+
+@pipeline
+def grown_twice(n: int) -> list[list[int]]:
+    """Two maps over one list that is large enough to be kept by workers between bundles."""
+    made = pairs(n)
+    return [grown.map(made), grown.options(name="again").map(made)]

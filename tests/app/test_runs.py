@@ -242,3 +242,7 @@ def test_a_run_is_brought_back_from_its_snapshot_as_from_all_its_facts(
     graph = here.graph(here.created(run.id))
     whole = load_fold(here.journal, run.id, graph, use_snapshot=False)
     assert encode_snapshot(load_fold(here.journal, run.id, graph)) == encode_snapshot(whole)
+
+
+def test_steps_that_change_their_item_of_a_large_list_change_it_for_nobody_else(here: Installation) -> None:
+    assert flows.grown_twice.run(n=20_000).result() == [[3] * 20_000] * 2

@@ -97,7 +97,10 @@ class Kitchen:
         found = {"n": outputs(Span(0, 3, "a", 0), Span(3, 6, "b", 0))}
         for name, cell in cells.items():
             found[name] = Outputs(Input(name, False, [Span(0, 1, "", 0)]), lambda _: [], {(name, 0): encode_cell(cell)})
-        return Reader(self.values, found, self.children, lambda reference: f"value of {reference}", span)
+        return Reader(self.values, found, self.children, self.whole, lambda reference: f"value of {reference}", span)
+
+    def whole(self, cell: Cell) -> Any:
+        return self.values.load(cell).value
 
     def children(self, entry: Entry) -> list[Cell]:
         return decode_manifest(self.values.store.get(entry.digest) if entry.data is None else entry.data).cells

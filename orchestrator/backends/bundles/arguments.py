@@ -38,6 +38,7 @@ class Reader:
     Args:
         outputs: Of the nodes that the segment's inputs name.
         children: Cells of a container.
+        whole: A value of which steps get copies of single elements only.
         secret: Value of a secret by its reference.
         span: First and last + 1 item that will be asked for.
     """
@@ -47,12 +48,14 @@ class Reader:
         values: Values,
         outputs: Mapping[str, Outputs],
         children: Callable[[Entry], list[Cell]],
+        whole: Callable[[Cell], Any],
         secret: Callable[[str], str],
         span: tuple[int, int],
     ) -> None:
         self._values = values
         self._outputs = outputs
         self._children = children
+        self._whole = whole
         self._secret = secret
         self._start, self._stop = span
 
@@ -166,7 +169,7 @@ class Reader:
         if isinstance(cell, Entry) and not rest and cell.codec in ("list", "tuple"):
             cells = self._children(cell)
             return self._items(cells[self._start : self._stop], cells.__getitem__)
-        whole = follow(self._values.load(cell).value, rest)
+        whole = follow(self._whole(cell), rest)
 
         def element(i: int) -> Any:
             value = whole[i]

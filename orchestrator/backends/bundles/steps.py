@@ -87,6 +87,7 @@ class Services:
     ports: Mapping[str, Any] = field(default_factory=dict)
     shares_process: bool = False
     _manifests: OrderedDict[Digest, list[Cell]] = field(default_factory=OrderedDict)
+    _plain: tuple[Digest, Any] | None = None
     _chunks: DecodedChunks = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +104,16 @@ class Services:
                 self._manifests.popitem(last=False)
         return cells
 
+    def whole(self, cell: Cell) -> Any:
+        """A value of which steps get copies of elements. The last large plain list is kept, for the next bundles of a
+        map over it: to decode a million numbers takes as long as a bundle."""
+        if not isinstance(cell, Entry) or cell.codec != "msgpack" or cell.data is not None:
+            return self.values.load(cell).value
+        kept = self._plain
+        if kept is None or kept[0] != cell.digest:
+            kept = self._plain = (cell.digest, self.values.load(cell).value)
+        return kept[1]
+
     def outputs_of(self, source: Input, inline: Mapping[Digest, bytes], made: Made | None = None) -> Outputs:
         """Outputs of one node, of which some may be made in the same bundle."""
         return Outputs(
@@ -111,7 +122,7 @@ class Services:
 
     def reader(self, outputs: Mapping[str, Outputs], start: int, stop: int) -> Reader:
         """Reader of expressions over these outputs, for items ``start..stop``."""
-        return Reader(self.values, outputs, self.children, self._revealed, (start, stop))
+        return Reader(self.values, outputs, self.children, self.whole, self._revealed, (start, stop))
 
     def _revealed(self, reference: str) -> str:
         value = self.secret(reference)
