@@ -26,10 +26,13 @@ class NodeFront:
         unchecked: Ranges whose inputs exist and for which the cache is to be asked first.
         ready: Ranges to hand out, oldest first; may hold withdrawn items, which ``take`` passes over.
         solo: Items that must run alone on their worker, because a worker died under them and others.
+        is_light: It has one step, light and pure, that may travel with others.
+        may_follow: Beyond that, it has no reason of its own to wait once its inputs are made in the same bundle.
     """
 
     __slots__ = (
-        "asks_cache", "live", "ready", "ready_count", "running_count", "solo", "state", "streams", "unchecked", "unmet",
+        "asks_cache", "is_light", "live", "may_follow", "ready", "ready_count", "running_count", "solo", "state",
+        "streams", "unchecked", "unmet",
     )  # fmt: skip
 
     def __init__(self, state: NodeState) -> None:
@@ -38,6 +41,13 @@ class NodeFront:
         self.streams: list[NodeState] = []
         self.live = bytearray(state.length)
         self.asks_cache = caches(state.node)
+        node, policy = state.node, state.node.policy
+        self.is_light = (
+            policy.light and not (policy.barrier or policy.streaming or node.mapped) and node.kind != "dynamic"
+        )
+        self.may_follow = (
+            self.is_light and not node.guards and not self.asks_cache and node.kind in ("stage", "branch", "pack")
+        )
         self.unchecked: list[tuple[int, int]] = []
         self.ready: list[tuple[int, int]] = []
         self.ready_count = 0

@@ -126,8 +126,7 @@ class Planner:
         ready = self._machine.frontier.ready
         others = [
             other for other in ready.values()
-            if other is not front and other.ready_count and not other.state.node.is_map and not other.solo
-            and _kind(other.state.node) == "light" and not other.state.node.policy.barrier and not other.state.failures
+            if other.is_light and other.ready_count and other is not front and not (other.solo or other.state.failures)
         ]  # fmt: skip
         total_s = sum(self._pace.step_s(pace_key(other.state.node)) or BUNDLE_S for other in others)
         limit = len(others) if total_s < TRIP_S else math.ceil((len(others) + 1) / self._slots) - 1
@@ -149,7 +148,10 @@ class Planner:
         added: list[Segment] = []
         while queue and len(added) < MAX_AHEAD:
             source = queue.popleft()
-            waiting = [front for front in frontier.waiting_for(fold.nodes[source]) if _may_follow(front)]
+            waiting = [
+                front for front in frontier.waiting_for(fold.nodes[source])
+                if front.may_follow and front.live[0] == IDLE and not front.state.failures
+            ]  # fmt: skip
             alone = len(waiting) == 1 and not queue and not others
             for front in waiting:
                 node = front.state.node
@@ -222,19 +224,3 @@ def _kind(node: Node) -> str:
 def pace_key(node: Node) -> str:
     """What the pace of a node's steps is kept under: the code they run."""
     return node.stage.fingerprint if node.stage else node.kind
-
-
-def _may_follow(front: NodeFront) -> bool:
-    """True for a light, pure, single step that has no reason of its own to wait."""
-    node = front.state.node
-    return (
-        not node.is_map
-        and not front.streams
-        and not node.guards
-        and not front.asks_cache
-        and not front.state.failures
-        and node.kind in ("stage", "branch", "pack")
-        and _kind(node) == "light"
-        and not node.policy.barrier
-        and front.live[0] == IDLE
-    )
