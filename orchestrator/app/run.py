@@ -58,7 +58,8 @@ class Run:
     @property
     def state(self) -> RunState:
         """``queued running waiting succeeded degraded failed cancelled``."""
-        return self._installation.journal.run(self.id).state
+        ended = self._ended
+        return ended.finished.state if ended and ended.finished else self._installation.journal.run(self.id).state
 
     @property
     def driver(self) -> str | None:
@@ -72,8 +73,11 @@ class Run:
 
     def fold(self) -> RunFold:
         """The run's state in full: as its driver left it if that was in this process, else read from its facts now."""
-        ended = self._session.ended if self._session is not None else None
-        return ended or self._installation.fold(self.id)
+        return self._ended or self._installation.fold(self.id)
+
+    @property
+    def _ended(self) -> RunFold | None:
+        return self._session.ended if self._session is not None else None
 
     def events(self, follow: bool = False) -> Iterator[Recorded]:
         """Facts in order; with ``follow`` until the run has ended, as they come."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from orchestrator.app.backend import choose_backend, open_executor
+from orchestrator.app.checkout import git_commit
 from orchestrator.app.collector import Spared
 from orchestrator.app.installation import Installation
 from orchestrator.app.picture import plan_html
@@ -118,7 +118,7 @@ class Runner:
         run = f"{name}-{secrets.token_hex(4)}"
         created = f.RunCreated(
             name, stored, capsule, {name: _shown(value) for name, value in params.items()}, backend,
-            dict(options.tags), git_commit(), secrets.randbits(32),
+            dict(options.tags), git_commit(Path.cwd()), secrets.randbits(32),
         )  # fmt: skip
         row = RunRow(run, name, "queued", 1, 0, here.clock.now(), tags=dict(options.tags))
         here.journal.create(row, [created], {})
@@ -178,17 +178,6 @@ class Runner:
 
 def _driver_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def git_commit() -> str:
-    """Commit of the working directory, with ``+`` if it has changes; empty outside of git."""
-    if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
-        return ""
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=2, check=True)
-        return head.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def _shown(value: object) -> str:

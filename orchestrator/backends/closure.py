@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import types
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -161,12 +162,16 @@ def _portions(package: str) -> list[str]:
     return [str(where) for root in sys.path if (where := Path(root or ".") / package.replace(".", "/")).is_dir()]
 
 
-def _imports(source: bytes | str, file: str, module: str, is_package: bool) -> Iterator[str]:
+@lru_cache(maxsize=1024)
+def _imports(source: bytes | str, file: str, module: str, is_package: bool) -> tuple[str, ...]:
     """Modules that a source may import, by full name; names that turn out to be no module do no harm."""
     try:
-        tree = parse(source, file)
+        return tuple(_imported(parse(source, file), module, is_package))
     except (SyntaxError, ValueError):
-        return
+        return ()
+
+
+def _imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
     package = module if is_package else module.rpartition(".")[0]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -182,10 +187,10 @@ def _imports(source: bytes | str, file: str, module: str, is_package: bool) -> I
                 yield f"{base}.{alias.name}"
 
 
-def _imports_of_source(function: types.FunctionType) -> list[str]:
+def _imports_of_source(function: types.FunctionType) -> tuple[str, ...]:
     """Imports in the file or notebook cell that a function was written in."""
     lines = linecache.getlines(function.__code__.co_filename, function.__globals__)
-    return list(_imports("".join(lines), function.__code__.co_filename, "__main__", False))
+    return _imports("".join(lines), function.__code__.co_filename, "__main__", False)
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -103,7 +103,7 @@ class Driver:
         self._planner = Planner(machine, self._pace, lambda: executor.slots, created.seed, lambda: uuid.uuid4().hex)
         self._lookups = Lookups(machine, journal, cells, files, self.take)
         self._islands = Islands(machine, executor, cells)
-        self._inbox_read_at = 0.0
+        self._inbox_read_at = clock.monotonic() if machine.fold.seq == 1 else 0.0  # nobody can have asked a new run yet
         self._committer = Committer(journal, clock, self._committed, executor.wake)
         self._last_snapshot = machine.fold.seq
         self._interrupted = False

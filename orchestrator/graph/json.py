@@ -248,7 +248,9 @@ def _expr_to_json(expr: Expr, place: str) -> Any:
 
 def _expr_from_json(document: Mapping[str, Any]) -> Expr:
     if "ref" in document:
-        path = document.get("path", ())
+        path = document.get("path")
+        if not path:
+            return Ref(document["ref"])
         return Ref(document["ref"], tuple((e[0], e[1]) if isinstance(e, list | tuple) else e for e in path))
     if "const" in document:
         return Const(_plain_from_json(document["const"]))

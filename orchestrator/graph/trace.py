@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, is_dataclass
 from dataclasses import fields as dataclass_fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.errors import BranchEscape, CyclicGraph, PlaceholderMisuse, WrongType
 from orchestrator.graph.call import BoundCall, bind_call
@@ -50,6 +50,20 @@ class Traced:
     stages: Mapping[str, Stage[Any, Any]]
 
 
+class _Checked(NamedTuple):
+    """What was found out about a call, for calls of the same stage on results of the same types.
+
+    Attributes:
+        types: Of the arguments; kept, because such calls are looked up by the identity of types.
+        fields: Of the node, but for its arguments.
+    """
+
+    types: tuple[Any, ...]
+    names: tuple[str, ...]
+    output: Any
+    fields: Mapping[str, Any]
+
+
 class Trace:
     """Nodes recorded so far, and where in scopes and branches the tracing stands."""
 
@@ -62,13 +76,25 @@ class Trace:
         self._guards_of: dict[str, tuple[Guard, ...]] = {}
         self._fingerprints: dict[int, str] = {}
         self._learnt: dict[int, Stage[Any, Any]] = {}
+        self._checked: dict[tuple[int, ...], _Checked] = {}
 
     def call(self, stage: Stage[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], mapped: bool) -> Any:
         """Record the call of a stage and return its placeholder."""
+        alike: tuple[int, ...] | None = None
+        if not mapped and not kwargs and all(type(arg) is Placeholder for arg in args):
+            alike = (id(stage), *[id(arg._orc_origin.type) for arg in args])
+            checked = self._checked.get(alike)
+            if checked is not None:
+                taken = dict(zip(checked.names, map(self._ref, args), strict=True))
+                return self.placeholder(self.add(stage.name, args=taken, **checked.fields), checked.output)
         bound = bind_call(stage, args, kwargs, mapped)
         self.learn(stage)
-        node = self.add(stage.name, **call_fields(stage, bound, self.expr))
-        return self.placeholder(node, bound.output, bound.width)
+        fields = call_fields(stage, bound, self.expr)
+        if alike is not None and len(bound.args) == len(args) and not stage.parameters.takes_more:
+            types = tuple(arg._orc_origin.type for arg in args)
+            common = {name: value for name, value in fields.items() if name != "args"}
+            self._checked[alike] = _Checked(types, tuple(bound.args), bound.output, common)
+        return self.placeholder(self.add(stage.name, **fields), bound.output, bound.width)
 
     def learn(self, stage: Stage[Any, Any]) -> None:
         """Take the stage's code as it is now (in a notebook it may have changed since the last tracing)."""

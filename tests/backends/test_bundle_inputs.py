@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.artifacts import Signer, StoredValues, open_store
-from orchestrator.backends.bundles.arguments import Reader, by_position, compile_arguments, follow
+from orchestrator.backends.bundles.arguments import Reader, compile_arguments, follow, takes_names_only
 from orchestrator.backends.bundles.chunks import ChunkWindow, chunks_of
 from orchestrator.backends.bundles.outputs import InputMissing, Outputs
+from orchestrator.backends.bundles.steps import Loaded
 from orchestrator.errors import StepError
 from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node, Ref, SecretRef, StageSpec
 from orchestrator.ports.frames import Input, Span
@@ -44,6 +46,10 @@ def test_driver_and_worker_agree_on_which_chunks_are_held(frames: list[list[int]
 def test_chunks_are_named_once_and_those_of_the_bundle_itself_not_at_all() -> None:
     spans = [Span(0, 1, "a", 0), Span(1, 2, "", 0), Span(2, 3, "b", 0), Span(3, 4, "a", 1)]
     assert list(chunks_of([Input("n", True, spans), Input("m", False, spans[:1])])) == ["a", "b"]
+
+
+def signature_of(node: Node, function: Callable[..., Any]) -> inspect.Signature | None:
+    return Loaded(function, "", False, takes_names_only(function)).signature_for(node.args)
 
 
 CHUNKS: Mapping[str, list[Cell]] = {"a": [10, 11, 12], "b": [20, 21, 22]}
@@ -88,7 +94,7 @@ class Kitchen:
         named = {name.removeprefix("each_").replace("star", "*"): expr for name, expr in args.items()}
         mapped = tuple(name.removeprefix("each_").replace("star", "*") for name in args if name.startswith("each_"))
         node = Node("node", "stage", StageSpec("node", "m:f", ""), args=named, mapped=mapped)
-        compiled = compile_arguments(node, by_position(node, function), self.reader(span))
+        compiled = compile_arguments(node, signature_of(node, function), self.reader(span))
         positional, keyword = compiled.of(index)
         return function(*positional, **keyword)
 
@@ -140,7 +146,7 @@ def test_what_a_step_could_change_is_fresh_for_each(kitchen: Kitchen) -> None:
     node = Node(
         "node", "stage", StageSpec("node", "m:f", ""), args={"x": kitchen.const({"k": [1]}), "y": kitchen.const("text")}
     )
-    compiled = compile_arguments(node, by_position(node, echo), kitchen.reader())
+    compiled = compile_arguments(node, signature_of(node, echo), kitchen.reader())
     first, second = compiled.of(0)[1], compiled.of(1)[1]
     assert first == second
     assert first["x"] is not second["x"]

@@ -381,3 +381,38 @@ def test_options_of_a_pipeline() -> None:
     p = pipeline(lambda: None, name="p").options(on="local").options(tags={"team": "a"})
     assert (p.run_options.on, p.run_options.tags) == ("local", {"team": "a"})
     assert p.name == "p"
+
+
+def test_a_call_like_an_earlier_one_is_bound_alike_and_one_of_other_types_is_checked() -> None:
+    @stage
+    def number(x: int) -> int:
+        return x
+
+    @stage
+    def text(x: int) -> str:
+        return str(x)
+
+    @stage
+    def both(a: int, b: int) -> int:
+        return a + b
+
+    @pipeline
+    def twice() -> list[int]:
+        one, two = number(1), number(2)
+        return [both(one, two), both(two, one), both(b=one, a=two)]
+
+    args = [node.args for node in twice.graph().nodes if node.name.startswith("both")]
+    assert args == [
+        {"a": Ref("number"), "b": Ref("number#2")},
+        {"a": Ref("number#2"), "b": Ref("number")},
+        {"b": Ref("number"), "a": Ref("number#2")},
+    ]
+
+    @pipeline
+    def wrong() -> int:
+        one = number(1)
+        both(one, one)
+        return both(one, text(1))  # type: ignore[arg-type]
+
+    with pytest.raises(WrongType, match="b is to be a int"):
+        wrong.graph()

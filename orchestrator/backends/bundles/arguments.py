@@ -197,7 +197,7 @@ class Arguments(NamedTuple):
 
 
 def compile_arguments(node: Node, signature: inspect.Signature | None, reader: Reader) -> Arguments:
-    """Decode what all steps share and prepare the rest; ``signature`` is that of ``by_position``.
+    """Decode what all steps share and prepare the rest; ``signature`` as in a ``Definition``.
 
     Raises:
         InputMissing: an input was to be made earlier in this bundle and was not.
@@ -214,15 +214,10 @@ def compile_arguments(node: Node, signature: inspect.Signature | None, reader: R
     return Arguments(fixed, tuple(varying), signature)
 
 
-def by_position(node: Node, function: Callable[..., Any]) -> inspect.Signature | None:
-    """The function's signature if keyword arguments alone do not do."""
-    if node.stage is None:
-        return None
-    if not any(name.startswith("*") for name in node.args):
-        code = getattr(function, "__code__", None)
-        if code is not None and code.co_posonlyargcount == 0:
-            return None
-    return inspect.signature(function)
+def takes_names_only(function: Callable[..., Any]) -> bool:
+    """True if each parameter that has a name can be given by it."""
+    code = getattr(function, "__code__", None)
+    return code is not None and code.co_posonlyargcount == 0
 
 
 def whole_inputs(node: Node) -> Mapping[str, str] | None:
@@ -231,7 +226,7 @@ def whole_inputs(node: Node) -> Mapping[str, str] | None:
         return None
     found = {}
     for name, expr in node.args.items():
-        if type(expr) is not Ref or expr.path:
+        if type(expr) is not Ref or expr.path or name[0] == "*":
             return None
         found[name] = expr.node
     return found

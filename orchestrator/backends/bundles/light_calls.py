@@ -61,7 +61,7 @@ class LightCalls:
         if not may_run_here(node):
             return None
         found = self._compile(run, body, node)
-        return None if asks_for_step(found.function) else found
+        return None if asks_for_step(found.code.function) else found
 
     def run(self, definition: Definition, contexts: Contexts, watch: Watch) -> Ran:
         """Run a call to its end; whatever it raises is its outcome, but for what interrupts the body."""
@@ -70,7 +70,7 @@ class LightCalls:
         with self._one:
             try:
                 context = contexts.of(node.id, 0, 1, ())
-                if services.surroundings is not None and definition.draws:
+                if services.surroundings is not None and definition.code.draws:
                     services.surroundings.prepare(context)
                 enter(context)
                 started = perf_counter_ns()
@@ -78,7 +78,7 @@ class LightCalls:
             except BaseException as error:
                 if isinstance(error, Interrupted) or (isinstance(error, KeyboardInterrupt) and services.shares_process):
                     raise
-                failed = describe_failure(node.id, 0, error, definition.root, services.log.mask)
+                failed = describe_failure(node.id, 0, error, definition.code.root, services.log.mask)
             finally:
                 elapsed_us = min((perf_counter_ns() - started) // 1000, 0xFFFFFFFF)
                 enter(outer)
@@ -99,4 +99,4 @@ class LightCalls:
     def _called(self, definition: Definition) -> Any:
         reader = self._services.reader({}, 0, 1)
         args, kwargs = compile_arguments(definition.node, definition.signature, reader).of(0)
-        return definition.function(*args, **kwargs)
+        return definition.code.function(*args, **kwargs)

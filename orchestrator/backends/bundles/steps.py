@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Protocol
@@ -26,7 +26,7 @@ from orchestrator.backends.bundles.watchdog import Watch
 from orchestrator.errors import ReplayMismatch
 from orchestrator.graph.context import Caller, enter
 from orchestrator.graph.node import Node
-from orchestrator.ports.frames import CHECKPOINTS, Failed, Input
+from orchestrator.ports.frames import CHECKPOINTS, Failed, Input, Span
 from orchestrator.ports.values import Cell, Entry, Values, decode_cell, decode_manifest, digest_of
 from orchestrator.types import Digest
 
@@ -48,20 +48,37 @@ class Code(Protocol):
         ...
 
 
+class Loaded(NamedTuple):
+    """The code of a stage.
+
+    Attributes:
+        root: Where it was unpacked; see ``Code``.
+        draws: It may draw random numbers from a global generator.
+        by_name: It takes every argument that has a name by that name.
+    """
+
+    function: Callable[..., Any]
+    root: str
+    draws: bool
+    by_name: bool
+
+    def signature_for(self, arguments: Iterable[str]) -> inspect.Signature | None:
+        """The function's signature if these arguments of a node cannot all be passed by name."""
+        if self.by_name and not any(name.startswith("*") for name in arguments):
+            return None
+        return inspect.signature(self.function)
+
+
 class Definition(NamedTuple):
     """A node that can be run.
 
     Attributes:
-        root: Where its code was unpacked; see ``Code``.
-        draws: It may draw random numbers from a global generator.
         signature: Of the function, if keyword arguments alone do not do.
         whole_inputs: Nodes by argument, if every argument is the whole output of a node.
     """
 
     node: Node
-    function: Callable[..., Any]
-    root: str
-    draws: bool
+    code: Loaded
     signature: inspect.Signature | None
     whole_inputs: Mapping[str, str] | None
 
@@ -120,6 +137,10 @@ class Services:
             source, lambda digest: self._chunks.cells(digest, inline.get(digest)), {} if made is None else made
         )
 
+    def cell(self, span: Span, inline: bytes | None) -> Cell:
+        """The first cell of a span."""
+        return self._chunks.cells(span.chunk, inline)[span.at]
+
     def reader(self, outputs: Mapping[str, Outputs], start: int, stop: int) -> Reader:
         """Reader of expressions over these outputs, for items ``start..stop``."""
         return Reader(self.values, outputs, self.children, self.whole, self._revealed, (start, stop))
@@ -167,7 +188,7 @@ class StepRunner:
             try:
                 watch.begin(segment.node, part.next)
                 definition = define(self._bundle.run, segment.node)
-                root = definition.root
+                root = definition.code.root
                 watch.timeout_s = definition.node.policy.timeout_s
                 watch.begin(segment.node, part.next)
                 arguments = self._prepare(part, definition)
@@ -186,8 +207,8 @@ class StepRunner:
 
     def _prepare(self, part: Part, definition: Definition) -> Arguments:
         bundle, services = self._bundle, self._services
-        if bundle.made and definition.whole_inputs:
-            plain = self._made_plain(definition.whole_inputs)
+        if definition.whole_inputs:
+            plain = self._plain(part.segment.inputs, definition.whole_inputs)
             if plain is not None:
                 return Arguments(plain, (), None)
         outputs = {
@@ -196,16 +217,24 @@ class StepRunner:
         reader = services.reader(outputs, part.next, part.stop)
         return compile_arguments(definition.node, definition.signature, reader)
 
-    def _made_plain(self, inputs: Mapping[str, str]) -> dict[str, Any] | None:
-        """Arguments that this bundle has made, if they all are plain scalars: there is nothing to look up then."""
-        found: dict[str, Any] = {}
-        for name, node in inputs.items():
-            cell = self._bundle.made.get((node, 0))
-            value = None if cell is None else decode_cell(cell)
-            if cell is None or isinstance(value, Entry):
+    def _plain(self, sources: Sequence[Input], inputs: Mapping[str, str]) -> dict[str, Any] | None:
+        """Arguments that are the outputs of single steps, if they all are plain scalars: nothing to load or copy."""
+        bundle, found = self._bundle, {}
+        for source in sources:
+            if source.many or len(source.spans) != 1:
                 return None
-            found[name] = value
-        return found
+            span = source.spans[0]
+            if span.chunk:
+                value = self._services.cell(span, bundle.inline.get(span.chunk))
+            else:
+                cell = bundle.made.get((source.node, 0))
+                if cell is None:
+                    return None
+                value = decode_cell(cell)
+            if isinstance(value, Entry):
+                return None
+            found[source.node] = value
+        return {name: found[node] for name, node in inputs.items()}
 
     def _run_prepared(self, part: Part, definition: Definition, arguments: Arguments) -> None:
         """Run each step; for a light step in a map this loop is all that happens."""
@@ -235,7 +264,7 @@ class StepRunner:
         self._elapsed_us = 0
         try:
             try:
-                if surroundings is not None and definition.draws:
+                if surroundings is not None and definition.code.draws:
                     surroundings.prepare(context)
                 enter(context)
                 watch.begin(context.node, context.index)
@@ -253,7 +282,7 @@ class StepRunner:
         if error is not None:
             if isinstance(error, KeyboardInterrupt) and self._services.shares_process:
                 raise error
-            failed = self._describe(context, error, definition.root)
+            failed = self._describe(context, error, definition.code.root)
             error = None  # with its traceback it would keep all that the step held
         if surroundings is not None:
             surroundings.restore()
@@ -282,7 +311,7 @@ class StepRunner:
 
     def _body(self, part: Part, definition: Definition, arguments: Arguments) -> Callable[[int], bytes]:
         """What running a step means for this kind of node: from its index to the cell of its output."""
-        node, function = definition.node, definition.function
+        node, function = definition.node, definition.code.function
         encode, arguments_of = self._services.values.encode, arguments.of
         if node.policy.streaming:
             return lambda index: self._stream(part, function, arguments, index)

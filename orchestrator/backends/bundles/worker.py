@@ -15,14 +15,14 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.backends.bundles.arguments import by_position, whole_inputs
+from orchestrator.backends.bundles.arguments import takes_names_only, whole_inputs
 from orchestrator.backends.bundles.bundle import RunningBundle
 from orchestrator.backends.bundles.calls import Body, BodyCaller
 from orchestrator.backends.bundles.chunks import ChunkWindow, chunks_of, inputs_of
 from orchestrator.backends.bundles.context import Contexts
 from orchestrator.backends.bundles.failure import describe_failure
 from orchestrator.backends.bundles.light_calls import LightCalls
-from orchestrator.backends.bundles.steps import Code, Definition, Services, StepRunner
+from orchestrator.backends.bundles.steps import Code, Definition, Loaded, Services, StepRunner
 from orchestrator.backends.bundles.surroundings import may_draw
 from orchestrator.backends.bundles.versions import versions
 from orchestrator.backends.bundles.watchdog import Watch, Watchdog
@@ -63,7 +63,7 @@ class Worker:
         self._end = end
         self._concurrent = concurrent
         self._codes: dict[Digest, Code] = {}
-        self._functions: dict[tuple[Digest, str], Callable[..., Any]] = {}
+        self._loaded: dict[tuple[Digest, str], Loaded] = {}
         self._loading = threading.Lock()
         self._bodies: dict[tuple[str, str], tuple[Digest, StoredNodes]] = {}
         self._graphs: dict[str, tuple[Digest, Digest]] = {}
@@ -243,17 +243,23 @@ class Worker:
 
     def _compiled(self, node: Node, capsule: Digest) -> Definition:
         if node.stage is None:
-            return Definition(node, _truth if node.kind == "branch" else _same, "", False, None, whole_inputs(node))
+            return Definition(node, _BRANCH if node.kind == "branch" else _PACK, None, whole_inputs(node))
+        loaded = self._loaded.get((capsule, node.stage.ref)) or self._load_stage(capsule, node.stage.ref)
+        whole = whole_inputs(node) if loaded.by_name else None
+        if whole is not None:
+            return Definition(node, loaded, None, whole)
+        return Definition(node, loaded, loaded.signature_for(node.args), None)
+
+    def _load_stage(self, capsule: Digest, reference: str) -> Loaded:
         with self._loading:
             code = self._codes.get(capsule)
             if code is None:
                 code = self._codes[capsule] = self._code(capsule)
-        function = self._functions.get((capsule, node.stage.ref))
-        if function is None:
-            function = self._functions[capsule, node.stage.ref] = code.function(node.stage.ref)
-        signature = by_position(node, function)
-        whole = whole_inputs(node) if signature is None else None
-        return Definition(node, function, code.root, may_draw(function), signature, whole)
+        function = code.function(reference)
+        loaded = self._loaded[capsule, reference] = Loaded(
+            function, code.root, may_draw(function), takes_names_only(function)
+        )
+        return loaded
 
     def _caller(
         self, bundle: RunningBundle, definition: Definition, index: int, recorded: int, contexts: Contexts
@@ -302,6 +308,9 @@ def _truth(value: Any) -> bool:
 
 def _same(value: Any) -> Any:
     return value
+
+
+_BRANCH, _PACK = Loaded(_truth, "", False, True), Loaded(_same, "", False, True)
 
 
 def resident_bytes() -> int:
