@@ -25,9 +25,18 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked ``gpu`` on a machine that has none."""
-    if shutil.which("nvidia-smi"):
-        return
+    """Skip tests marked ``gpu`` on a machine that has none, and say which tests one process has to run."""
     for item in items:
-        if item.get_closest_marker("gpu"):
+        if item.get_closest_marker("gpu") and not shutil.which("nvidia-smi"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+        item.add_marker(pytest.mark.xdist_group("ray" if _starts_ray(item) else item.path.name))
+
+
+def _starts_ray(item: pytest.Item) -> bool:
+    """One Ray at a time: tests that need one are not spread over processes (``pytest -n 2 --dist loadgroup``)."""
+    call = getattr(item, "callspec", None)
+    return (
+        item.get_closest_marker("ray") is not None
+        or "local_ray" in getattr(item, "fixturenames", ())
+        or (call is not None and "ray" in call.params.values())
+    )

@@ -17,6 +17,8 @@ from orchestrator.graph import fact as f
 from orchestrator.testing import check_run, read_ledger
 from tests.app.test_killed import ROOT, environment, wait_for_lines
 
+pytestmark = pytest.mark.ray
+
 JOB = """
 import functools, sys
 from orchestrator import Stage, stage

@@ -22,6 +22,8 @@ from orchestrator.backends.cluster import Cluster, ClusterSettings, check_versio
 from orchestrator.errors import ClusterUnreachable, ConfigError, VersionSkew
 from tests.backends.ray_fixtures import await_gone
 
+pytestmark = pytest.mark.ray
+
 ROOT = str(Path(__file__).resolve().parents[2])
 
 

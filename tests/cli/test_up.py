@@ -21,6 +21,8 @@ from tests.backends.ray_fixtures import await_gone, is_alive
 from tests.cli.conftest import ROOT, Orc, validate
 from tests.cli.test_running import wait_for
 
+pytestmark = pytest.mark.ray
+
 FLOW = "tests.cli.up_flow"
 
 
