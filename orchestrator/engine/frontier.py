@@ -349,9 +349,10 @@ def _needs(node: Node) -> Iterator[tuple[Ref, bool]]:
         yield from ((Ref(guard.branch), False) for guard in node.guards)
         return
     if not node.mapped and not node.guards:
-        whole = {expr for expr in node.args.values() if isinstance(expr, Ref) and not expr.path}
+        whole = {expr.node: expr for expr in node.args.values() if type(expr) is Ref and not expr.path}
         if len(whole) == len(node.args):
-            yield from ((ref, False) for ref in whole)
+            for ref in whole.values():
+                yield ref, False
             return
     followed = set()
     for name, expr in node.args.items():
