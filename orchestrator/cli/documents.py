@@ -159,6 +159,13 @@ class CollectionDocument(Struct, frozen=True):
     freed_bytes: int
 
 
+class ProjectDocument(Struct, frozen=True):
+    """Output of ``orc init --json``: the pipeline's name and the files that were written."""
+
+    name: str
+    files: list[str]
+
+
 class AnswerDocument(Struct, frozen=True):
     """Output of ``orc approve``, ``signal`` and ``cancel`` with ``--json``.
 
@@ -208,6 +215,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "event": Fact | RunEnded,
     "gc": CollectionDocument,
     "get": ValueDocument,
+    "init": ProjectDocument,
     "ls": list[RunItem],
     "plan": PlanDocument,
     "show": RunDocument,

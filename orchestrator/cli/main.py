@@ -25,6 +25,7 @@ class Command(NamedTuple):
 
 COMMANDS: Final = {
     "demo": Command("demo", "demo", "see it work: real data, a killed worker, a served model, then the cache"),
+    "init": Command("init", "init", "write a new project that runs as it is"),
     "run": Command("running", "run", "run a pipeline and wait for its end"),
     "plan": Command("planning", "plan", "say what a run would do and why, without doing it"),
     "resume": Command("running", "resume", "go on with a run whose driver is gone"),
