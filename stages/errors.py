@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.errors import UserError
+from orchestrator.errors import OrchestratorError, UserError
 
 
 class DataRejected(UserError, ValueError):
@@ -15,3 +15,10 @@ class RowRejected(UserError, ValueError):
     """A row sent for prediction lacks an input or carries one of the wrong kind; names the row and the input."""
 
     code = "ORC-602"
+
+
+class SourceUnavailable(OrchestratorError, OSError):
+    """A source of data cannot be reached, or says to come back later; worth another attempt."""
+
+    code = "ORC-603"
+    retryable = True

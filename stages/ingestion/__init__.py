@@ -1,6 +1,27 @@
-"""Getting data in: files on any file system, and real data sets from installed packages."""
+"""Getting data in: files on any file system, databases, HTTP, Delta, and real data sets from installed packages.
 
-from stages.ingestion.datasets import dataset
-from stages.ingestion.files import read
+Each name is imported when it is first asked for: a worker that reads files has no use for a database library.
+"""
 
-__all__ = ["dataset", "read"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stages.ingestion.datasets import dataset
+    from stages.ingestion.delta import read_delta
+    from stages.ingestion.files import read, read_many
+    from stages.ingestion.http import read_http
+    from stages.ingestion.sql import read_sql, read_sql_table
+
+__all__ = ["dataset", "read", "read_delta", "read_http", "read_many", "read_sql", "read_sql_table"]
+
+_MODULES = {
+    "dataset": "datasets", "read": "files", "read_many": "files", "read_delta": "delta", "read_http": "http",
+    "read_sql": "sql", "read_sql_table": "sql",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.errors import ConfigError, NotFound
 from stages.errors import DataRejected
-from stages.ingestion import dataset, read
+from stages.ingestion import dataset, read, read_many
 
 TABLE = pa.table({"carrier": ["UA", "AA"], "distance": [1400, 1089], "delay": [11.5, None]})
 
@@ -123,3 +123,75 @@ def test_unknown_data_sets_get_a_suggestion(tmp_path: Path) -> None:
         dataset("nycflights13", "wether", directory=str(tmp_path))
     with pytest.raises(NotFound, match="vcd/Arthritis has no column 'age'"):
         dataset("vcd", "Arthritis", ["age"], directory=str(tmp_path))
+
+
+def test_json_lines_and_tab_separated_files(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"a": 1, "b": "x"}\n{"a": 2, "b": null}\n')
+    assert read(str(tmp_path / "t.jsonl")).to_pydict() == {"a": [1, 2], "b": ["x", None]}
+    (tmp_path / "t.tsv").write_text("a\tb\n1\tx, y\n")
+    assert read(str(tmp_path / "t.tsv")).to_pydict() == {"a": [1], "b": ["x, y"]}
+
+
+def test_another_encoding_has_to_be_said(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("name\nZürich\n".encode("latin-1"))
+    assert read(str(path), encoding="latin-1")["name"].to_pylist() == ["Zürich"]
+    with pytest.raises(DataRejected, match="encoding"):
+        read(str(path), types={"name": "string"})
+    with pytest.raises(ConfigError, match="klingon"):
+        read(str(path), encoding="klingon")
+
+
+def test_line_breaks_inside_quotes_are_read_wherever_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f'{i},"line one\nline two {i}"' for i in range(100_000)]
+    path.write_text("id,text\n" + "\n".join(rows) + "\n")
+    table = read(str(path))
+    assert table.num_rows == 100_000
+    assert table["text"][99_999].as_py() == "line one\nline two 99999"
+
+
+def test_what_is_broken_is_named(tmp_path: Path) -> None:
+    quotes = tmp_path / "quotes.csv"
+    quotes.write_text('a,b\n1,"x\n2,y\n3,z\n')
+    with pytest.raises(DataRejected, match=r"quotes\.csv"):
+        read(str(quotes))
+    ragged = tmp_path / "ragged.csv"
+    ragged.write_text("a,b\n1,2\n3\n")
+    with pytest.raises(DataRejected, match="Row #3"):
+        read(str(ragged))
+    whole = Path(write(tmp_path / "t.parquet")).read_bytes()
+    for name, data in (("cut.parquet", whole[: len(whole) // 2]), ("empty.parquet", b""), ("empty.csv", b"")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DataRejected, match=name):
+            read(str(tmp_path / name))
+    (tmp_path / "twice.csv").write_text("a,a\n1,2\n")
+    with pytest.raises(DataRejected, match="several columns called 'a'"):
+        read(str(tmp_path / "twice.csv"))
+
+
+def test_a_file_that_claims_too_many_rows_is_refused_before_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(pa.table({"x": pa.nulls(1_000_000)}), path)
+    with pytest.raises(DataRejected, match="1,000,000 rows, more than 999,999"):
+        read(str(path), max_rows=999_999)
+
+
+def test_many_files_become_one_table_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for number in (2, 1):
+        pyarrow.parquet.write_table(pa.table({"x": [number]}), tmp_path / f"part-{number}.parquet")
+    for pattern in (str(tmp_path), str(tmp_path / "part-*.parquet"), f"file://{tmp_path}/*.parquet"):
+        table = read_many(pattern, file_column="file")
+        assert table["x"].to_pylist() == [1, 2]
+        assert [Path(name).name for name in table["file"].to_pylist()] == ["part-1.parquet", "part-2.parquet"]
+    with pytest.raises(NotFound, match="No file matches"):
+        read_many(str(tmp_path / "none-*"))
+    with pytest.raises(DataRejected, match="1 rows, more than 0"):
+        read_many(str(tmp_path), max_rows=1)
+
+
+def test_files_whose_columns_differ_are_refused(tmp_path: Path) -> None:
+    pyarrow.csv.write_csv(pa.table({"a": [1], "b": [1]}), tmp_path / "1.csv")
+    pyarrow.csv.write_csv(pa.table({"a": [1], "c": [1]}), tmp_path / "2.csv")
+    with pytest.raises(DataRejected, match=r"2\.csv' lacks 'b' and adds 'c'"):
+        read_many(str(tmp_path))
