@@ -117,17 +117,18 @@ class BorrowedSurroundings(Surroundings):
 
     def prepare(self, step: Seeded) -> None:
         """See ``Surroundings``."""
-        self._numpy = sys.modules.get("numpy.random")
-        self._drawn = random.getstate(), self._numpy.get_state() if self._numpy else None
+        import numpy.random  # numpy does so only on first use, which would be in the step, after the seeding
+
+        self._numpy = numpy.random
+        self._drawn = random.getstate(), numpy.random.get_state()
         super().prepare(step)
 
     def restore(self) -> None:
         """A step is over: put the generators back; nothing else of the process is touched."""
         self._step = None
-        if self._drawn is not None:
+        if self._drawn is not None and self._numpy is not None:
             random.setstate(self._drawn[0])
-            if self._numpy is not None:
-                self._numpy.set_state(self._drawn[1])
+            self._numpy.set_state(self._drawn[1])
             self._drawn = None
 
     def restore_all(self) -> None:
