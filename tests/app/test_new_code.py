@@ -59,6 +59,8 @@ def test_unfinished_steps_run_with_the_new_code(here: InProcess, ledger: str) ->
     changed = [r.fact for r in resumed.events() if isinstance(r.fact, f.CodeChanged)]
     assert len(changed) == 1
     assert changed[0].dropped == ()
+    live = set(here.installation.journal.live_digests(here.installation.artifacts.get))
+    assert {changed[0].graph, changed[0].capsule} < live, "collection spares the new code"
 
 
 def test_snapshot_and_replay_agree_after_the_code_changed(here: InProcess, ledger: str) -> None:
