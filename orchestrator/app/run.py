@@ -18,6 +18,9 @@ from orchestrator.types import Duration, parse_address, seconds
 if TYPE_CHECKING:
     from orchestrator.app.installation import Installation
     from orchestrator.app.session import Session
+    from orchestrator.app.verification import Verification
+    from orchestrator.engine.changes import Comparison
+    from orchestrator.graph.pipeline import Pipeline
 
 _POLL_S = 0.1
 
@@ -146,15 +149,51 @@ class Run:
             asked = ", ".join(s.node.id for s in fold.nodes.values() if s.node.kind == kind) or "none"
             raise NotFound(f"run {self.id} has no {kind} step {step!r}; it has: {asked}")
         body = {"kind": kind, "node": found[0], "value": value, "by": by}
-        self._installation.journal.post(self.id, f"{kind}-{found[0]}", body, self._installation.clock.now())
+        key = f"{kind}-{found[0]}" if not fold.revision else f"{kind}-{found[0]}-{fold.revision}"
+        self._installation.journal.post(self.id, key, body, self._installation.clock.now())
 
-    def resume(self) -> Run:
-        """Drive the run on in this process; finished steps are not run again."""
+    def resume(self, code: Pipeline[..., Any] | None = None, accept: bool = False) -> Run:
+        """Drive the run on in this process; finished steps are not run again.
+
+        Args:
+            code: Go on with this pipeline as it is now instead of the run's own code; ``compare`` says what that means.
+            accept: Also if finished steps do not stay valid under that code.
+        """
         from orchestrator.app.runner import Runner
 
-        resumed = Runner(self._installation).resume(self.id)
+        runner = Runner(self._installation)
+        resumed = runner.resume(self.id) if code is None else runner.resume_with(self.id, code, accept)
         self._session = resumed._session
         return self
+
+    def compare(self, code: Pipeline[..., Any]) -> Comparison:
+        """Which finished steps would stay valid if the run went on with this pipeline as it is now, and which not."""
+        from orchestrator.app.new_code import trace_for
+
+        return trace_for(self._installation, self.id, code, {}).comparison
+
+    def rerun(self, keep: bool = False) -> Run:
+        """Begin a new run with this one's code, graph, parameters and seed; with ``keep`` also what it finished."""
+        from orchestrator.app.runner import Runner
+
+        runner = Runner(self._installation)
+        return runner.rerun(runner.renewal(self.id, keep=keep))
+
+    def verify(self) -> Verification:
+        """Run everything but effects again, without the cache, and compare the outputs with those on record.
+
+        Raises:
+            RunError: the run has not succeeded.
+            RunFailed: the repetition failed.
+        """
+        from orchestrator.app.runner import Runner
+        from orchestrator.app.verification import verification
+
+        runner = Runner(self._installation)
+        renewal = runner.renewal(self.id, verify=True)
+        again = runner.rerun(renewal).wait()
+        again.raise_for_state()
+        return verification(self._installation, renewal, again.id)
 
     def raise_for_state(self) -> None:
         """Raise RunFailed, RunCancelled or RunWaiting unless the run succeeded (or is degraded)."""

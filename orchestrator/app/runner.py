@@ -14,6 +14,7 @@ import msgspec
 from orchestrator.app.backend import choose_backend, open_executor
 from orchestrator.app.checkout import git_commit
 from orchestrator.app.collector import Spared
+from orchestrator.app.inputs import file_versions
 from orchestrator.app.installation import Installation
 from orchestrator.app.picture import plan_html
 from orchestrator.app.run import Run
@@ -31,6 +32,8 @@ from orchestrator.ports.executor import Executor
 from orchestrator.ports.journal import Ownership, RunRow
 
 if TYPE_CHECKING:
+    from orchestrator.app.new_code import NewCode
+    from orchestrator.app.rerun import Renewal
     from orchestrator.graph.pipeline import Pipeline, RunOptions
     from orchestrator.graph.trace import Traced
 
@@ -118,7 +121,7 @@ class Runner:
         run = f"{name}-{secrets.token_hex(4)}"
         created = f.RunCreated(
             name, stored, capsule, {name: _shown(value) for name, value in params.items()}, backend,
-            dict(options.tags), git_commit(Path.cwd()), secrets.randbits(32),
+            dict(options.tags), git_commit(Path.cwd()), secrets.randbits(32), file_versions(here, graph),
         )  # fmt: skip
         row = RunRow(run, name, "queued", 1, 0, here.clock.now(), tags=dict(options.tags))
         here.journal.create(row, [created], {})
@@ -126,25 +129,86 @@ class Runner:
 
     # ---- runs that exist
 
-    def resume(self, run: str, on: str | None = None, detach: bool = False) -> Run:
+    def resume(self, run: str, on: str | None = None, detach: bool = False, code: NewCode | None = None) -> Run:
         """Take a run over and drive it on; finished steps are not run again.
+
+        Args:
+            code: What ``compare`` made: go on with that code instead of the run's own.
 
         Raises:
             NotFound: no such run.
             RunOwned: a living driver holds it.
-            RunError: the run has ended.
+            RunError: the run has ended, or may not go on with the new code.
         """
-        row = self.installation.journal.run(run)
-        if row.finished_at is not None or row.state in f.FINISHED:
-            raise RunError(f"run {row.id} has ended ({row.state}); there is nothing to resume, start a new run instead")
-        backend = on or self.installation.created(row.id).on
+        here = self.installation
+        row = here.journal.run(run)
+        refuse_ended(row)
+        backend = self._backend(on, here.created(row.id).on, code)
         executor = self._executors(backend)
         try:
-            ownership = self.installation.journal.own(row.id, _driver_name())
+            ownership = here.journal.own(row.id, _driver_name())
+            try:
+                if code is not None:
+                    from orchestrator.app.new_code import adopt
+
+                    adopt(here, ownership, code, git_commit())
+            except BaseException:
+                ownership.release()
+                raise
             return self._drive(None, ownership, backend, executor, detach)
         except BaseException:
             executor.close()
             raise
+
+    def compare(self, run: str, pipeline: Pipeline[..., Any], given: Mapping[str, Any] | None = None) -> NewCode:
+        """What the code of a pipeline as it is now would mean for a run; see ``trace_for``."""
+        from orchestrator.app.new_code import trace_for
+
+        return trace_for(self.installation, run, pipeline, given or {})
+
+    def resume_with(self, run: str, pipeline: Pipeline[..., Any], accept: bool = False) -> Run:
+        """Resume a run with other code.
+
+        Args:
+            accept: Also if finished steps do not stay valid and run again.
+
+        Raises:
+            RunError: as ``resume``; or finished steps do not stay valid and that was not accepted; says which.
+        """
+        from orchestrator.app.new_code import not_kept
+
+        refuse_ended(self.installation.journal.run(run))
+        code = self.compare(run, pipeline)
+        lost = not_kept(code.comparison)
+        if lost and not accept:
+            raise RunError(f"run {code.run}: with this code finished steps do not stay valid: {lost}; pass accept=True")
+        return self.resume(run, code=code)
+
+    def renewal(self, run: str, *, keep: bool = False, verify: bool = False, code: NewCode | None = None) -> Renewal:
+        """A run about to be made from the record of another; see ``renew``, ``renew_with``, ``renew_to_verify``."""
+        from orchestrator.app import rerun
+
+        if code is not None:
+            return rerun.renew_with(self.installation, code, git_commit())
+        return rerun.renew_to_verify(self.installation, run) if verify else rerun.renew(self.installation, run, keep)
+
+    def rerun(self, renewal: Renewal, on: str | None = None, detach: bool = False, code: NewCode | None = None) -> Run:
+        """Begin the run that ``renewal`` made ready."""
+        here = self.installation
+        backend = self._backend(on, renewal.created.on, code)
+        executor = self._executors(backend)
+        try:
+            ownership = here.journal.own(renewal.create(here), _driver_name())
+            return self._drive(None, ownership, backend, executor, detach)
+        except BaseException:
+            executor.close()
+            raise
+
+    def _backend(self, on: str | None, recorded: str, code: NewCode | None) -> str:
+        """Where a recorded run goes on; other code may need a Ray that its own did not."""
+        if on is None and code is not None and recorded == "auto":
+            return choose_backend(self.installation.settings, code.graph, None)
+        return on or recorded
 
     def _drive(
         self,
@@ -174,6 +238,20 @@ class Runner:
         from orchestrator.artifacts.errors import item_error_chunk
 
         return item_error_chunk(failure)
+
+
+def refuse_ended(row: RunRow) -> None:
+    """Refuse to go on with a run that has ended.
+
+    Raises:
+        RunError: says what to do instead.
+    """
+    if row.finished_at is None and row.state not in f.FINISHED:
+        return
+    advice = f"start a new one from its record: orc rerun {row.id}"
+    if row.state in ("failed", "cancelled"):
+        advice += f" --keep takes over what finished, orc rerun {row.id} --code … also with corrected code"
+    raise RunError(f"run {row.id} has ended ({row.state}); there is nothing to resume. Instead, {advice}")
 
 
 def _driver_name() -> str:

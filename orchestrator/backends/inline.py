@@ -14,6 +14,7 @@ from orchestrator.backends.bundles.logs import NoLog
 from orchestrator.backends.bundles.outbox import Outbox
 from orchestrator.backends.bundles.pool import Pool
 from orchestrator.backends.bundles.steps import Code, Services
+from orchestrator.backends.bundles.surroundings import BorrowedSurroundings
 from orchestrator.backends.bundles.transport import START_S, Death, Sink, WorkerNeeds
 from orchestrator.backends.bundles.watchdog import listen_for_wakeups
 from orchestrator.backends.bundles.worker import Worker
@@ -128,7 +129,9 @@ class InlineTransport:
             self._arrived.set()
 
         outbox = Outbox(send, self._store.put)
-        services = Services(self._values, self._store.get, self._secret, outbox, NoLog(), None, self._ports, True)
+        services = Services(
+            self._values, self._store.get, self._secret, outbox, NoLog(), BorrowedSurroundings(), self._ports, True
+        )
         host = needs.kind == "host"
         worker = Worker(services, self._code, send, lambda reason: None, concurrent=host)
         channel = InlineChannel(name, worker, host, sink)

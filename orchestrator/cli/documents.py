@@ -88,6 +88,69 @@ class PlanDocument(Struct, frozen=True):
     nodes: list[PlanItem]
 
 
+class ChangeItem(Struct, frozen=True):
+    """What other code means for a node of a run.
+
+    ``finished`` of its ``steps`` have their outcome; ``steps`` is null while the width of a map is not known. ``keep``
+    these and go on with the rest, ``drop`` them and run all anew, ``run`` for the first time, run a ``new`` node, or
+    ``remove`` one. ``part`` is what decided; ``was`` the node's address in the recorded run, empty if it is new.
+    """
+
+    node: str
+    action: Literal["keep", "drop", "run", "new", "remove"]
+    finished: int
+    steps: int | None
+    part: Literal["", "code", "inputs", "parameters", "environment"]
+    reason: str
+    was: str
+
+
+class ChangesDocument(Struct, frozen=True):
+    """Output of ``orc resume --code … --dry-run --json`` and ``orc rerun --code … --dry-run --json``.
+
+    ``acting`` are the steps with effects that began in the recorded run and would begin again.
+    """
+
+    run: str
+    nodes: list[ChangeItem]
+    acting: list[str]
+
+
+class ChangedFileItem(Struct, frozen=True):
+    """A file that is not what it was; versions are digests, etags, or ``missing``."""
+
+    path: str
+    recorded: str
+    now: str
+
+
+class DifferenceItem(Struct, frozen=True):
+    """A step whose output is not the one on record; both are digests, or what became of the step without an output."""
+
+    address: str
+    recorded: str
+    now: str
+    inputs_equal: bool
+
+
+class VerificationDocument(Struct, frozen=True):
+    """Output of ``orc rerun --verify --json``.
+
+    ``compared`` steps of ``origin`` ran again in ``run``; ``differences`` are in the order of the graph, ``suspect`` is
+    the first of them whose inputs were equal. ``taken`` are nodes that did not run again, because they have effects or
+    are answers of people.
+    """
+
+    run: str
+    origin: str
+    identical: bool
+    compared: int
+    differences: list[DifferenceItem]
+    suspect: str | None
+    taken: list[str]
+    files: list[ChangedFileItem]
+
+
 class Fact(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="fact"):
     """A line of ``orc run --json`` and ``orc resume --json``: a fact of the run. ``start`` and ``stop`` are items."""
 
@@ -210,6 +273,7 @@ class DownDocument(Struct, frozen=True):
 
 DOCUMENTS: Final[dict[str, Any]] = {
     "answer": AnswerDocument,
+    "changes": ChangesDocument,
     "doctor": list[CheckItem],
     "down": DownDocument,
     "event": Fact | RunEnded,
@@ -220,6 +284,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "plan": PlanDocument,
     "show": RunDocument,
     "up": UpDocument,
+    "verification": VerificationDocument,
     "why": WhyDocument,
 }
 """Documents by the name of their schema."""

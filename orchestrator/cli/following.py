@@ -104,6 +104,11 @@ class Follower:
             for activity in self.activity.values():
                 activity.in_flight = 0
             return
+        if isinstance(fact, f.CodeChanged):
+            calls = {name: name for name, state in self.fold.nodes.items() if state.parent is not None}
+            left = {**calls, **fact.kept}.items()
+            self.activity = {node: self.activity[was] for node, was in left if was in self.activity}
+            return
         node = getattr(fact, "node", None)
         if not isinstance(node, str):
             return

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "run": Command("running", "run", "run a pipeline and wait for its end"),
     "plan": Command("planning", "plan", "say what a run would do and why, without doing it"),
     "resume": Command("running", "resume", "go on with a run whose driver is gone"),
+    "rerun": Command("rerun", "rerun", "start a new run from the record of another, or verify that one"),
     "cancel": Command("answers", "cancel", "end a run"),
     "ls": Command("listing", "ls", "list runs, newest first"),
     "show": Command("listing", "show", "show a run and its steps"),

@@ -157,6 +157,9 @@ def told(recorded: f.Recorded, follower: Follower) -> list[str]:
     fact = recorded.fact
     if isinstance(fact, f.DriverStarted):
         return [f"driver    {fact.driver} goes on with the run"] if fact.epoch > 1 else []
+    if isinstance(fact, f.CodeChanged):
+        again = f"; finished before, made anew: {', '.join(fact.dropped)}" if fact.dropped else ""
+        return [f"code      the run goes on with other code{again}"]
     if isinstance(fact, f.AttemptFailed):
         again = duration_text(max(fact.retry_at - recorded.at, 0.0))
         return [f"retrying  {_address(follower, fact.node, fact.index)}  {_why(fact.failure)}  (again in {again})"]

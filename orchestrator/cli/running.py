@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 import typer
 
-from orchestrator.app.runner import Runner
+from orchestrator.app.runner import Runner, refuse_ended
 from orchestrator.cli.documents import RunEnded
 from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.following import CONTROL_KINDS, Follower
@@ -45,6 +45,15 @@ TimeLimit = Annotated[
 AllowDegraded = Annotated[bool, typer.Option("--allow-degraded", help="exit with 0 when the run is degraded")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON lines")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show no progress")]
+Code = Annotated[
+    str | None,
+    typer.Option("--code", metavar="PIPELINE", help="go on with this code: module:pipeline, or a file as for orc run"),
+]
+NewValues = Annotated[
+    list[str] | None, typer.Argument(metavar="NAME=VALUE", help="parameters that only the new code has")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what --code would change")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="a run's id, or a unique beginning of it")]
 
 
@@ -62,16 +71,20 @@ def run(
     """Run a pipeline and wait for its end."""
     runner = Runner()
     job = load_job(what, values or [])
-    pipeline = job.pipeline.options(on=_backend(on), tags=_tags(tag or []))
+    pipeline = job.pipeline.options(on=backend_of(on), tags=_tags(tag or []))
 
     def start() -> Run:
         return runner.start(pipeline, job.params, pipeline.run_options, detach)
 
-    return _watch(runner.installation, start, timeout, allow_degraded, json, quiet)
+    return watch(runner.installation, start, timeout, allow_degraded, json, quiet)
 
 
 def resume(
     run_id: RunId,
+    values: NewValues = None,
+    code: Code = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
     on: On = None,
     detach: Detach = False,
     timeout: TimeLimit = None,
@@ -80,17 +93,46 @@ def resume(
     quiet: Quiet = False,
 ) -> int:
     """Go on with a run whose driver is gone; finished steps are not run again."""
+    from orchestrator.app.new_code import refuse_repetition
+    from orchestrator.cli.changing import ask, show, traced
+
     runner = Runner()
+    new = traced(runner, run_id, code, values, yes, dry_run)
+    if new is not None:
+        refuse_ended(runner.installation.journal.run(new.run))
+        show(new.comparison, new.comparison.acted, dry_run, json)
+        if dry_run:
+            return ExitCode.OK
+        refuse_repetition(new)
+        if not ask("Go on with this code?", yes):
+            return ExitCode.FAILED
 
     def start() -> Run:
-        return runner.resume(run_id, _backend(on), detach)
+        return runner.resume(run_id, backend_of(on), detach, new)
 
-    return _watch(runner.installation, start, timeout, allow_degraded, json, quiet)
+    return watch(runner.installation, start, timeout, allow_degraded, json, quiet)
 
 
-def _watch(
+def watch(
     here: Installation, start: Callable[[], Run], timeout: str | None, allow_degraded: bool, as_json: bool, quiet: bool
 ) -> int:
+    """Start a run, show its progress until it ends, and report; the exit code."""
+    ended = drive(here, start, timeout, as_json, quiet)
+    return ended if isinstance(ended, ExitCode) else _report(*ended, allow_degraded, as_json)
+
+
+class Ended(NamedTuple):
+    """A run whose driver has returned."""
+
+    follower: Follower
+    state: RunState
+    elapsed_s: float
+
+
+def drive(
+    here: Installation, start: Callable[[], Run], timeout: str | None, as_json: bool, quiet: bool
+) -> Ended | ExitCode:
+    """Start a run and show its progress until its driver returns; an exit code if it was left before that."""
     limit_s = None if timeout is None else seconds(timeout)
     began = time.monotonic()
     running = start()
@@ -111,7 +153,7 @@ def _watch(
     finally:
         progress.show(follower.advance())
         progress.close()
-    return _report(follower, running.state, time.monotonic() - began, allow_degraded, as_json)
+    return Ended(follower, running.state, time.monotonic() - began)
 
 
 def _ended(running: Run, timeout_s: float) -> bool:
@@ -182,7 +224,8 @@ def _advise(run_id: str, state: str, follower: Follower) -> None:
         note(f"it waits; answer with orc approve or orc signal, then: orc resume {run_id}")
 
 
-def _backend(on: str | None) -> Literal["local", "ray"] | None:
+def backend_of(on: str | None) -> Literal["local", "ray"] | None:
+    """What ``--on`` says; raises ConfigError."""
     if on not in (None, "local", "ray"):
         raise ConfigError(f"--on {on}: write 'local' or 'ray'")
     return cast("Literal['local', 'ray'] | None", on)

@@ -98,6 +98,10 @@ def _run(run_id: str) -> Run:
 
 def _reasons(fact: Any, at: float, node: str, item: int | None) -> Iterator[tuple[str, str]]:
     """What a fact says about a step; for a whole map, about any of its items."""
+    if isinstance(fact, f.CodeChanged):
+        if node in fact.dropped and node not in fact.kept:
+            yield "code", "other code: what it had finished does not count any more"
+        return
     if getattr(fact, "node", None) != node or not _concerns(fact, item):
         return
     if isinstance(fact, f.CacheMissed):

@@ -14,6 +14,8 @@ from orchestrator.engine.inputs import output
 from orchestrator.engine.machine import AnswerCall, Machine
 from orchestrator.engine.state import NodeState
 from orchestrator.graph import fact as f
+from orchestrator.graph.json import node_from_json, node_to_json
+from orchestrator.graph.verifying import verifying_node
 from orchestrator.ports.executor import Executor
 from orchestrator.ports.frames import Call, Made, Outcomes, Returned
 
@@ -41,6 +43,8 @@ class Islands:
             message = f"{call.node} made more than max_steps={limit} calls; raise max_steps if that is right"
             self._refuse(call, ("orchestrator.errors:StepLimitExceeded", *_STEP_ERROR), message)
             return
+        if fold.created is not None and fold.created.verifies:
+            body = node_to_json(verifying_node(node_from_json(body)))
         yield f.NodeAdded(call.node, call.index, call.ordinal, call.key, body)
 
     def made(self, frame: Outcomes, worker: str, now: float, jitter: Callable[[], float]) -> Iterator[f.Fact]:

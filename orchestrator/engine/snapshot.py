@@ -12,7 +12,7 @@ import msgspec
 from orchestrator.engine.state import NodeState, Outputs, RunFold
 from orchestrator.errors import JournalCorrupt
 from orchestrator.graph import fact as f
-from orchestrator.graph.json import node_from_json, node_to_json
+from orchestrator.graph.json import graph_from_json, graph_to_json, node_from_json, node_to_json
 from orchestrator.graph.node import Graph
 from orchestrator.ports.frames import Span
 
@@ -40,7 +40,7 @@ class NodeImage(msgspec.Struct, array_like=True):
 
 
 class FoldImage(msgspec.Struct, array_like=True):
-    """A run's state after the fact ``seq``."""
+    """A run's state after the fact ``seq``; ``graph`` is its graph in JSON form if its code was changed."""
 
     run: str
     seq: int
@@ -53,6 +53,8 @@ class FoldImage(msgspec.Struct, array_like=True):
     failed: list[tuple[str, int]]
     calls: list[tuple[str, int, list[tuple[str, str]]]]
     nodes: list[NodeImage]
+    graph: dict[str, Any] | None = None
+    revision: int = 0
 
 
 def encode_snapshot(fold: RunFold) -> bytes:
@@ -64,26 +66,27 @@ def encode_snapshot(fold: RunFold) -> bytes:
         fold.failed,
         [(node, index, made) for (node, index), made in fold.calls.items()],
         [_image(state, state.node.id not in known) for state in fold.nodes.values()],
+        graph_to_json(fold.graph) if fold.revision else None, fold.revision,
     )  # fmt: skip
     return msgspec.msgpack.encode(image)
 
 
 def decode_snapshot(body: bytes, graph: Graph) -> RunFold:
-    """State from its bytes.
+    """State from its bytes; ``graph`` is the one that the run was created with.
 
     Raises:
         JournalCorrupt: the bytes are no snapshot of this graph.
     """
     try:
         image = msgspec.msgpack.decode(body, type=FoldImage)
-        fold = RunFold(image.run, graph)
+        fold = RunFold(image.run, graph if image.graph is None else graph_from_json(image.graph))
         for saved in image.nodes:
             if saved.added is not None:
                 fold.nodes[saved.id] = NodeState(node_from_json(saved.added), len(fold.nodes), saved.parent)
             _restore(fold.nodes[saved.id], saved)
     except (msgspec.MsgspecError, KeyError) as error:
         raise JournalCorrupt(f"the snapshot of pipeline {graph.pipeline} cannot be read: {error}") from error
-    fold.seq, fold.epoch = image.seq, image.epoch
+    fold.seq, fold.epoch, fold.revision = image.seq, image.epoch, image.revision
     fold.created, fold.cancel, fold.finished = image.created, image.cancel, image.finished
     fold.waiting = image.waiting
     fold.retrying = {(node, index): due for node, index, due in image.retrying}

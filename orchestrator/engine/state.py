@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.errors import JournalCorrupt
 from orchestrator.graph import fact as f
-from orchestrator.graph.json import node_from_json
+from orchestrator.graph.json import graph_from_json, node_from_json
 from orchestrator.graph.node import Graph, Node
 from orchestrator.ports.frames import Span
 
@@ -146,6 +146,7 @@ class RunFold:
         calls: Calls of ``@dynamic`` steps in order: (node of the call, its key), by parent node and item.
         retrying: When steps in back-off are due, in wall-clock seconds.
         failed: Steps whose failure fails the run: not those inside a ``@dynamic`` body, which may catch them.
+        revision: How often the code of the run was changed; ``graph`` and ``created`` are those of the last one.
     """
 
     run: str
@@ -160,6 +161,7 @@ class RunFold:
     waiting: dict[str, f.ApprovalRequested] = field(default_factory=dict)
     retrying: dict[tuple[str, int], float] = field(default_factory=dict)
     failed: list[tuple[str, int]] = field(default_factory=list)
+    revision: int = 0
 
     def __post_init__(self) -> None:
         for node in self.graph.nodes:
@@ -211,6 +213,34 @@ class RunFold:
 
     def _on_driver(self, fact: f.DriverStarted, at: float) -> None:
         self.epoch = fact.epoch
+
+    def _on_code(self, fact: f.CodeChanged, at: float) -> None:
+        before, self.graph, self.nodes = self.nodes, graph_from_json(fact.document), {}
+        now = {was: node for node, was in fact.kept.items()}
+        for node in self.graph.nodes:
+            self._carry(before.get(fact.kept.get(node.id, "")), node)
+        for name, state in before.items():  # calls of kept @dynamic steps, each after its parent
+            if state.parent is not None and state.parent[0] in now:
+                now[name] = name
+                self._carry(state, state.node)
+        self.calls = {(now[node], index): made for (node, index), made in self.calls.items() if node in now}
+        self.retrying = {(now[node], index): due for (node, index), due in self.retrying.items() if node in now}
+        self.failed = [(now[node], index) for node, index in self.failed if node in now]
+        self.waiting = {
+            now[node]: replace(asked, node=now[node]) for node, asked in self.waiting.items() if node in now
+        }
+        if self.created is not None:
+            self.created = replace(
+                self.created, graph=fact.graph, capsule=fact.capsule, git_commit=fact.git_commit, files=fact.files
+            )
+        self.revision += 1
+
+    def _carry(self, state: NodeState | None, node: Node) -> None:
+        """Take a node into the changed graph, with what was known of it before."""
+        if state is None:
+            state = NodeState(node, len(self.nodes))
+        state.node, state.order = node, len(self.nodes)
+        self.nodes[node.id] = state
 
     def _on_added(self, fact: f.NodeAdded, at: float) -> None:
         node = node_from_json(fact.node)
@@ -306,6 +336,7 @@ class RunFold:
 _HANDLERS: Mapping[type, Any] = {
     f.RunCreated: RunFold._on_created,
     f.DriverStarted: RunFold._on_driver,
+    f.CodeChanged: RunFold._on_code,
     f.NodeAdded: RunFold._on_added,
     f.MapExpanded: RunFold._on_expanded,
     f.StepsCompleted: RunFold._on_completed,

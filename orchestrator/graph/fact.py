@@ -38,7 +38,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RunCreated:
-    """A run exists: its graph and code are stored under these digests."""
+    """A run exists: its graph and code are stored under these digests.
+
+    Attributes:
+        files: Version of each file that a constant argument names, when the run was made.
+        origin: The run whose record this one repeats; empty for a run of its own.
+        verifies: It compares itself with ``origin``: nothing comes from the cache, and steps with effects do not run.
+    """
 
     pipeline: str
     graph: str
@@ -48,6 +54,9 @@ class RunCreated:
     tags: Mapping[str, str] = field(default_factory=dict)
     git_commit: str = ""
     seed: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
+    verifies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,26 @@ class DriverStarted:
     pid: int
     backend: str
     slots: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CodeChanged:
+    """The run goes on with other code: from here on its graph is ``document``, stored under ``graph``.
+
+    Attributes:
+        document: JSON form of the sealed graph: the state of a run follows from its facts alone.
+        kept: Nodes of the new graph that have what the run knew of a node before: the id of that one.
+        dropped: Nodes whose finished steps do not count any more.
+        files: As in ``RunCreated``, for the new graph.
+    """
+
+    graph: str
+    capsule: str
+    document: Mapping[str, Any]
+    kept: Mapping[str, str]
+    dropped: tuple[str, ...] = ()
+    git_commit: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +312,7 @@ class RunFinished:
 
 
 Fact: TypeAlias = (
-    RunCreated | DriverStarted | NodeAdded | MapExpanded | StepsStarted | BundleStarted | StepsCompleted
+    RunCreated | DriverStarted | CodeChanged | NodeAdded | MapExpanded | StepsStarted | BundleStarted | StepsCompleted
     | NodesCompleted | BatchesProduced | CacheMissed | AttemptFailed | StepFailed | StepsSkipped | MetricsReported
     | CheckpointSaved | LogsWritten | WorkerStarted | WorkerLost | ApprovalRequested | CancelRequested | RunFinished
 )  # fmt: skip

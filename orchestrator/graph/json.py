@@ -33,6 +33,7 @@ from orchestrator.graph.node import (
 from orchestrator.graph.policy import Policy, Resources, RetryPolicy
 
 FORMAT = 2
+_READ = (1, FORMAT)  # in format 1 each node holds its stage
 _EXACT_INT = 2**53
 _USUAL = frozenset({"id", "kind", "stage", "args", "source"})
 
@@ -60,10 +61,10 @@ def graph_from_json(document: Mapping[str, Any]) -> Graph:
         ConfigError: the document is no graph, or a newer release wrote it.
         CyclicGraph: a node refers to itself or to a later one.
     """
-    if document.get("format") != FORMAT:
+    if document.get("format") not in _READ:
         raise ConfigError(f"this is no graph that this release reads (format {document.get('format')!r}, not {FORMAT})")
     try:
-        stages = [_stage_from_json(stage) for stage in document["stages"]]
+        stages = [_stage_from_json(stage) for stage in document.get("stages", ())]
         graph = Graph(
             document["pipeline"],
             tuple(node_from_json(node, stages) for node in document["nodes"]),
@@ -180,7 +181,7 @@ class StoredNodes:
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        self._stages = [_stage_from_json(stage) for stage in document["stages"]]
+        self._stages = [_stage_from_json(stage) for stage in document.get("stages", ())]
         self._documents = {node["id"]: node for node in document["nodes"]}
         self.ids = list(self._documents)
 

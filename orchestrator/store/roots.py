@@ -15,7 +15,15 @@ import msgspec
 from sqlalchemy import bindparam, or_, select
 
 from orchestrator.errors import ArtifactMissing, JournalCorrupt, UserError
-from orchestrator.graph.fact import BatchesProduced, Fact, NodeAdded, NodesCompleted, RunCreated, StepsCompleted
+from orchestrator.graph.fact import (
+    BatchesProduced,
+    CodeChanged,
+    Fact,
+    NodeAdded,
+    NodesCompleted,
+    RunCreated,
+    StepsCompleted,
+)
 from orchestrator.graph.json import graph_from_json, node_from_json
 from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node
 from orchestrator.ports.values import Cell, decode_cell, decode_chunk, digest_bytes, entries
@@ -31,7 +39,7 @@ Load: TypeAlias = Callable[[Digest], bytes | memoryview]
 _PER_READ = 256
 """Facts at a time: with each of their chunks inline, some 16 MB."""
 
-_NAMING = (RunCreated, NodeAdded, StepsCompleted, NodesCompleted, BatchesProduced)
+_NAMING = (RunCreated, CodeChanged, NodeAdded, StepsCompleted, NodesCompleted, BatchesProduced)
 _FACTS = (
     select(fact)
     .where(
@@ -62,7 +70,7 @@ def live_digests(database: SqliteDatabase, now: float, load: Load) -> Iterator[D
                     chunks.add(digest)
                 case NodeAdded(node=document):
                     yield from _in_added(run, seq, document)
-                case RunCreated():
+                case RunCreated() | CodeChanged():
                     yield from (named.graph, named.capsule)
                     yield from _in_graph(database, run, named.graph, load)
         yield from _in_chunks(database, run, chunks)

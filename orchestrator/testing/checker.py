@@ -59,10 +59,25 @@ def _outcomes(facts: Iterable[f.Recorded]) -> Iterable[tuple[tuple[str, int], fl
                 yield (fact.node, fact.index), recorded.at
 
 
-def _one_outcome(facts: Iterable[f.Recorded]) -> Iterable[Violation]:
-    for (node, index), count in Counter(step for step, _ in _outcomes(facts)).items():
+def _one_outcome(facts: Sequence[f.Recorded]) -> Iterable[Violation]:
+    for (node, index), count in Counter(step for step, _ in _outcomes(_since_dropped(facts))).items():
         if count > 1:
             yield Violation("at most one outcome per step", f"{node}[{index}] has {count}")
+
+
+def _since_dropped(facts: Sequence[f.Recorded]) -> Iterable[f.Recorded]:
+    """Facts without what changed code took back: outcomes of a node before it was last dropped."""
+    changes = [(recorded.seq, recorded.fact) for recorded in facts if isinstance(recorded.fact, f.CodeChanged)]
+    for recorded in facts:
+        later = [fact for seq, fact in changes if seq > recorded.seq]
+        apart = [fact for fact in f.apart(recorded.fact)
+                 if all(getattr(fact, "node", "") in _unmoved(change) for change in later)]  # fmt: skip
+        yield from (f.Recorded(recorded.seq, recorded.at, fact) for fact in apart)
+
+
+def _unmoved(change: f.CodeChanged) -> set[str]:
+    """Nodes that have kept their outcomes under their own id."""
+    return {node for node, was in change.kept.items() if node == was}
 
 
 def _epochs_rise(facts: Iterable[f.Recorded]) -> Iterable[Violation]:

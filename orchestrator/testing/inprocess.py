@@ -50,9 +50,16 @@ class InProcess:
         """What ``run`` would do and why."""
         return self.runner.plan(pipeline, params, RunOptions())
 
-    def resume(self, run: str) -> Run:
-        """Drive a run on to its end; its stages must be importable, or have been run by this object before."""
-        return self.runner.resume(run).wait()
+    def resume(self, run: str, code: Pipeline[..., Any] | None = None, accept: bool = False) -> Run:
+        """Drive a run on to its end; its stages must be importable, or have been run by this object before.
+
+        Args:
+            code: See ``Run.resume``.
+        """
+        if code is None:
+            return self.runner.resume(run).wait()
+        self._stages.update(self.runner.compare(run, code).traced.stages)
+        return self.runner.resume_with(run, code, accept).wait()
 
     def _executor(self, backend: str) -> Executor:
         from orchestrator.backends.inline import inline_executor

@@ -90,7 +90,7 @@ class Services:
     Attributes:
         read: Bytes of an artifact.
         secret: Value of a secret by its reference.
-        surroundings: Put back between steps; None where steps share the user's own process.
+        surroundings: Put back between steps.
         ports: What ``step().data`` and its like hand out.
         shares_process: Steps run in the user's own process, so that Ctrl-C is meant for it.
     """

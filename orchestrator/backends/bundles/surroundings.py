@@ -108,6 +108,34 @@ class Surroundings:
             module.seed(self._step.seed & 0xFFFFFFFF)
 
 
+class BorrowedSurroundings(Surroundings):
+    """Surroundings of the user's own process: a step finds the generators seeded, the user finds them as they were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: tuple[Any, Any] | None = None
+
+    def prepare(self, step: Seeded) -> None:
+        """See ``Surroundings``."""
+        import numpy.random  # numpy does so only on first use, which would be in the step, after the seeding
+
+        self._numpy = numpy.random
+        self._drawn = random.getstate(), numpy.random.get_state()
+        super().prepare(step)
+
+    def restore(self) -> None:
+        """A step is over: put the generators back; nothing else of the process is touched."""
+        self._step = None
+        if self._drawn is not None and self._numpy is not None:
+            random.setstate(self._drawn[0])
+            self._numpy.set_state(self._drawn[1])
+            self._drawn = None
+
+    def restore_all(self) -> None:
+        """See ``Surroundings``."""
+        self.restore()
+
+
 class _OnImport:
     """Calls back once when a module has been imported, whoever imports it."""
 

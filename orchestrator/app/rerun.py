@@ -1,0 +1,188 @@
+"""A new run from the record of another: the same code, graph, parameters and seed, with or without what it finished."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from orchestrator.app.inputs import ChangedFile, changed_files, file_versions
+from orchestrator.app.new_code import NewCode, started_nodes, store_graph
+from orchestrator.engine.changes import acted_below, compare, has_effects
+from orchestrator.engine.machine import one_cell_chunk
+from orchestrator.engine.state import DONE, NodeState, RunFold
+from orchestrator.errors import ArtifactCorrupt, ArtifactMissing, RunError
+from orchestrator.graph import fact as f
+from orchestrator.graph.verifying import verifying_graph
+from orchestrator.ports.journal import RunRow
+from orchestrator.types import Digest
+
+if TYPE_CHECKING:
+    from orchestrator.app.installation import Installation
+    from orchestrator.engine.cells import Cells
+
+_NONE_CELL = b"\xc0"
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A run about to be made from the record of another.
+
+    Attributes:
+        created: Its first fact.
+        facts: That fact, and the outcomes it takes over; ``chunks`` are those of their chunks that are inline.
+        taken: Nodes all of whose finished steps are taken over, with their ids in the record.
+        files: Files that are not what the record says.
+        acting: Steps with effects that began in the recorded run and will begin again.
+    """
+
+    origin: str
+    created: f.RunCreated
+    facts: list[f.Fact] = field(default_factory=list)
+    chunks: dict[Digest, bytes] = field(default_factory=dict)
+    taken: dict[str, str] = field(default_factory=dict)
+    files: list[ChangedFile] = field(default_factory=list)
+    acting: tuple[str, ...] = ()
+
+    def create(self, here: Installation) -> str:
+        """Record the new run; its id."""
+        run = f"{self.created.pipeline}-{secrets.token_hex(4)}"
+        tags = dict(self.created.tags)
+        row = RunRow(run, self.created.pipeline, "queued", len(self.facts), 0, here.clock.now(), tags=tags)
+        here.journal.create(row, self.facts, self.chunks)
+        return run
+
+
+def renew(here: Installation, run: str, keep: bool) -> Renewal:
+    """A run with the recorded code; with ``keep`` it takes over what finished, else it runs all again."""
+    fold, recorded = _recorded(here, run)
+    now = file_versions(here, fold.graph)
+    changed = changed_files(recorded.files, now)
+    created = replace(recorded, files=now, origin=fold.run)
+    began = started_nodes(here, fold.run)
+    kept = compare(fold, fold.graph, {}, began).kept if keep else {}
+    return _with_outcomes(here, Renewal(fold.run, created, files=changed), fold, kept, began, _is_whole)
+
+
+def renew_with(here: Installation, code: NewCode, git_commit: str) -> Renewal:
+    """A run with other code that takes over what stays valid."""
+    fold, recorded = _recorded(here, code.run)
+    graph, capsule = code.store(here)
+    created = replace(
+        recorded, graph=graph, capsule=capsule, files=dict(code.files), origin=fold.run, git_commit=git_commit
+    )
+    renewal = Renewal(fold.run, created, files=changed_files(recorded.files, code.files))
+    return _with_outcomes(here, renewal, fold, code.comparison.kept, started_nodes(here, fold.run), _is_whole)
+
+
+def renew_to_verify(here: Installation, run: str) -> Renewal:
+    """A run of everything but steps with effects and answers of people, which it takes from the record.
+
+    Raises:
+        RunError: the run did not succeed, so there is nothing to compare with.
+    """
+    fold, recorded = _recorded(here, run)
+    if fold.finished is None or fold.finished.state not in ("succeeded", "degraded"):
+        state = fold.finished.state if fold.finished else "not finished"
+        raise RunError(f"run {fold.run} is {state}; only a run that succeeded can be verified")
+    now = file_versions(here, fold.graph)
+    changed = changed_files(recorded.files, now)
+    graph = store_graph(here, verifying_graph(fold.graph))
+    created = replace(recorded, graph=graph, files=now, origin=fold.run, verifies=True)
+    everything = {node.id: node.id for node in fold.graph.nodes}
+
+    def from_record(state: NodeState) -> bool:
+        children = [child for child in fold.nodes.values() if child.parent and child.parent[0] == state.node.id]
+        acts = has_effects(state.node) or any(from_record(child) for child in children)
+        return acts or state.node.kind in ("approval", "signal")
+
+    return _with_outcomes(here, Renewal(fold.run, created, files=changed), fold, everything, (), from_record)
+
+
+def _recorded(here: Installation, run: str) -> tuple[RunFold, f.RunCreated]:
+    """A run and how it was made, if it is no verification, whose steps with effects have no bodies."""
+    fold = here.fold(here.journal.run(run).id)
+    assert fold.created is not None
+    if fold.created.verifies:
+        raise RunError(f"run {fold.run} is a verification of {fold.created.origin}; name that run instead")
+    return fold, fold.created
+
+
+def _is_whole(state: NodeState) -> bool:
+    return state.node.kind != "choice"
+
+
+def _with_outcomes(
+    here: Installation,
+    renewal: Renewal,
+    fold: RunFold,
+    kept: dict[str, str],
+    began: Collection[str],
+    wanted: Callable[[NodeState], bool],
+) -> Renewal:
+    """Take finished steps of these nodes over; degraded ones only into a verification."""
+    cells = here.cells(fold.run)
+    facts: list[f.Fact] = []
+    chunks: dict[Digest, bytes] = {}
+    taken: dict[str, str] = {}
+    for node, was in kept.items():
+        state = fold.nodes[was]
+        if wanted(state) and _is_there(cells, state):
+            outcomes = list(_outcomes(node, state, fold.run, renewal.created.verifies))
+            facts += outcomes
+            if outcomes:
+                taken[node] = was
+                chunks.update(_inline(cells, state))
+    if any(isinstance(fact, f.BatchesProduced) for fact in facts):
+        chunks.update([one_cell_chunk(_NONE_CELL)])
+    whole = {was for was in taken.values() if fold.nodes[was].is_settled and not fold.nodes[was].degraded}
+    acting = [step for node in fold.graph.nodes if node.id not in whole for step in acted_below(fold, node.id, began)]
+    return replace(renewal, facts=[renewal.created, *facts], chunks=chunks, taken=taken, acting=tuple(acting))
+
+
+def _outcomes(node: str, state: NodeState, run: str, degraded: bool) -> Iterator[f.Fact]:
+    """Facts that give a node of another run the outcomes that it has in this one."""
+    if state.node.policy.streaming:
+        if state.status[0] == DONE:
+            for span in state.outputs.spans:
+                yield f.BatchesProduced(node, span.start, span.stop, span.chunk, span.at)
+            yield f.StepsCompleted(node, 0, 1, one_cell_chunk(_NONE_CELL)[0], cached=run)
+        return
+    if state.node.is_map and state.closed and not state.skipped:
+        yield f.MapExpanded(node, state.length)
+    single = not state.node.is_map
+    for span in state.outputs.spans:
+        for start, stop in _pieces(span.start, span.stop, set() if degraded else state.degraded):
+            yield f.StepsCompleted(
+                node, start, stop, span.chunk, span.at + start - span.start, cached=run,
+                truth=state.truth if single else None, length=state.output_length if single else None,
+            )  # fmt: skip
+
+
+def _pieces(start: int, stop: int, without: Collection[int]) -> Iterator[tuple[int, int]]:
+    """``start..stop`` without some items."""
+    for item in sorted(item for item in without if start <= item < stop):
+        if start < item:
+            yield start, item
+        start = item + 1
+    if start < stop:
+        yield start, stop
+
+
+def _is_there(cells: Cells, state: NodeState) -> bool:
+    """True if all bytes of a node's outputs are there and whole; that also spares them from collection."""
+    try:
+        return all(
+            cells.present(cell) for span in state.outputs.spans
+            for cell in cells.chunk(span.chunk)[span.at : span.at + span.stop - span.start]
+        )  # fmt: skip
+    except (ArtifactMissing, ArtifactCorrupt):
+        return False
+
+
+def _inline(cells: Cells, state: NodeState) -> Iterator[tuple[Digest, bytes]]:
+    for digest in {span.chunk for span in state.outputs.spans}:
+        data = cells.inline_chunk(digest)
+        if data is not None:
+            yield digest, data
