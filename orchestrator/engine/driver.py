@@ -194,10 +194,18 @@ class Driver:
             self.take([started] if len(flight.segments) > 1 else f.apart(started))
 
     def _read_inbox(self) -> None:
-        """Turn requests of others into facts. An answer that comes before its question stays until it is asked."""
+        """Turn requests of others into facts. An answer that comes before its question stays until it is asked.
+
+        A driver with nothing to submit learns here that another has taken over; a store that is away is asked later.
+        """
         self._inbox_read_at = self._clock.monotonic()
         fold = self._machine.fold
-        for row in self._journal.inbox(fold.run):
+        try:
+            self._ownership.verify()
+            rows = self._journal.inbox(fold.run)
+        except StoreUnavailable:
+            return
+        for row in rows:
             body = row.body
             if body["kind"] == "cancel":
                 self.take(self._machine.observe_cancel(str(body.get("by", "")), str(body.get("reason", ""))))

@@ -24,9 +24,14 @@ class Stuck(AssertionError):
 
 
 class Process:
-    """One simulated process; also the clock that it sees (``ports.clock.Clock``)."""
+    """One simulated process; also the clock that it sees (``ports.clock.Clock``).
 
-    __slots__ = ("_clockwork", "baton", "doomed", "ended", "failure", "frozen_until", "name", "ticket", "waiting")
+    Attributes:
+        at: Where in its code it lets others run.
+        doomed: It was killed, and only unwinds.
+    """
+
+    __slots__ = ("_clockwork", "at", "baton", "doomed", "ended", "failure", "frozen_until", "name", "ticket", "waiting")
 
     def __init__(self, clockwork: Clockwork, name: str) -> None:
         self.name = name
@@ -38,6 +43,7 @@ class Process:
         self.frozen_until = 0.0
         self.ticket = 0
         self.waiting = False
+        self.at = "start"
         self._clockwork = clockwork
 
     def now(self) -> float:

@@ -18,21 +18,32 @@ OUTAGE_S = 1.5
 """How long a store stays away or full."""
 
 
+RENEWAL = "renewal"
+
+
 class Place:
     """What the parts of one driver's process share: who it is, the time, and what may go wrong.
 
+    Args:
+        stepwise: Others may come in at every call of a port, not only where the driver waits.
+
     Attributes:
         weather: Replaced when the faults stop.
+        driver, executor: What runs in the process, once it owns the run.
     """
 
-    __slots__ = ("chance", "clockwork", "freezable", "process", "weather")
+    __slots__ = ("chance", "clockwork", "driver", "executor", "process", "stepwise", "weather")
 
-    def __init__(self, clockwork: Clockwork, process: Process, chance: random.Random, weather: Weather) -> None:
+    def __init__(
+        self, clockwork: Clockwork, process: Process, chance: random.Random, weather: Weather, stepwise: bool = False
+    ) -> None:
         self.clockwork = clockwork
         self.process = process
         self.chance = chance
         self.weather = weather
-        self.freezable = True
+        self.stepwise = stepwise
+        self.driver: Any = None
+        self.executor: Any = None
 
     def likely(self, kind: str) -> bool:
         """Whether a fault of this kind happens now."""
@@ -44,19 +55,26 @@ class Place:
         if self.clockwork.trace is not None:
             self.clockwork.trace(f"{self.clockwork.now_s - 1000.0:9.4f}  {self.process.name:<9} {text}")
 
-    def point(self) -> None:
+    def point(self, at: str) -> None:
         """A moment at which the process may be frozen or killed."""
         self.clockwork.check(self.process)
         if self.likely("kill_driver"):
             self.note("is killed")
             self.process.doomed = True
             raise Killed
-        if self.freezable and self.likely("freeze_driver"):
+        if self.likely("freeze_driver"):
             duration_s = self.chance.uniform(0.5, 3.0) * LEASE_S
             self.note(f"is frozen for {duration_s:.2f} s")
             self.clockwork.freeze(self.process, duration_s)
             self.clockwork.pause(self.process, 0.0)
             self.note("wakes")
+        self.step(at)
+
+    def step(self, at: str) -> None:
+        """A moment at which others may come in."""
+        if self.stepwise:
+            self.process.at = at
+            self.clockwork.pause(self.process, 0.0)
 
 
 class Connection:
@@ -72,7 +90,7 @@ class Connection:
         found = getattr(self._store, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            self._place.point()
+            self._place.point(name)
             self._reach()
             return found(*args, **kwargs)
 
@@ -85,7 +103,7 @@ class Connection:
 
     def own(self, run: str, driver: str) -> Ownership:
         """Take the run over; the lease is renewed as long as the process lives."""
-        self._place.point()
+        self._place.point("own")
         self._reach()
         lease = self._store.own(run, driver)
         self._place.note(f"owns the run under epoch {lease.epoch}")
@@ -95,7 +113,7 @@ class Connection:
     def _renew_later(self, lease: Lease) -> None:
         place = self._place
         delay_s = max(LEASE_S / 3, place.process.frozen_until - place.clockwork.now_s)
-        place.clockwork.after(delay_s, "renew", lambda: self._renew(lease))
+        place.clockwork.after(delay_s, RENEWAL, lambda: self._renew(lease))
 
     def _renew(self, lease: Lease) -> None:
         process = self._place.process
@@ -150,11 +168,13 @@ class SimulatedCommitter(Committer):
 
     def commit(self, append: Append) -> None:
         """See ``Committer.commit``."""
+        self._place.step("commit")
         super().commit(append)
         self._later(1.0 if self._place.likely("slow_commit") else 0.001)
 
     def flush(self) -> None:
         """See ``Committer.flush``; others go on meanwhile."""
+        self._place.process.at = "flush"
         while self._under_way is not None and self._failure is None:
             self._place.clockwork.wait(self._place.process, RETRY_S)
         self.raise_failure()
@@ -166,7 +186,7 @@ class SimulatedCommitter(Committer):
             self._place.clockwork.wait(self._place.process, RETRY_S)
 
     def _later(self, delay_s: float) -> None:
-        self._place.clockwork.after(delay_s, "commit", self._due)
+        self._place.clockwork.after(delay_s, f"{self._place.process.name} commit", self._due)
 
     def _due(self) -> None:
         process, append = self._place.process, self._under_way

@@ -34,7 +34,7 @@ from orchestrator.testing.simulator.weather import CALM_S, Weather, draw_weather
 from orchestrator.testing.simulator.workers import SimulatedExecutor
 
 RUN = "r"
-SEEDS_A_GRAPH = 8
+SEEDS_A_GRAPH = 16
 """So many seeds in a row share a graph, and differ in everything else."""
 
 PATIENCE_S = 30.0
@@ -60,6 +60,7 @@ class Simulation:
         starts: Bodies that began, as their own ledger says.
         settled: Steps whose outcome is committed.
         answers: What was posted under each key and accepted.
+        fold: The run's state as its journal has it, at the end.
     """
 
     graph: Graph
@@ -74,11 +75,12 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
+        self.fold = RunFold(RUN, self.graph)
         self.clockwork = Clockwork(trace=self.trace)
         self.store = Store(self.clockwork.main.now, self._appended)
         self.artifacts = MemoryArtifacts()
         self._places: list[Place] = []
-        self._newest_workers = 0
+        self._executors: list[SimulatedExecutor] = []
         self._nonce = 0
         self._payloads: dict[str, str] = {}
         self._acknowledged: list[Append] = []
@@ -90,10 +92,6 @@ class Simulation:
         """A new number each time."""
         self._nonce += 1
         return self._nonce
-
-    def ended(self, epoch: int) -> bool:
-        """True if a later driver has ended the workers of this epoch."""
-        return epoch < self._newest_workers
 
     def begun(self, place: Place, node: str, index: int, key: str, payload: str) -> None:
         """A body begins: none does after its step's outcome, and none sends two payloads under one key."""
@@ -130,7 +128,7 @@ class Simulation:
         key, right = f"answer {node}", len(node) % 2 == 0 if node.endswith("approve") else 3
         posts = [right, "another answer"] if self.weather.twice and self.chance.random() < self.weather.twice else [right]
         for value in posts:
-            self.clockwork.after(self.chance.random(), "post", partial(self._post, key, node, right))
+            self.clockwork.after(self.chance.random() * 0.4, "post", partial(self._post, key, node, right))
             right = value if value != right else "another answer"
 
     def _post(self, key: str, node: str, value: Any) -> None:
@@ -193,7 +191,7 @@ class Simulation:
 
     def _drive(self, process: Process) -> None:
         """What a driver's process does: own, replay, drive, and on the way out give up what it holds."""
-        place = Place(self.clockwork, process, random.Random(self.chance.random()), self.weather)
+        place = self.place(process)
         self._places.append(place)
         again_s = 0.2
         try:
@@ -217,12 +215,18 @@ class Simulation:
         else:
             self.clockwork.after(LEASE_S, "supervisor", self._supervise)
 
+    def place(self, process: Process) -> Place:
+        """Where a new driver finds itself."""
+        return Place(self.clockwork, process, random.Random(self.chance.random()), self.weather)
+
     def _own_and_run(self, process: Process, place: Place) -> None:
         journal: Any = Connection(self.store, place)
         executor = SimulatedExecutor(place, self, self.graph, self.artifacts, self._slots)
         ownership = journal.own(RUN, process.name)
         try:
-            self._newest_workers = executor.epoch = ownership.epoch
+            for other in self._executors:
+                other.end_workers()
+            self._executors.append(executor)
             machine = Machine(load_fold(journal, RUN, self.graph), encode_error)
             if machine.fold.finished is not None:
                 return
@@ -231,6 +235,7 @@ class Simulation:
                 machine, ownership, journal, executor, cells, PlainValues(), NoFiles(), process,
                 chance=place.chance, commits=partial(self._committer, place),
             )  # fmt: skip
+            place.driver, place.executor = driver, executor
             driver.take([f.DriverStarted(ownership.epoch, process.name, "simulated", 0, "simulated", self._slots)])
             place.note(f"ends: the run is {driver.run()}")
         finally:
@@ -260,6 +265,7 @@ class Simulation:
         found = check_run(self.store, RUN, self.starts, last)
         found += self._kept()
         if not found:
+            self.fold = load_fold(self.store, RUN, self.graph)
             found += self._replays()
             found += self._counted_once()
         if found:
@@ -273,24 +279,17 @@ class Simulation:
                 yield Violation("acknowledged facts are there", f"facts {append.seq + 1}.. are others now")
 
     def _replays(self) -> Iterable[Violation]:
-        fold = load_fold(self.store, RUN, self.graph)
-        body = encode_snapshot(fold)
+        body = encode_snapshot(self.fold)
         if encode_snapshot(decode_snapshot(body, self.graph)) != body:
             yield Violation("a snapshot equals the replay", "they differ at the end of the run")
 
     def _counted_once(self) -> Iterable[Violation]:
-        fold = self.fold
         for key, values in self.answers.items():
-            span = fold.nodes[key.removeprefix("answer ")].outputs.find(0)
+            span = self.fold.nodes[key.removeprefix("answer ")].outputs.find(0)
             if span is not None and values != [self._cells(span.chunk)[span.at]]:
                 yield Violation("an accepted request counts, once", f"{key}: {values} were accepted")
 
     # ---- what came out
-
-    @property
-    def fold(self) -> RunFold:
-        """The run's state as its journal has it."""
-        return load_fold(self.store, RUN, self.graph)
 
     @property
     def state(self) -> str:
@@ -345,8 +344,8 @@ def simulate(
     if simulation.state == "cancelled" and drawn.cancel:
         return simulation
     if simulation.state != expected_state:
-        fold = simulation.fold
-        reason = fold.finished.reason if fold.finished else ""
+        finished = simulation.fold.finished
+        reason = finished.reason if finished else ""
         if damaged and "ArtifactMissing" in reason:
             return simulation
         raise Broken([Violation("results equal the fault-free run's", f"{simulation.state} ({reason}), not {expected_state}")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 CALM_S = 12.0
 """After so many seconds nothing goes wrong any more."""
@@ -49,7 +49,7 @@ class Weather:
     cancel: float = 0.0
 
 
-_USUAL = Weather(
+_USUAL: dict[str, float] = dict(
     kill_driver=0.02, freeze_driver=0.02, rival=0.5, refuse=0.1, lose_reply=0.1, forget=0.5, die_after_commit=0.1,
     away=0.05, full=0.05, slow_commit=0.1, kill_worker=0.1, kill_silent=0.1, fail=0.15, hang=0.05, drop=0.1, double=0.2,
     delay=0.3, artifact=0.3, damage=0.05, twice=0.5, cancel=0.05,
@@ -59,12 +59,9 @@ _USUAL = Weather(
 def draw_weather(chance: random.Random) -> Weather:
     """Some kinds of faults, each more or less often; one seed in eight is calm."""
     share = chance.choice((0.0, 0.2, 0.3, 0.3, 0.5, 0.5, 0.7, 1.0))
-    drawn = {
-        kind.name: getattr(_USUAL, kind.name) * chance.choice((0.5, 1.0, 2.0))
-        for kind in fields(Weather)
-        if chance.random() < share
-    }
-    return Weather(**drawn)
+    return Weather(**{
+        kind: usual * chance.choice((0.5, 1.0, 2.0)) for kind, usual in _USUAL.items() if chance.random() < share
+    })  # fmt: skip
 
 
 def without(weather: Weather, kind: str) -> Weather:

@@ -51,10 +51,6 @@ class World(Protocol):
         """A new number each time."""
         ...
 
-    def ended(self, epoch: int) -> bool:
-        """True if workers of this epoch were ended by a later driver."""
-        ...
-
 
 @dataclass(slots=True)
 class Load:
@@ -91,17 +87,12 @@ class SimulatedWorker:
 
 
 class SimulatedExecutor:
-    """Workers of one driver's process.
-
-    Args:
-        epoch: Set when the run is owned.
-    """
+    """Workers of one driver's process."""
 
     name = "simulated"
 
     def __init__(self, place: Place, world: World, graph: Graph, artifacts: MemoryArtifacts, slots: int) -> None:
         self.slots = slots
-        self.epoch = 0
         self._place = place
         self._world = world
         self._nodes = {node.id: node for node in graph.nodes}
@@ -146,6 +137,7 @@ class SimulatedExecutor:
         self._tell(worker, Accepted(bundle.id, worker.name))
         if len(worker.loads) == 1:
             self._later(worker, self._duration_s(), self._next)
+        self._place.step("submitted")
 
     def release(self, bundle: str, count: int) -> None:
         """See ``Executor``."""
@@ -167,7 +159,7 @@ class SimulatedExecutor:
 
     def poll(self, timeout_s: float) -> list[ExecutorEvent]:
         """See ``Executor``."""
-        self._place.point()
+        self._place.point("poll")
         if not self._arrived and not self._woken and timeout_s > 0:
             self._place.clockwork.wait(self._place.process, timeout_s)
         self._woken = False
@@ -183,6 +175,20 @@ class SimulatedExecutor:
         """See ``Executor``."""
         for worker in (*self._workers, *self._hosts):
             worker.alive = False
+
+    def end_workers(self) -> None:
+        """A later driver ends the workers that there are; this one, if it still lives, hears of it."""
+        for worker in (*self._workers, *self._hosts):
+            self._die(worker, "a later driver ended it")
+
+    def state(self) -> tuple[Any, ...]:
+        """What is with the workers and on the way back, for telling states apart."""
+        arrived = tuple((type(e).__name__, _shown(e.frame) if _is_outcomes(e) else "") for e in self._arrived)
+        loads = tuple(
+            (worker.name, load.bundle.id, len(load.todo), load.step is not None and load.step[0].node, len(load.cells))
+            for worker in (*self._workers, *self._hosts) for load in worker.loads
+        )  # fmt: skip
+        return arrived, loads, self._woken
 
     # ---- workers
 
@@ -212,9 +218,8 @@ class SimulatedExecutor:
 
     def _later(self, worker: SimulatedWorker, delay_s: float, action: Callable[[SimulatedWorker], None]) -> None:
         def happen() -> None:
-            # A worker outlives a frozen driver, but neither a dead one nor the driver that comes after it.
-            process = self._place.process
-            if worker.alive and (process.doomed or process.ended or self._world.ended(self.epoch)):
+            process = self._place.process  # frozen, its workers go on; dead, they end
+            if process.doomed or process.ended:
                 worker.alive = False
             if worker.alive:
                 action(worker)
@@ -228,7 +233,7 @@ class SimulatedExecutor:
         if due_s <= now_s:
             self._arrive(event)
         else:
-            self._place.clockwork.after(due_s - now_s, "frame", lambda: self._arrive(event))
+            self._place.clockwork.after(due_s - now_s, worker.name, lambda: self._arrive(event))
 
     def _arrive(self, event: ExecutorEvent) -> None:
         self._arrived.append(event)
@@ -261,7 +266,7 @@ class SimulatedExecutor:
             self._next(worker)
             return
         place, world, step = self._place, self._world, (node.id, index)
-        dead, failed = world.deaths.get(step, 0), world.failures.get(step, 0)
+        failed = world.failures.get(step, 0)
         try:
             args = {n: reader.value(e, index if n in node.mapped else None) for n, e in node.args.items()}
         except ArtifactMissing as error:
@@ -271,8 +276,7 @@ class SimulatedExecutor:
         effects = node.policy.effects
         key = idempotency_key(load.bundle.run, *step) if effects else ""
         world.begun(place, *step, key, repr(args) if effects else "")
-        all_steps = [step, *((s.node, i) for other in worker.loads for s, i in other.todo)]
-        if dead < MOST_DEATHS and place.likely("kill_worker") and self._may_die(all_steps):
+        if place.likely("kill_worker") and self._may_die(worker):
             self._later(worker, self._duration_s(), lambda w: self._die(w, "killed in a body"))
         elif failed < MOST_FAILURES and _is_patient(node) and place.likely("hang"):
             world.failures[step] = failed + 1
@@ -284,9 +288,10 @@ class SimulatedExecutor:
         else:
             self._later(worker, self._duration_s(), lambda w: self._run(w, load, node, index, args))
 
-    def _may_die(self, steps: list[tuple[str, int]]) -> bool:
+    def _may_die(self, worker: SimulatedWorker) -> bool:
         """Charge a death to every step that could be blamed for it, unless one of them has had enough."""
         deaths = self._world.deaths
+        steps = {(s.node, i) for load in worker.loads for s in load.bundle.segments for i in range(s.start, s.stop)}
         if any(deaths.get(step, 0) >= MOST_DEATHS for step in steps):
             return False
         for step in steps:
@@ -354,8 +359,7 @@ class SimulatedExecutor:
 
     def _after_step(self, worker: SimulatedWorker, load: Load) -> None:
         load.step = None
-        steps = [(done.node, done.start) for done in load.completed] + [(s.node, i) for s, i in load.todo]
-        if self._place.likely("kill_silent") and self._may_die(steps):
+        if self._place.likely("kill_silent") and self._may_die(worker):
             self._die(worker, "killed before it reported")
             return
         if load.todo and self._place.chance.random() < 0.3:
@@ -392,8 +396,7 @@ class SimulatedExecutor:
             singles=singles, made=load.made,
         )  # fmt: skip
         load.cells, load.completed, load.failed, load.batches, load.made = [], [], [], [], []
-        steps = [(s.node, i) for s in load.bundle.segments for i in range(s.start, s.stop)]
-        if place.likely("drop") and self._may_die(steps):
+        if place.likely("drop") and self._may_die(worker):
             self._die(worker, "its frame was lost")
             return
         if place.clockwork.trace is not None:
@@ -508,6 +511,10 @@ def _is_patient(node: Node) -> bool:
 
 def _classes(error: Exception) -> list[str]:
     return [f"{c.__module__}:{c.__qualname__}" for c in type(error).__mro__ if c is not object]
+
+
+def _is_outcomes(event: ExecutorEvent) -> bool:
+    return isinstance(event, FromBundle) and isinstance(event.frame, frames.Outcomes)
 
 
 def _shown(frame: frames.Outcomes) -> str:
