@@ -70,6 +70,7 @@ class Clockwork:
     Attributes:
         trace: Told of what happens, when somebody wants to read it.
         pick: Takes the next entry out of the queue; the earliest by default.
+        problem: What the main process raises when its turn comes.
     """
 
     def __init__(self, now_s: float = 1000.0, trace: Callable[[str], None] | None = None) -> None:
@@ -80,7 +81,7 @@ class Clockwork:
         self.queue: list[Entry] = []
         self.pick: Callable[[list[Entry]], Entry] = heappop
         self._count = 0
-        self._problem: BaseException | None = None
+        self.problem: BaseException | None = None
 
     # ---- what is to come
 
@@ -132,13 +133,13 @@ class Clockwork:
         """Raise Killed in a process that was killed."""
         if process.doomed:
             raise Killed
-        if process is self.main and self._problem is not None:
-            raise self._problem
+        if process is self.main and self.problem is not None:
+            raise self.problem
 
     def end(self) -> None:
         """Kill what is left and wait for it to unwind."""
         self.pick = heappop
-        self._problem = None
+        self.problem = None
         for process in self.processes:
             self.kill(process)
         while not all(process.ended for process in self.processes):
@@ -166,7 +167,7 @@ class Clockwork:
                     self._guard(count)
                     action()
                 except BaseException as error:  # a broken promise, found in whoever's turn it was
-                    self._report(error)
+                    self.report(error)
                 continue
             process = self.processes[owner - 1] if owner else self.main
             if process.ticket != count or process.ended:
@@ -188,12 +189,13 @@ class Clockwork:
         heappush(self.queue, (process.frozen_until, self._count, entry[2], None, entry[4]))
 
     def _guard(self, count: int) -> None:
-        if count > LIMIT and self._problem is None:
+        if count > LIMIT and self.problem is None:
             raise Stuck(f"more than {LIMIT} events, and no end")
 
-    def _report(self, error: BaseException) -> None:
-        if self._problem is None:
-            self._problem = error
+    def report(self, error: BaseException) -> None:
+        """Let the main process raise this; the first counts."""
+        if self.problem is None:
+            self.problem = error
             self._schedule(self.main, 0.0)
 
     def _main(self, process: Process, body: Callable[[Process], None]) -> None:
@@ -205,7 +207,7 @@ class Clockwork:
             pass
         except BaseException as error:  # judged by whoever started it
             process.failure = error
-            self._report(error)
+            self.report(error)
         process.ended = True
         self._hand_on(None)
 

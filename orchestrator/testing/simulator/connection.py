@@ -55,7 +55,7 @@ class Place:
         if self.clockwork.trace is not None:
             self.clockwork.trace(f"{self.clockwork.now_s - 1000.0:9.4f}  {self.process.name:<9} {text}")
 
-    def point(self, at: str) -> None:
+    def point(self) -> None:
         """A moment at which the process may be frozen or killed."""
         self.clockwork.check(self.process)
         if self.likely("kill_driver"):
@@ -68,7 +68,6 @@ class Place:
             self.clockwork.freeze(self.process, duration_s)
             self.clockwork.pause(self.process, 0.0)
             self.note("wakes")
-        self.step(at)
 
     def step(self, at: str) -> None:
         """A moment at which others may come in."""
@@ -90,7 +89,7 @@ class Connection:
         found = getattr(self._store, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            self._place.point(name)
+            self._place.point()
             self._reach()
             return found(*args, **kwargs)
 
@@ -103,7 +102,8 @@ class Connection:
 
     def own(self, run: str, driver: str) -> Ownership:
         """Take the run over; the lease is renewed as long as the process lives."""
-        self._place.point("own")
+        self._place.point()
+        self._place.step("own")
         self._reach()
         lease = self._store.own(run, driver)
         self._place.note(f"owns the run under epoch {lease.epoch}")

@@ -132,7 +132,7 @@ class Race(Simulation):
                 offered.setdefault(entry[2], entry)
         assert main is not None
         picked = main
-        if not self._over() and clockwork._problem is None:
+        if not self._over() and clockwork.problem is None:
             picked = self._chosen(list(offered.values()), main)
         queue.remove(picked)
         return picked
@@ -142,7 +142,7 @@ class Race(Simulation):
 
     def _chosen(self, offered: list[Entry], main: Entry) -> Entry:
         if not offered:
-            self.clockwork._report(Stuck("nothing can happen any more, and the run has not ended"))
+            self.clockwork.report(Stuck("nothing can happen any more, and the run has not ended"))
             return main
         at = len(self.widths)
         self.widths.append(len(offered))
@@ -150,7 +150,7 @@ class Race(Simulation):
             return offered[self.choices[at]]
         state = hash((tuple(entry[2] for entry in offered), self._state()))
         if state in self._visited.states:
-            self.clockwork._report(Seen())
+            self.clockwork.report(Seen())
             return main
         self._visited.states.add(state)
         return offered[0]
@@ -160,7 +160,7 @@ class Race(Simulation):
         stored = self.store.stored(RUN)
         return (
             stored.row.epoch, stored.row.seq, stored.row.state, stored.lease_until > self.clockwork.now_s,
-            frozenset(self.settled), frozenset(line.step for line in self.starts), tuple(self._payloads.values()),
+            frozenset(self.settled), frozenset(line.step for line in self.starts),
             *(self._driver_state(place) for place in self._places),
         )  # fmt: skip
 
@@ -170,13 +170,17 @@ class Race(Simulation):
             return (process.ended, process.at)
         machine, committer, pending = driver._machine, driver._committer, driver._pending
         return (
-            process.waiting, process.at, machine.fold.seq, tuple(repr(fact) for fact in pending.facts),
+            process.waiting, process.at, machine.fold.seq, tuple(_kind(fact) for fact in pending.facts),
             committer.busy, committer._failure is None, driver._state, len(machine.chunks),
-            tuple((tuple(flight.segments), flight.worker) for flight in machine.flights.values()),
+            tuple(tuple(flight.segments) for flight in machine.flights.values()),
             tuple(bytes(front.live) for front in machine.frontier.fronts.values()),
             tuple(bytes(state.status) for state in machine.fold.nodes.values()),
             place.executor.state(), driver._due_s() <= 0, process.now() - driver._inbox_read_at >= POLL_S,
         )  # fmt: skip
+
+
+def _kind(fact: f.Fact) -> tuple[str, Any]:
+    return type(fact).__name__, getattr(fact, "node", None) or getattr(fact, "nodes", None)
 
 
 @pipeline

@@ -98,15 +98,19 @@ class Simulation:
         line = Started(RUN, f"{node}[{index}]", 1, key, payload, 0, self.clockwork.now_s)
         self.starts.append(line)
         if (node, index) in self.settled:
-            raise Broken([Violation("no step starts after its outcome", f"{line.step} begins in {place.process.name}")])
+            self._broken("no step starts after its outcome", f"{line.step} begins in {place.process.name}")
         if key and self._payloads.setdefault(key, payload) != payload:
             evidence = f"{line.step} sends {payload} after {self._payloads[key]}"
-            raise Broken([Violation("one idempotency key never carries two payloads", evidence)])
+            self._broken("one idempotency key never carries two payloads", evidence)
+
+    def _broken(self, promise: str, evidence: str) -> None:
+        """End the simulation with this, whatever becomes of the process that did it."""
+        self.clockwork.report(Broken([Violation(promise, evidence)]))
 
     def _appended(self, append: Append, newest_epoch: int) -> None:
         if append.epoch < newest_epoch:
             evidence = f"epoch {append.epoch} wrote {len(append.facts)} facts under epoch {newest_epoch}"
-            raise Broken([Violation("no accepted write below the newest epoch", evidence)])
+            self._broken("no accepted write below the newest epoch", evidence)
         for told in append.facts:
             for fact in f.apart(told):
                 if isinstance(fact, f.StepsCompleted | f.StepsSkipped):
@@ -116,7 +120,7 @@ class Simulation:
             if isinstance(told, f.ApprovalRequested):
                 self._answer_later(told.node)
             if self.trace is not None:
-                self.clockwork.trace and self._note("store", f"commits {_shown(told)}")
+                self._note("store", f"commits {_shown(told)}")
 
     def _note(self, who: str, text: str) -> None:
         if self.trace is not None:
@@ -253,10 +257,9 @@ class Simulation:
     def _acknowledge(self, append: Append) -> None:
         """Somebody is told that these facts are durable: they are there, now and at the end."""
         self._acknowledged.append(append)
-        facts = self.store.stored(RUN).facts[append.seq : append.seq + len(append.facts)]
-        if [recorded.fact for recorded in facts] != list(append.facts):
+        if not self._there(append):
             evidence = f"facts {append.seq + 1}.. of epoch {append.epoch} were acknowledged and are not in the journal"
-            raise Broken([Violation("acknowledged facts are there", evidence)])
+            self._broken("acknowledged facts are there", evidence)
 
     # ---- what must hold at the end
 
@@ -272,11 +275,15 @@ class Simulation:
             raise Broken(found)
 
     def _kept(self) -> Iterable[Violation]:
-        facts = self.store.stored(RUN).facts
         for append in self._acknowledged:
-            there = [recorded.fact for recorded in facts[append.seq : append.seq + len(append.facts)]]
-            if there != list(append.facts):
+            if not self._there(append):
                 yield Violation("acknowledged facts are there", f"facts {append.seq + 1}.. are others now")
+
+    def _there(self, append: Append) -> bool:
+        facts = self.store.stored(RUN).facts[append.seq : append.seq + len(append.facts)]
+        return len(facts) == len(append.facts) and all(
+            recorded.fact is fact for recorded, fact in zip(facts, append.facts, strict=True)
+        )
 
     def _replays(self) -> Iterable[Violation]:
         body = encode_snapshot(self.fold)
@@ -322,6 +329,11 @@ def calm(graph_seed: int, steps: int) -> tuple[str, dict[str, list[Any]]]:
     return simulation.state, simulation.results()
 
 
+def weather_of(seed: int) -> Weather:
+    """The weather that a seed draws."""
+    return draw_weather(random.Random(seed))
+
+
 def simulate(
     seed: int, trace: Callable[[str], None] | None = None, steps: int = 0, weather: Weather | None = None
 ) -> Simulation:
@@ -337,7 +349,7 @@ def simulate(
     """
     graph_seed = seed // SEEDS_A_GRAPH
     expected_state, expected = calm(graph_seed, steps)
-    drawn = weather or draw_weather(random.Random(seed))
+    drawn = weather or weather_of(seed)
     simulation = Simulation(draw_graph(graph_seed, steps), drawn, seed, trace)
     damaged = drawn.damage > 0
     simulation.run()

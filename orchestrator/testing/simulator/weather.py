@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 CALM_S = 12.0
 """After so many seconds nothing goes wrong any more."""
@@ -47,6 +47,11 @@ class Weather:
     damage: float = 0.0
     twice: float = 0.0
     cancel: float = 0.0
+
+    def shown(self) -> str:
+        """What may go wrong, for people."""
+        chances = ((kind.name, getattr(self, kind.name)) for kind in fields(self))
+        return ", ".join(f"{name} {chance:.0%}" for name, chance in chances if chance) or "calm"
 
 
 _USUAL: dict[str, float] = dict(

@@ -159,7 +159,8 @@ class SimulatedExecutor:
 
     def poll(self, timeout_s: float) -> list[ExecutorEvent]:
         """See ``Executor``."""
-        self._place.point("poll")
+        self._place.point()
+        self._place.step("poll")
         if not self._arrived and not self._woken and timeout_s > 0:
             self._place.clockwork.wait(self._place.process, timeout_s)
         self._woken = False
@@ -185,7 +186,7 @@ class SimulatedExecutor:
         """What is with the workers and on the way back, for telling states apart."""
         arrived = tuple((type(e).__name__, _shown(e.frame) if _is_outcomes(e) else "") for e in self._arrived)
         loads = tuple(
-            (worker.name, load.bundle.id, len(load.todo), load.step is not None and load.step[0].node, len(load.cells))
+            (load.bundle.segments[0].node, len(load.todo), load.step and load.step[0].node, len(load.cells))
             for worker in (*self._workers, *self._hosts) for load in worker.loads
         )  # fmt: skip
         return arrived, loads, self._woken
