@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 
+from orchestrator.testing.simulator.clockwork import Stuck
 from orchestrator.testing.simulator.interleavings import explore
 from orchestrator.testing.simulator.search import shrink, spread
-from orchestrator.testing.simulator.simulation import Broken, Stuck, simulate, weather_of
+from orchestrator.testing.simulator.simulation import Broken, simulate, weather_of
 from orchestrator.testing.simulator.weather import without
 
 
@@ -24,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trace", action="store_true", help="with --seed: print what happens")
     parser.add_argument("--steps", type=int, default=0, help="with --seed: so many calls in the graph")
     parser.add_argument("--without", action="append", default=[], metavar="FAULT", help="with --seed: not this fault")
-    parser.add_argument("--orders", action="store_true", help="every order of two drivers and three steps instead")
+    parser.add_argument("--orders", type=int, metavar="N", help="every order of two drivers with N deviations instead")
     options = parser.parse_args(arguments)
-    if options.orders:
-        return _orders()
+    if options.orders is not None:
+        return _orders(options.orders)
     if options.seed is not None:
         return _one(options.seed, options.trace, options.steps, options.without)
     return _many(range(options.first, options.first + options.seeds), max(1, options.processes))
@@ -59,11 +60,11 @@ def _many(seeds: range, processes: int) -> int:
     return 1 if failures else 0
 
 
-def _orders() -> int:
+def _orders(deviations: int) -> int:
     started = time.monotonic()
-    visited = explore()
+    visited = explore(deviations)
     print(
-        f"{visited.runs} runs, {len(visited.states)} states, {visited.takeovers} with a takeover, at most "
+        f"{visited.runs} orders, {len(visited.states)} states, {visited.takeovers} with a takeover, at most "
         f"{visited.longest} actions each, {time.monotonic() - started:.1f} s; every promise held"
     )
     return 0

@@ -1,6 +1,6 @@
 """Graphs of simulated runs, drawn from a seed with the decorators that users write; and what their stages compute.
 
-Values are integers and lists of them. ``draw`` is the one stage that comes out differently each time it runs: the second
+Values are integers and lists of them. ``draw`` is the one stage that comes out differently each time: the second
 element of its output is new. ``send`` tells the outside world its input, which must be the same each time.
 """
 
@@ -109,7 +109,9 @@ def _sender(x: int) -> Calls:
 
 
 ISLANDS: Mapping[str, Callable[..., Calls]] = {"island": _island, "sender": _sender}
-STAGES = {s.name: s for s in (numbers, double, add, total, big, draw, relay, send, picky, fragile, stream)}
+STAGES: Mapping[str, Any] = {
+    s.name: s for s in (numbers, double, add, total, big, draw, relay, send, picky, fragile, stream)
+}
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {name: s.__wrapped__ for name, s in STAGES.items()}
 
 
@@ -148,8 +150,8 @@ class _Drawing:
         return self._chance.choice((self._lists + self._maps)[-3:])
 
     def _plain(self) -> None:
-        made = self._chance.choice((lambda: double(self._one()), lambda: add(self._one(), self._one()),
-                                    lambda: total(self._many())))  # fmt: skip
+        calls = (lambda: double(self._one()), lambda: add(self._one(), self._one()), lambda: total(self._many()))
+        made: Callable[[], Any] = self._chance.choice(calls)
         self._single.append(made())
 
     def _chain(self) -> None:
@@ -194,7 +196,9 @@ class _Drawing:
         self._maps.append(double.map(batches) if self._chance.random() < 0.6 else add.map(batches, y=1))
 
     def _careful(self) -> None:
-        mode = self._chance.choice(("drop", "keep", "drop", "fail") if self._chance.random() < 0.3 else ("drop", "keep"))
+        mode: Any = self._chance.choice(
+            ("drop", "keep", "drop", "fail") if self._chance.random() < 0.3 else ("drop", "keep")
+        )
         if self._chance.random() < 0.3:
             self._single.append(fragile(self._one()))
             return

@@ -1,8 +1,9 @@
-"""Every order in which two drivers may act on a run of three steps, by depth-first search over the choices.
+"""Every order in which two drivers may act on a run of three steps, up to a number of deviations from the usual one.
 
-Nothing fails here but time: at each moment any process, worker or commit may come next, so each may be frozen for as long
-as all others like, and the lease of the first driver may end. A search is a tree of runs, each repeated from its start
-with one other choice; a branch ends where it comes to a state that was seen before.
+Nothing fails here but time: at each moment any process, worker or commit may come next, so each may be frozen for as
+long as all others like, and the lease of the first driver may end. The usual order is that of time; a deviation takes
+another process or event first. Each run is repeated from its start with one deviation more, wherever that leads to a
+state that was not seen before.
 """
 
 from __future__ import annotations
@@ -53,16 +54,14 @@ class Visited:
     """What a search has seen.
 
     Attributes:
-        runs: Runs from the start; ``ends`` of them came to the run's end, the others to a known state.
-        takeovers: Runs in which the second driver owned the run; ``longest`` the most actions of a run.
-        complete: False if the search was given up.
+        runs: Orders that were run; ``ends`` of them came to the run's end, the others to a known state.
+        takeovers: Orders in which the second driver came to own the run; ``longest`` the most actions of one.
     """
 
     runs: int = 0
     ends: int = 0
     takeovers: int = 0
     longest: int = 0
-    complete: bool = True
     states: set[int] = field(default_factory=set)
 
 
@@ -188,39 +187,42 @@ def _three_steps() -> Any:
     return send(relay(draw(1)))
 
 
-def explore(
-    most_runs: int = 1_000_000, progress: Callable[[Visited], None] | None = None, graph: Graph | None = None
-) -> Visited:
-    """Visit every order of actions, depth first.
-
-    Args:
-        most_runs: Give up after so many runs; ``complete`` is False then.
-        progress: Told after each run.
+def explore(deviations: int = 6, graph: Graph | None = None) -> Visited:
+    """Visit every order of actions with up to so many deviations from the usual order.
 
     Raises:
-        Broken, Stuck: an order in which a promise does not hold; its ``choices`` are in the message.
+        Broken, Stuck: an order in which a promise does not hold; the message has its choices, for ``replay``.
     """
     graph = graph or seal(_three_steps.graph(), encode)
-    visited, open_choices = Visited(), [[]]  # type: Visited, list[list[int]]
-    while open_choices:
-        if visited.runs == most_runs:
-            visited.complete = False
-            return visited
-        choices = open_choices.pop()
-        race = Race(graph, choices, visited, None)
-        visited.runs += 1
-        try:
-            race.race()
-            visited.ends += 1
-        except Seen:
-            race.widths.pop()
-        except (Broken, Stuck) as error:
-            raise AssertionError(f"{error}; choices {choices}") from error
-        visited.takeovers += race.store.run(RUN).epoch > 1
-        visited.longest = max(visited.longest, len(race.widths))
-        for at in range(len(choices), len(race.widths)):
-            taken = [*choices, *[0] * (at - len(choices))]
-            open_choices += [[*taken, other] for other in range(1, race.widths[at])]
-        if progress is not None:
-            progress(visited)
+    visited, level = Visited(), [[]]  # type: Visited, list[list[int]]
+    for deviation in range(deviations + 1):
+        further: list[list[int]] = []
+        for choices in level:
+            widths = _visit(graph, choices, visited)
+            if deviation < deviations:
+                for at in range(len(choices), len(widths)):
+                    taken = [*choices, *[0] * (at - len(choices))]
+                    further += [[*taken, other] for other in range(1, widths[at])]
+        level = further
     return visited
+
+
+def _visit(graph: Graph, choices: list[int], visited: Visited) -> list[int]:
+    """One run; how many choices there were at each of its new states."""
+    race = Race(graph, choices, visited, None)
+    visited.runs += 1
+    try:
+        race.race()
+        visited.ends += 1
+    except Seen:
+        race.widths.pop()
+    except (Broken, Stuck) as error:
+        raise type(error)(f"{error}; shown by replay({choices})") from error
+    visited.takeovers += race.store.run(RUN).epoch > 1
+    visited.longest = max(visited.longest, len(race.widths))
+    return race.widths
+
+
+def replay(choices: list[int], trace: Callable[[str], None] = print) -> None:
+    """Run one order again, with its trace; raises as ``explore``."""
+    Race(seal(_three_steps.graph(), encode), choices, Visited(), trace).race()

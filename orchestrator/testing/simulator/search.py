@@ -11,7 +11,8 @@ from dataclasses import fields
 from multiprocessing import get_context
 from typing import NamedTuple
 
-from orchestrator.testing.simulator.simulation import Broken, Stuck, simulate, weather_of
+from orchestrator.testing.simulator.clockwork import Stuck
+from orchestrator.testing.simulator.simulation import Broken, simulate, weather_of
 from orchestrator.testing.simulator.weather import Weather, without
 
 _COLLECT_EVERY = 500

@@ -1,4 +1,4 @@
-"""One simulated run: drivers that come and go, a store and workers that fail by the seed, and what must hold at the end.
+"""One simulated run: drivers that come and go, a store and workers that fail by the seed, and what must hold after it.
 
 ``simulate`` runs the real driver with its machine, planner and committer under the weather of a seed, and compares what
 the run came to with the same graph in calm weather. A broken promise is a ``Violation``, found at once where it can be.
@@ -7,7 +7,7 @@ the run came to with the same graph in calm weather. A broken promise is a ``Vio
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
@@ -45,11 +45,11 @@ _ACCEPTABLE = (StaleEpoch, StoreUnavailable, RunOwned, ArtifactMissing)
 
 
 class Broken(AssertionError):
-    """A promise was broken."""
+    """A promise was broken; the message says which, and shows the evidence."""
 
-    def __init__(self, violations: Sequence[Violation]) -> None:
-        self.violations = list(violations)
-        super().__init__("; ".join(f"{v.promise}: {v.evidence}" for v in violations))
+
+def _told(violations: Iterable[Violation]) -> str:
+    return "; ".join(f"{violation.promise}: {violation.evidence}" for violation in violations)
 
 
 @dataclass
@@ -105,7 +105,7 @@ class Simulation:
 
     def _broken(self, promise: str, evidence: str) -> None:
         """End the simulation with this, whatever becomes of the process that did it."""
-        self.clockwork.report(Broken([Violation(promise, evidence)]))
+        self.clockwork.report(Broken(f"{promise}: {evidence}"))
 
     def _appended(self, append: Append, newest_epoch: int) -> None:
         if append.epoch < newest_epoch:
@@ -129,19 +129,17 @@ class Simulation:
     # ---- people
 
     def _answer_later(self, node: str) -> None:
-        key, right = f"answer {node}", len(node) % 2 == 0 if node.endswith("approve") else 3
-        posts = [right, "another answer"] if self.weather.twice and self.chance.random() < self.weather.twice else [right]
-        for value in posts:
-            self.clockwork.after(self.chance.random() * 0.4, "post", partial(self._post, key, node, right))
-            right = value if value != right else "another answer"
+        """Somebody answers; by the weather twice, and differently the second time."""
+        value: Any = len(node) % 2 == 0 if node.endswith("approve") else 3
+        delay_s = self.chance.random() * 0.4
+        self.clockwork.after(delay_s, "answer", partial(self._post, node, value))
+        if self.weather.twice and self.chance.random() < self.weather.twice:
+            delay_s += self.chance.random() * 0.1
+            self.clockwork.after(delay_s, "answer", partial(self._post, node, "another answer"))
 
-    def _post(self, key: str, node: str, value: Any) -> None:
-        first = key not in self.answers
-        if not first:
-            value = "another answer"
-        elif value == "another answer":
-            value = len(node) % 2 == 0 if node.endswith("approve") else 3
-        accepted = self.store.post(RUN, key, {"kind": "answer", "node": node, "value": value}, self.clockwork.now_s)
+    def _post(self, node: str, value: Any) -> None:
+        key, body = f"answer {node}", {"kind": "answer", "node": node, "value": value}
+        accepted = self.store.post(RUN, key, body, self.clockwork.now_s)
         self._note("person", f"posts {key} = {value!r}: {'accepted' if accepted else 'known'}")
         if accepted:
             self.answers.setdefault(key, []).append(value)
@@ -205,9 +203,8 @@ class Simulation:
         except _ACCEPTABLE as error:
             place.note(f"ends: {error}")
         finally:
-            if self.clockwork.main.doomed is False:
-                self.clockwork.after(again_s, "supervisor", self._supervise)
-            if process.ended is False and all(other.ended or other is process for other in self.clockwork.processes):
+            self.clockwork.after(again_s, "supervisor", self._supervise)
+            if all(other.ended or other is process for other in self.clockwork.processes):
                 self.clockwork.wake(self.clockwork.main)
 
     def _supervise(self) -> None:
@@ -272,7 +269,7 @@ class Simulation:
             found += self._replays()
             found += self._counted_once()
         if found:
-            raise Broken(found)
+            raise Broken(_told(found))
 
     def _kept(self) -> Iterable[Violation]:
         for append in self._acknowledged:
@@ -360,12 +357,12 @@ def simulate(
         reason = finished.reason if finished else ""
         if damaged and "ArtifactMissing" in reason:
             return simulation
-        raise Broken([Violation("results equal the fault-free run's", f"{simulation.state} ({reason}), not {expected_state}")])
+        raise Broken(f"results equal the fault-free run's: {simulation.state} ({reason}), not {expected_state}")
     results = simulation.results()
     if expected_state != "failed" and results != expected:
         wrong = [name for name in {*expected, *results} if expected.get(name) != results.get(name)]
         evidence = ", ".join(f"{n} is {results.get(n)}, not {expected.get(n)}" for n in wrong)
-        raise Broken([Violation("results equal the fault-free run's", evidence)])
+        raise Broken(f"results equal the fault-free run's: {evidence}")
     return simulation
 
 

@@ -1,7 +1,6 @@
-"""The journal in memory, with every promise of ``ports.journal``; and a process's connection to it, which may fail.
+"""The journal in memory, with every promise of ``ports.journal``. It never fails, and outlives every process.
 
-``Store`` is the durable side: it never fails and outlives every process. Its leases end by its own clock. ``Connection`` is
-what a driver holds: by the weather it is slow, away, full, or loses the reply to a commit that was made.
+A run is owned by a lease on the store's own clock. What fails is the ``Connection`` of a driver to it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from typing import Any
 
 from orchestrator.errors import NotFound, RunOwned, StaleEpoch
 from orchestrator.graph.fact import FINISHED, DriverStarted, Fact, Recorded, RunFinished, RunState
-from orchestrator.ports.artifacts import ArtifactStore
 from orchestrator.ports.journal import Append, CacheEntry, InboxRow, RunRow, Snapshot
 from orchestrator.types import Digest
 
@@ -188,7 +186,9 @@ class Store:
         self, pipeline: str | None = None, state: str | None = None, limit: int = 50, before: float | None = None
     ) -> list[RunRow]:
         """See ``Journal.runs``."""
-        rows = [s.row for s in self._runs.values() if pipeline in (None, s.row.pipeline) and state in (None, s.row.state)]
+        rows = [
+            s.row for s in self._runs.values() if pipeline in (None, s.row.pipeline) and state in (None, s.row.state)
+        ]
         rows = [row for row in rows if before is None or row.created_at < before]
         return sorted(rows, key=lambda row: row.created_at, reverse=True)[:limit]
 

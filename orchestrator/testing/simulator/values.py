@@ -170,7 +170,7 @@ class Reader:
 
     def _referenced(self, ref: Ref, item: int | None) -> Any:
         source = self._inputs[ref.node]
-        path = list(ref.path) if item is None else [*ref.path, item]
+        path: list[Any] = list(ref.path) if item is None else [*ref.path, item]
         if not source.many:
             value = self._here[ref.node] if not source.spans[0].chunk else self._cells(source.spans[0])[0]
         elif path and isinstance(path[0], int):

@@ -1,4 +1,4 @@
-"""What goes wrong in a simulation, and how often: drawn from the seed, so that most seeds have a few kinds of faults only."""
+"""What goes wrong in a simulation, and how often; most seeds draw a few kinds of faults only."""
 
 from __future__ import annotations
 
@@ -54,11 +54,12 @@ class Weather:
         return ", ".join(f"{name} {chance:.0%}" for name, chance in chances if chance) or "calm"
 
 
-_USUAL: dict[str, float] = dict(
-    kill_driver=0.02, freeze_driver=0.02, rival=0.5, refuse=0.1, lose_reply=0.1, forget=0.5, die_after_commit=0.1,
-    away=0.05, full=0.05, slow_commit=0.1, kill_worker=0.1, kill_silent=0.1, fail=0.15, hang=0.05, drop=0.1, double=0.2,
-    delay=0.3, artifact=0.3, damage=0.05, twice=0.5, cancel=0.05,
-)  # fmt: skip
+_USUAL: dict[str, float] = {
+    "kill_driver": 0.02, "freeze_driver": 0.02, "rival": 0.5, "refuse": 0.1, "lose_reply": 0.1, "forget": 0.5,
+    "die_after_commit": 0.1, "away": 0.05, "full": 0.05, "slow_commit": 0.1, "kill_worker": 0.1, "kill_silent": 0.1,
+    "fail": 0.15, "hang": 0.05, "drop": 0.1, "double": 0.2, "delay": 0.3, "artifact": 0.3, "damage": 0.05, "twice": 0.5,
+    "cancel": 0.05,
+}  # fmt: skip
 
 
 def draw_weather(chance: random.Random) -> Weather:

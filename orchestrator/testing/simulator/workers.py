@@ -184,7 +184,7 @@ class SimulatedExecutor:
 
     def state(self) -> tuple[Any, ...]:
         """What is with the workers and on the way back, for telling states apart."""
-        arrived = tuple((type(e).__name__, _shown(e.frame) if _is_outcomes(e) else "") for e in self._arrived)
+        arrived = tuple((type(event).__name__, _outcomes(event)) for event in self._arrived)
         loads = tuple(
             (load.bundle.segments[0].node, len(load.todo), load.step and load.step[0].node, len(load.cells))
             for worker in (*self._workers, *self._hosts) for load in worker.loads
@@ -401,7 +401,9 @@ class SimulatedExecutor:
             self._die(worker, "its frame was lost")
             return
         if place.clockwork.trace is not None:
-            place.note(f"{worker.name} reports {load.bundle.id[:6]}{' to its end' if finished else ''}: {_shown(frame)}")
+            place.note(
+                f"{worker.name} reports {load.bundle.id[:6]}{' to its end' if finished else ''}: {_shown(frame)}"
+            )
         delay_s = 0.05 * place.chance.random() if place.likely("delay") else 0.0
         self._tell(worker, FromBundle(worker.name, frame), delay_s)
         if place.likely("double"):
@@ -409,7 +411,9 @@ class SimulatedExecutor:
 
     def _grouped(self, completed: list[frames.Completed]) -> tuple[list[frames.Completed], list[frames.Singles]]:
         """Outcomes of single steps together, as workers send them."""
-        ranges = [done for done in completed if self._nodes[done.node].is_map or self._nodes[done.node].policy.streaming]
+        ranges = [
+            done for done in completed if self._nodes[done.node].is_map or self._nodes[done.node].policy.streaming
+        ]
         singles: list[frames.Singles] = []
         for done in completed:
             if done in ranges:
@@ -514,8 +518,9 @@ def _classes(error: Exception) -> list[str]:
     return [f"{c.__module__}:{c.__qualname__}" for c in type(error).__mro__ if c is not object]
 
 
-def _is_outcomes(event: ExecutorEvent) -> bool:
-    return isinstance(event, FromBundle) and isinstance(event.frame, frames.Outcomes)
+def _outcomes(event: ExecutorEvent) -> str:
+    is_outcome = isinstance(event, FromBundle) and isinstance(event.frame, frames.Outcomes)
+    return _shown(event.frame) if is_outcome else ""  # type: ignore[union-attr, arg-type]
 
 
 def _shown(frame: frames.Outcomes) -> str:
