@@ -352,7 +352,7 @@ def simulate(
     if simulation.state == "cancelled" and drawn.cancel:
         return simulation
     if drawn.damage and _missed_an_artifact(simulation.fold):
-        return simulation  # a step without retries failed for good because its input could not be read
+        return simulation
     if simulation.state != expected_state:
         finished = simulation.fold.finished
         reason = finished.reason if finished else ""
@@ -366,11 +366,12 @@ def simulate(
 
 
 def _missed_an_artifact(fold: RunFold) -> bool:
+    """True if a step spent its attempts on an input that could not be read."""
     return any(
-        failure.name == "ArtifactMissing"
-        for state in fold.nodes.values() if state.node.policy.retry.attempts == 1
-        for failure in state.failures.values()
-    )  # fmt: skip
+        failure.name == "ArtifactMissing" and state.failed_attempts.get(index, 0) >= state.node.policy.retry.attempts
+        for state in fold.nodes.values()
+        for index, failure in state.failures.items()
+    )
 
 
 def _shown(fact: f.Fact) -> str:
