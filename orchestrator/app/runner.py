@@ -151,7 +151,7 @@ class Runner:
                 if code is not None:
                     from orchestrator.app.new_code import adopt
 
-                    adopt(here, ownership, code, git_commit())
+                    adopt(here, ownership, code, git_commit(Path.cwd()))
             except BaseException:
                 ownership.release()
                 raise
@@ -189,7 +189,7 @@ class Runner:
         from orchestrator.app import rerun
 
         if code is not None:
-            return rerun.renew_with(self.installation, code, git_commit())
+            return rerun.renew_with(self.installation, code, git_commit(Path.cwd()))
         return rerun.renew_to_verify(self.installation, run) if verify else rerun.renew(self.installation, run, keep)
 
     def rerun(self, renewal: Renewal, on: str | None = None, detach: bool = False, code: NewCode | None = None) -> Run:

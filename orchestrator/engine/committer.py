@@ -42,6 +42,9 @@ class Committer:
         self._failure: BaseException | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._main, name="committer", daemon=True)
+        self._begin()
+
+    def _begin(self) -> None:
         self._thread.start()
 
     @property
@@ -88,27 +91,25 @@ class Committer:
                 append = self._under_way
             if append is None:
                 return
-            try:
-                self._append(append)
-                self._on_committed(append)
-            except BaseException as error:  # handed to the driver, which cannot go on
-                self._failure = error
-            with self._changed:
-                if self._failure is None:
-                    self._under_way = None
-                self._changed.notify_all()
-            self._wake()
+            while not self._attempt(append):
+                self._clock.sleep(RETRY_S)
             if self._failure is not None:
                 return
 
-    def _append(self, append: Append) -> None:
-        while True:
-            try:
-                self._journal.append(append)
-                self.in_trouble = False
-                return
-            except StoreUnavailable:
-                if self._closing:
-                    raise
+    def _attempt(self, append: Append) -> bool:
+        """Try the transaction under way once; False if the store is full or away, and it is to be tried again."""
+        try:
+            self._journal.append(append)
+            self.in_trouble = False
+            self._on_committed(append)
+        except BaseException as error:  # handed to the driver, which cannot go on
+            if isinstance(error, StoreUnavailable) and not self._closing:
                 self.in_trouble = True
-                self._clock.sleep(RETRY_S)
+                return False
+            self._failure = error
+        with self._changed:
+            if self._failure is None:
+                self._under_way = None
+            self._changed.notify_all()
+        self._wake()
+        return True

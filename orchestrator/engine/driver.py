@@ -8,7 +8,6 @@ are committed in the order they were applied, its own fact never comes first. St
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -21,6 +20,7 @@ from orchestrator.engine.machine import Machine
 from orchestrator.engine.pace import Pace
 from orchestrator.engine.planner import Planner, pace_key
 from orchestrator.engine.snapshot import encode_snapshot
+from orchestrator.errors import StoreUnavailable
 from orchestrator.graph import fact as f
 from orchestrator.graph.json import nodes_to_bytes
 from orchestrator.graph.node import Node
@@ -69,6 +69,8 @@ class Driver:
         ownership: The hold on the run; its epoch goes with every commit.
         on_facts: Told of each committed group of facts (progress, tests) from another thread; must not block.
         detach: Return while the run waits for a person instead of going on waiting.
+        chance: Back-off and attempt ids come from here; the system's randomness when None.
+        commits: Makes the committer.
     """
 
     def __init__(
@@ -83,6 +85,8 @@ class Driver:
         clock: Clock,
         on_facts: Observer | None = None,
         detach: bool = False,
+        chance: random.Random | None = None,
+        commits: Callable[..., Committer] = Committer,
     ) -> None:
         created = machine.fold.created
         assert created is not None
@@ -95,16 +99,16 @@ class Driver:
         self._clock = clock
         self._on_facts = on_facts
         self._detach = detach
-        self._random = random.Random()
+        self._random = chance or random.SystemRandom()
         self._pending = Transaction()
         self._handed_over: tuple[str, ...] = ()
         self._state: f.RunState = "queued"
         self._pace = Pace()
-        self._planner = Planner(machine, self._pace, lambda: executor.slots, created.seed, lambda: uuid.uuid4().hex)
+        self._planner = Planner(machine, self._pace, lambda: executor.slots, created.seed, self._new_id)
         self._lookups = Lookups(machine, journal, cells, files, self.take)
         self._islands = Islands(machine, executor, cells)
         self._inbox_read_at = clock.monotonic() if machine.fold.seq == 1 else 0.0  # nobody can have asked a new run yet
-        self._committer = Committer(journal, clock, self._committed, executor.wake)
+        self._committer = commits(journal, clock, self._committed, executor.wake)
         self._last_snapshot = machine.fold.seq
         self._interrupted = False
         executor.open(RunCode(machine.fold.run, created.capsule, self._define, cells.inline_chunk, created.graph))
@@ -190,10 +194,18 @@ class Driver:
             self.take([started] if len(flight.segments) > 1 else f.apart(started))
 
     def _read_inbox(self) -> None:
-        """Turn requests of others into facts. An answer that comes before its question stays until it is asked."""
+        """Turn requests of others into facts. An answer that comes before its question stays until it is asked.
+
+        A driver with nothing to submit learns here that another has taken over; a store that is away is asked later.
+        """
         self._inbox_read_at = self._clock.monotonic()
         fold = self._machine.fold
-        for row in self._journal.inbox(fold.run):
+        try:
+            self._ownership.verify()
+            rows = self._journal.inbox(fold.run)
+        except StoreUnavailable:
+            return
+        for row in rows:
             body = row.body
             if body["kind"] == "cancel":
                 self.take(self._machine.observe_cancel(str(body.get("by", "")), str(body.get("reason", ""))))
@@ -214,9 +226,19 @@ class Driver:
             self._islands.answer(answer)
 
     def _submit(self, barriers: bool) -> None:
-        if not self._machine.ending and self._machine.frontier.ready and not self._committer.in_trouble:
+        if not self._machine.ending and self._machine.frontier.ready and self._may_submit():
             for bundle in self._planner.plan(self._executor.room(), barriers):
                 self._executor.submit(bundle)
+
+    def _may_submit(self) -> bool:
+        """Not while the store is in trouble, and never for a run that another driver has taken over meanwhile."""
+        if self._committer.in_trouble:
+            return False
+        try:
+            self._ownership.verify()
+        except StoreUnavailable:
+            return False
+        return True
 
     def _wait_s(self) -> float:
         due = self._machine.next_due()
@@ -227,6 +249,9 @@ class Driver:
         """How long what has been applied may still wait for company before it is committed."""
         since = self._pending.since
         return POLL_S if since is None else since + GROUP_S - self._clock.monotonic()
+
+    def _new_id(self) -> str:
+        return f"{self._random.getrandbits(128):032x}"
 
     def _define(self, nodes: Sequence[str]) -> bytes:
         states = (self._machine.fold.nodes[node] for node in nodes)

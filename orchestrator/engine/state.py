@@ -296,6 +296,7 @@ class RunFold:
 
     def _on_attempt_failed(self, fact: f.AttemptFailed, at: float) -> None:
         state = self.state(fact.node)
+        state.grow(fact.index + 1)  # a map's items may run before its width is known
         tally = state.failed_attempts if fact.failure.charged else state.deaths
         tally[fact.index] = tally.get(fact.index, 0) + 1
         state.status[fact.index] = RETRY

@@ -56,7 +56,7 @@ class RunCode:
 
 
 class FromBundle(NamedTuple):
-    """A frame of a worker."""
+    """A frame of a worker. Those of one worker come in the order in which it sent them, perhaps twice."""
 
     worker: str
     frame: Outcomes | Released | Call

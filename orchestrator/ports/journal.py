@@ -85,6 +85,15 @@ class Ownership(Protocol):
     run: str
     epoch: int
 
+    def verify(self) -> None:
+        """Make sure that the run is still held; cheap unless this process was frozen or cut off from the store.
+
+        Raises:
+            StaleEpoch: another driver has taken over; the message names it. This one must stop.
+            StoreUnavailable: it cannot be known, because the store is away.
+        """
+        ...
+
     def release(self) -> None:
         """Give the run up; no error if already done."""
         ...

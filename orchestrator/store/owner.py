@@ -23,6 +23,9 @@ class RunOwnership:
         self.epoch = epoch
         self._lock = lock
 
+    def verify(self) -> None:
+        """Nobody takes over while this process holds the lock, frozen or not."""
+
     def release(self) -> None:
         """Give the run up; no error if already done."""
         self._lock.release()
