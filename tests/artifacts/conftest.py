@@ -10,7 +10,12 @@ import fsspec
 import pytest
 
 from orchestrator.artifacts import LocalStore, Signer, StoredValues, open_store
+from orchestrator.artifacts.buckets import BucketObjects
+from orchestrator.artifacts.filesystems import FilesystemObjects
+from orchestrator.artifacts.objects import Objects
+from orchestrator.artifacts.remote import RemoteStore
 from orchestrator.ports.artifacts import ArtifactStore
+from tests.artifacts.s3_server import BUCKET, S3Server
 
 
 @pytest.fixture
@@ -18,17 +23,49 @@ def local(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "artifacts")
 
 
-@pytest.fixture(params=["local", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ArtifactStore]:
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One S3 server for all tests; those that stop it start one of their own."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A URL on the S3 server that nothing was ever written under, with credentials in the environment."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(params=["memory", "file", "s3"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Objects]:
+    """Objects of every kind, empty."""
+    if request.param == "s3":
+        yield BucketObjects(request.getfixturevalue("s3"))
+    elif request.param == "file":
+        yield FilesystemObjects(f"file://{tmp_path}/objects")
+    else:
+        name = uuid.uuid4().hex
+        yield FilesystemObjects(f"memory://{name}")
+        files = fsspec.filesystem("memory")
+        if files.exists(f"/{name}"):
+            files.rm(f"/{name}", recursive=True)
+
+
+@pytest.fixture(params=["local", "memory", "file", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
     """Every kind of store; the conformance suite runs on each."""
     if request.param == "local":
-        yield open_store(tmp_path / "artifacts")
-        return
-    name = uuid.uuid4().hex
-    yield open_store(f"memory://{name}", tmp_path / "cache")
-    files = fsspec.filesystem("memory")
-    if files.exists(f"/{name}"):
-        files.rm(f"/{name}", recursive=True)
+        return open_store(tmp_path / "artifacts")
+    if request.param == "s3":
+        return open_store(request.getfixturevalue("s3"), tmp_path / "cache")
+    url = f"memory://{uuid.uuid4().hex}" if request.param == "memory" else f"file://{tmp_path}/objects"
+    return RemoteStore(FilesystemObjects(url), LocalStore(tmp_path / "cache", durable=False))
 
 
 @pytest.fixture
