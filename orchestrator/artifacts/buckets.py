@@ -84,16 +84,17 @@ class BucketObjects:
             for first in range(0, size, _PARTS_AT_ONCE * _PART_BYTES):
                 starts = range(first, min(first + _PARTS_AT_ONCE * _PART_BYTES, size), _PART_BYTES)
                 ends = [min(start + _PART_BYTES, size) for start in starts]
-                yield from map(memoryview, obstore.get_ranges(self._store, path, starts=list(starts), ends=ends))
+                for data in obstore.get_ranges(self._store, path, starts=list(starts), ends=ends):
+                    yield memoryview(data)
 
     def head(self, path: str, count: int) -> bytes:
         """See ``Objects.head``."""
         try:
             with self._asking("read", path):
                 return bytes(obstore.get_range(self._store, path, start=0, end=count))
-        except StoreUnavailable as error:
-            if _NOT_SATISFIABLE in error.message and (found := self.find(path)) is not None and found.size == 0:
-                return b""
+        except StoreUnavailable:
+            if (found := self.find(path)) is not None and found.size == 0:
+                return b""  # S3 finds no range satisfiable there
             raise
 
     def find(self, path: str) -> Stored | None:

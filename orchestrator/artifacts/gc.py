@@ -34,7 +34,7 @@ _NPY = b"\x93NUMPY"
 class Amount(NamedTuple):
     """Some artifacts."""
 
-    count: int = 0
+    number: int = 0
     size_bytes: int = 0
 
 

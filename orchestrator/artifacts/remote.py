@@ -3,10 +3,10 @@
 An object is put if it is absent, so nothing half-written is ever seen and two writers of one digest agree. Reads go
 through a ``LocalStore``: an artifact is downloaded and verified once per node, and then mapped like a local one.
 
-Beside the artifacts lie two kinds of empty objects. ``damaged/DIGEST`` says that a reader found wrong bytes, so that the
-next writer puts them right. ``doomed/DIGEST`` stands while a collection looks at an object's age and removes it, which
-no object store does in one request: whoever renews an old object looks for that mark afterwards, and if there is one,
-waits until it has gone and makes sure that the object is still there.
+Beside the artifacts lie two kinds of empty objects. ``damaged/DIGEST`` says that a reader found wrong bytes, so that
+the next writer puts them right. ``doomed/DIGEST`` stands while a collection looks at an object's age and removes it,
+which no object store does in one request: whoever renews an old object looks for that mark afterwards, and if there is
+one, waits until it has gone and makes sure that the object is still there.
 """
 
 from __future__ import annotations
@@ -164,17 +164,15 @@ class RemoteStore:
             self._lift_abandoned(mark)
             return False  # another collection is at it, or was killed; the next one decides
         marked_at = time.monotonic()
-        try:
-            found = self._objects.find(path)
-            if found is None or (modified_before is not None and found.modified_at >= modified_before):
-                return False
-            if time.monotonic() - marked_at > DOOMED_S / 4:
-                return False  # this process was suspended: others may take the mark for abandoned
+        found = self._objects.find(path)
+        if time.monotonic() - marked_at > DOOMED_S / 4:
+            return False  # this process was suspended: by now the mark may be that of another collection
+        removed = found is not None and (modified_before is None or found.modified_at < modified_before)
+        if removed:
             self._objects.remove(path)
-        finally:
-            self._objects.remove(mark)
+        self._objects.remove(mark)
         self._cache.delete(digest)
-        return True
+        return removed
 
     def _lift_abandoned(self, mark: str) -> None:
         found = self._objects.find(mark)

@@ -65,8 +65,8 @@ class S3Server:
         config.write_text(json.dumps({"identities": [keys]}))
         fixed = {
             "dir": self.data, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "s3.config": config, "volume.max": 20,
-            "master.volumeSizeLimitMB": 64, "master.telemetry": "false", "master.electionTimeout": "1s", "volume.minFreeSpace": "1MiB",
-            "s3.port.iceberg": 0, "s3.port.lance": 0, "iam": "false",
+            "master.volumeSizeLimitMB": 64, "master.telemetry": "false", "master.electionTimeout": "1s",
+            "volume.minFreeSpace": "1MiB", "s3.port.iceberg": 0, "s3.port.lance": 0, "iam": "false",
         }  # fmt: skip
         options = [f"-{name}={value}" for name, value in (fixed | self._ports).items()]
         with open(self._directory / "log", "ab") as log:

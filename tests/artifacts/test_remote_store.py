@@ -1,4 +1,4 @@
-"""The remote store: what it adds to the conformance suite, on every kind of objects; above all its cache on the node."""
+"""The remote store: what it adds to the conformance suite, on every kind of objects; above all its cache."""
 
 from __future__ import annotations
 
@@ -101,6 +101,16 @@ def test_an_object_is_created_once(objects: Objects) -> None:
     assert b"".join(objects.read("ab/cd/x")) == b"first"
     objects.replace("ab/cd/x", b"third")
     assert b"".join(objects.read("ab/cd/x")) == b"third"
+
+
+def test_the_beginning_of_objects(objects: Objects) -> None:
+    objects.create("ab/cd/empty", b"")
+    objects.create("ab/cd/some", b"0123456789")
+    assert [objects.head("ab/cd/empty", 4), objects.head("ab/cd/some", 4), objects.head("ab/cd/some", 40)] == [
+        b"", b"0123", b"0123456789",
+    ]  # fmt: skip
+    with pytest.raises(FileNotFoundError):
+        objects.head("ab/cd/none", 4)
 
 
 @pytest.mark.parametrize("wrong", [b"0123456780", b"01234", b""])
