@@ -148,7 +148,7 @@ class World:
     def __init__(self, kind: str, directory: Path, clock: Clock) -> None:
         self.clock = clock
         self._directory = directory
-        self._local = LocalStore(directory / "artifacts") if kind == "local" else None
+        self._local = LocalStore(directory / "artifacts", durable=False) if kind == "local" else None
         self._held = MemoryObjects(clock)
         self._views = 0
 

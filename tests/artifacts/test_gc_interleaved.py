@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
@@ -196,6 +196,10 @@ class WithoutGrace(Machine):
     grace_s = 0.0
 
 
+class WithoutRemoteGrace(RemoteMachine):
+    grace_s = 0.0
+
+
 class WithoutRecheck(Machine):
     rechecks = False
 
@@ -227,8 +231,66 @@ def test_no_collection_takes_what_a_run_names(machine: type[Machine]) -> None:
     run_state_machine_as_test(machine, settings=settings(_SETTINGS, max_examples=80))
 
 
-@pytest.mark.parametrize("mutant", [WithoutGrace, WithoutRecheck, WithoutMark, WithoutLookingForTheMark])
-def test_the_machine_finds_what_each_precaution_is_for(mutant: type[Machine]) -> None:
-    only_look = settings(_SETTINGS, max_examples=2000, phases=[Phase.generate], report_multiple_bugs=False)
+def _between_writing_and_committing(machine: Machine) -> None:
+    """A collection between the write of an artifact and the commit of its fact."""
+    writer = _until(machine._begin("run", machine._write(CONTENTS[0])), "commit")
+    machine.advance(60.0)
+    machine._finish(machine._begin("collection", machine._collect))
+    machine._finish(writer)
+
+
+def _between_two_looks(machine: Machine) -> None:
+    """A driver that slept for days commits between a collection's first look at the journal and its last."""
+    writer = _until(machine._begin("run", machine._write(CONTENTS[0])), "commit")
+    machine.advance(3 * GRACE_S)
+    collection = _until(machine._begin("collection", machine._collect), "list")
+    machine._finish(writer)
+    machine._finish(collection)
+
+
+def _between_look_and_removal(machine: Machine) -> None:
+    """An old object is reused after a collection has looked at its age and before it is removed."""
+    digest = digest_bytes(CONTENTS[0])
+    collection = _until(machine._begin("collection", machine._collect), f"remove {remote._path(digest)}")
+    writer = machine._begin("run", machine._write(CONTENTS[0]))
+    for _ in range(7):
+        writer.step()
+    machine._finish(collection)
+    if not writer.done:
+        machine._finish(writer)
+
+
+def _until(actor: Actor, request: str) -> Actor:
+    while actor.waits_for.strip() != request:
+        assert not actor.done
+        actor.step()
+    return actor
+
+
+SCHEDULES = [
+    (Machine, WithoutGrace, _between_writing_and_committing),
+    (RemoteMachine, WithoutRemoteGrace, _between_writing_and_committing),
+    (Machine, WithoutRecheck, _between_two_looks),
+    (RemoteMachine, WithoutMark, _between_look_and_removal),
+    (RemoteMachine, WithoutLookingForTheMark, _between_look_and_removal),
+]
+
+
+@pytest.mark.parametrize(("machine", "mutant", "schedule"), SCHEDULES)
+def test_the_machine_finds_what_each_precaution_is_for(
+    machine: type[Machine], mutant: type[Machine], schedule: Callable[[Machine], None]
+) -> None:
+    def drive(kind: type[Machine]) -> None:
+        driven = kind()
+        try:
+            driven.old_artifacts_of_nobody()
+            schedule(driven)
+            assert driven.promised
+            driven.what_was_promised_is_there()
+        finally:
+            driven.promised.clear()
+            driven.teardown()
+
+    drive(machine)
     with pytest.raises(AssertionError, match="was removed"):
-        run_state_machine_as_test(mutant, settings=only_look)
+        drive(mutant)
