@@ -15,31 +15,11 @@ from orchestrator.artifacts.filesystems import FilesystemObjects
 from orchestrator.artifacts.objects import Objects
 from orchestrator.artifacts.remote import RemoteStore
 from orchestrator.ports.artifacts import ArtifactStore
-from tests.artifacts.s3_server import BUCKET, S3Server
 
 
 @pytest.fixture
 def local(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "artifacts")
-
-
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """One S3 server for all tests; those that stop it start one of their own."""
-    server = S3Server(tmp_path_factory.mktemp("s3"))
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture
-def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A URL on the S3 server that nothing was ever written under, with credentials in the environment."""
-    for name, value in s3_server.environment.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture(params=["memory", "file", "s3"])

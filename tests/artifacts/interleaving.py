@@ -1,4 +1,4 @@
-"""Actors whose requests a test lets through one at a time, stores seen through such requests, and a clock that is set."""
+"""Actors whose requests a test lets through one at a time, their views of a store, and a clock that is set."""
 
 from __future__ import annotations
 

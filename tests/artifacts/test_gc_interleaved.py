@@ -1,8 +1,8 @@
 """Collections among runs that write, reuse, commit and are removed, one request at a time in any order.
 
-The promise: what a run names is there, from the moment its fact is committed, if it wrote or reused it less than a grace
-period before, or if it committed before the collection's last look at the journal. Collections that are mutated in one
-place break it, and the same machine finds that.
+The promise: what a run names is there, from the moment its fact is committed, if it wrote or reused it less than a
+grace period before, or if it committed before the collection's last look at the journal. Collections that are mutated
+in one place break it, and the same machine finds that.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ class WithoutRecheck(Machine):
 
 
 class WithoutMark(RemoteMachine):
-    class remote_kind(RemoteStore):  # noqa: N801 - an attribute of the machine
+    class remote_kind(RemoteStore):
         def delete(self, digest: Digest, modified_before: float | None = None) -> bool:
             path = remote._path(digest)
             found = self._objects.find(path)
@@ -223,7 +223,7 @@ class WithoutMark(RemoteMachine):
 
 
 class WithoutLookingForTheMark(RemoteMachine):
-    class remote_kind(RemoteStore):  # noqa: N801 - an attribute of the machine
+    class remote_kind(RemoteStore):
         def _renew(self, digest: Digest, data: memoryview) -> None:
             self._objects.replace(remote._path(digest), data)
 

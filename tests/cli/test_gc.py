@@ -40,7 +40,7 @@ def project(tmp_path: Path) -> Path:
 def test_old_runs_go_by_policy_and_their_artifacts_with_them(orc: Orc, project: Path) -> None:
     for size in (1000, 1001, 1002):
         assert orc("run", "sizes:plain", f"size={size}", cwd=project).code == 0
-    assert orc("run", "sizes:sized", cwd=project).code == 0
+    assert orc("run", "sizes:sized", "size=1003", cwd=project).code == 0
     runs = [run["id"] for run in orc("ls", "plain", "--json").document("ls")]
     assert orc("gc", "--json", "--grace", "0s").document("gc")["runs"] == []
     options = ("--keep-last", "1", "--grace", "0s")
