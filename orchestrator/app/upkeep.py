@@ -1,9 +1,9 @@
-"""Keeping an installation small and sound: collection of artifacts, and the checks of ``orc doctor``."""
+"""Keeping an installation small and sound: removal of old runs and of artifacts, and the checks of ``orc doctor``."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,9 +12,12 @@ from orchestrator.errors import OrchestratorError
 
 if TYPE_CHECKING:
     from orchestrator.artifacts.gc import Collected
+    from orchestrator.config.retention import Reason, Retention
+    from orchestrator.ports.journal import RunRow
 
 RAY_MINOR = "2.60."
 _PROBE_BYTES = 16
+_ALL = 2**31 - 1
 
 
 class Check(NamedTuple):
@@ -25,15 +28,56 @@ class Check(NamedTuple):
     text: str
 
 
-def collect(here: Installation, grace_s: float, dry_run: bool = False) -> Collected:
-    """Remove artifacts that no run, cache entry or capsule needs and that are older than ``grace_s``.
+class RemovedRun(NamedTuple):
+    """A run that was removed, or would be, and what the journal held of it."""
+
+    row: RunRow
+    held_bytes: int
+
+
+class Upkept(NamedTuple):
+    """What a collection did, or would do: runs that went, how many stayed for which reason, and artifacts."""
+
+    runs: list[RemovedRun]
+    kept_runs: Mapping[Reason, int]
+    artifacts: Collected
+
+
+def collect(
+    here: Installation,
+    grace_s: float,
+    dry_run: bool = False,
+    retention: Retention | None = None,
+    pipeline: str | None = None,
+) -> Upkept:
+    """Remove runs that no policy keeps, then artifacts that nothing needs and that are older than ``grace_s``.
+
+    Args:
+        retention: Policies; those of the installation's file when None.
+        pipeline: Only runs of this pipeline are removed.
 
     Raises:
+        ConfigError: the file of the policies is broken.
         StoreUnavailable, ArtifactCorrupt: as ``artifacts.gc.collect``.
     """
     from orchestrator.artifacts.gc import collect as collect_artifacts
+    from orchestrator.config.retention import decide, read_retention
 
-    return collect_artifacts(here.artifacts, here.journal.live_digests, here.clock.now(), grace_s, dry_run)
+    now = here.clock.now()
+    # A run that has just found an entry is about to read its chunk, so entries count until a grace period later.
+    at = now - grace_s
+    rows = here.journal.runs(pipeline, limit=_ALL)
+    policies = read_retention(here.settings.home) if retention is None else retention
+    going, kept = decide(rows, policies, here.journal.reusable_until(at), now)
+    held = here.journal.held_bytes([row.id for row in going])
+    if not dry_run:
+        here.journal.forget_expired(at)
+        going = [row for row in going if here.journal.forget(row.id, at)]
+    without = frozenset(row.id for row in going)
+    collected = collect_artifacts(
+        here.artifacts, lambda load: here.journal.live_digests(load, without), now, grace_s, dry_run
+    )
+    return Upkept([RemovedRun(row, held[row.id]) for row in going], kept, collected)
 
 
 def checks(here: Installation) -> Iterator[Check]:

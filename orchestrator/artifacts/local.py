@@ -41,7 +41,8 @@ _MAP_BYTES = 1024 * 1024
 """Smaller artifacts are read: a map costs a file descriptor for as long as the value lives."""
 _MOST_MAPS = 256
 """Live maps per process where a map keeps its file descriptor open (before Python 3.13)."""
-_ABANDONED_S = 24 * 3600.0
+_BEGUN_S = 60.0
+"""Age from which an unfinished file that nobody has locked was left by a writer that was killed."""
 _MOST_VERIFIED = 100_000
 
 _Version: TypeAlias = tuple[int, int, int, int]
@@ -104,34 +105,36 @@ class LocalStore:
             StoreUnavailable: the disk is full or failing; nothing half-written is left.
         """
         unfinished = self._unfinished / f"{os.getpid()}-{secrets.token_hex(8)}"
-        try:
-            with _unavailable(f"cannot write an artifact under {self.root}"):
+        with _unavailable(f"cannot write an artifact under {self.root}"):
+            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is published: see _remove_abandoned
                 hasher = None if digest else blake3()
-                size = _write_file(unfinished, chunks, hasher)
+                size = _write_all(descriptor, chunks, hasher)
                 found = hasher.hexdigest() if hasher is not None else digest() if digest is not None else ""
                 if expected is not None and found != expected:
                     raise ArtifactCorrupt(f"artifact {expected} arrived with digest {found} ({size} bytes)")
-                self._publish(unfinished, found, size)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                unfinished.unlink()
+                self._publish(descriptor, unfinished, found, size)
+            finally:
+                os.close(descriptor)
+                unfinished.unlink(missing_ok=True)
         return found
 
-    def _publish(self, unfinished: Path, digest: Digest, size: int) -> None:
+    def _publish(self, descriptor: int, unfinished: Path, digest: Digest, size: int) -> None:
         """Make a written file visible, or drop it if a sound copy is there."""
         path = self._path(digest)
         with self._locked(fcntl.LOCK_SH):
-            if self._refresh_sound(path, digest, size):
-                return
+            sound = self._refresh_sound(path, digest, size)
+        if not sound:
+            if self.durable:
+                _sync_descriptor(descriptor)
+            self._make_directory(path.parent)
+            with self._locked(fcntl.LOCK_SH):
+                os.utime(unfinished)
+                os.rename(unfinished, path)
+            self._remember(digest, _version(os.stat(path)))
         if self.durable:
-            _sync(unfinished)
-        self._make_directory(path.parent)
-        with self._locked(fcntl.LOCK_SH):
-            os.utime(unfinished)
-            os.rename(unfinished, path)
-        if self.durable:
-            _sync(path.parent)
-        self._remember(digest, _version(os.stat(path)))
+            _sync(path.parent)  # also if it was there: whoever renamed it may not have come to that yet
 
     def _refresh_sound(self, path: Path, digest: Digest, size: int) -> bool:
         """True if the artifact is there with the right bytes; a damaged copy is to be replaced."""
@@ -242,11 +245,11 @@ class LocalStore:
         return True
 
     def _remove_abandoned(self) -> None:
-        """Remove what writers that were killed left behind."""
-        oldest = time.time() - _ABANDONED_S
+        """Remove what writers that were killed left behind: the kernel has dropped their locks."""
+        newest = time.time() - _BEGUN_S
         for path in self._unfinished.iterdir():
             with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime < oldest:
+                if path.stat().st_mtime < newest and _is_unlocked(path):
                     path.unlink()
 
     # ---- inside
@@ -288,37 +291,49 @@ def _digest(parts: Iterable[Buffer]) -> Digest:
     return hasher.hexdigest()
 
 
-def _write_file(path: Path, chunks: Iterable[Buffer], hasher: blake3 | None) -> int:
-    """Write a new read-only file; returns its size in bytes."""
+def _write_all(descriptor: int, chunks: Iterable[Buffer], hasher: blake3 | None) -> int:
+    """Write into a new file; returns its size in bytes."""
     size = 0
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+    for chunk in chunks:
+        if hasher is not None:
+            hasher.update(chunk)
+        size += len(chunk)
+        written = os.write(descriptor, chunk)
+        while written < len(chunk):
+            written += os.write(descriptor, memoryview(chunk)[written:])
+    return size
+
+
+def _is_unlocked(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for chunk in chunks:
-            if hasher is not None:
-                hasher.update(chunk)
-            size += len(chunk)
-            written = os.write(descriptor, chunk)
-            while written < len(chunk):
-                written += os.write(descriptor, memoryview(chunk)[written:])
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     finally:
         os.close(descriptor)
-    return size
+    return True
 
 
 def _version(status: os.stat_result) -> _Version:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _sync(path: Path) -> None:
-    """Make a file's or a directory's content durable; on macOS fsync alone stops at the drive's cache."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _sync(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if hasattr(fcntl, "F_FULLFSYNC"):
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-        else:
-            os.fsync(descriptor)
+        _sync_descriptor(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_descriptor(descriptor: int) -> None:
+    """Make content durable; on macOS fsync alone stops at the drive's cache."""
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
 
 
 def _missing(digest: Digest, where: object) -> ArtifactMissing:

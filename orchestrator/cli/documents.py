@@ -213,13 +213,32 @@ class CheckItem(Struct, frozen=True):
     text: str
 
 
+class RemovedRunItem(Struct, frozen=True):
+    """A run that ``orc gc`` removed; ``held_bytes`` is what the journal held of it."""
+
+    id: str
+    pipeline: str
+    state: State
+    finished_at: str | None
+    held_bytes: int
+
+
 class CollectionDocument(Struct, frozen=True):
-    """Output of ``orc gc --json``; with ``dry_run`` nothing was removed."""
+    """Output of ``orc gc --json``; with ``dry_run`` nothing was removed.
+
+    ``removed``, ``kept`` and ``freed_bytes`` are artifacts; of those that were kept, ``young`` are needed by nothing,
+    but younger than the grace period. ``kept_runs`` counts runs by the reason for which they stay.
+    """
 
     dry_run: bool
     kept: int
     removed: list[str]
     freed_bytes: int
+    needed_bytes: int
+    young: int
+    young_bytes: int
+    runs: list[RemovedRunItem]
+    kept_runs: dict[str, int]
 
 
 class ProjectDocument(Struct, frozen=True):

@@ -40,7 +40,7 @@ COMMANDS: Final = {
     "signal": Command("answers", "signal", "answer a step that waits for a program"),
     "up": Command("up", "up", "keep a local Ray up, so that runs on Ray start at once"),
     "down": Command("up", "down", "end the local Ray that orc up keeps"),
-    "gc": Command("upkeep", "gc", "remove artifacts that nothing needs any more"),
+    "gc": Command("upkeep", "gc", "remove old runs and artifacts that nothing needs any more"),
     "doctor": Command("upkeep", "doctor", "check this installation"),
 }
 """Commands in the order of the help text."""

@@ -5,36 +5,106 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final
 
 import typer
 
 from orchestrator.app.installation import Installation
-from orchestrator.app.upkeep import checks, collect
-from orchestrator.cli.documents import CheckItem, CollectionDocument
+from orchestrator.app.upkeep import Upkept, checks, collect
+from orchestrator.cli.documents import CheckItem, CollectionDocument, RemovedRunItem
 from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.listing import Json
-from orchestrator.cli.output import counted, size, table, write, write_json
+from orchestrator.cli.output import counted, iso, local_time, size, table, write, write_json
+from orchestrator.config.retention import Policy, Reason, Retention
 from orchestrator.config.settings import Settings, misspelt_variables
 from orchestrator.errors import OrchestratorError
 from orchestrator.types import seconds
 
+_BECAUSE: Final[Mapping[Reason, str]] = {
+    "not ended": "not ended",
+    "no policy": "without a policy",
+    "newest success": "the newest that succeeded",
+    "among the last": "among the last of their pipeline",
+    "recent": "ended recently",
+    "tagged": "tagged",
+    "in cache": "whose outputs the cache hands out",
+}
+
 
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="only say what would be removed")] = False,
-    grace: Annotated[str, typer.Option("--grace", metavar="DURATION", help="keep everything younger")] = "1d",
+    grace: Annotated[str, typer.Option("--grace", metavar="DURATION", help="keep artifacts that are younger")] = "1d",
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", metavar="PIPELINE", help="remove only runs of this pipeline")
+    ] = None,
+    keep_last: Annotated[
+        int | None, typer.Option("--keep-last", metavar="N", min=1, help="keep the newest N ended runs of a pipeline")
+    ] = None,
+    keep_for: Annotated[
+        str | None, typer.Option("--keep-for", metavar="DURATION", help="keep runs that ended less long ago")
+    ] = None,
+    keep_tag: Annotated[
+        list[str] | None, typer.Option("--keep-tag", metavar="NAME[=VALUE]", help="keep runs with this tag")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Remove artifacts that nothing needs any more."""
-    here = Installation()
-    collected = collect(here, seconds(grace), dry_run)
+    """Remove old runs that no policy keeps, and artifacts that nothing needs any more.
+
+    Policies are those of ORC_HOME/retention.yaml, or the options --keep-last, --keep-for and --keep-tag instead.
+    Without either, no run is removed.
+    """
+    retention = _retention(keep_last, keep_for, keep_tag or [])
+    done = collect(Installation(), seconds(grace), dry_run, retention, pipeline)
     if json:
-        write_json(CollectionDocument(dry_run, collected.kept, list(collected.removed), collected.freed_bytes))
-        return
-    verb = "would remove" if dry_run else "removed"
-    removed = counted(len(collected.removed), "artifact")
-    write(f"{verb} {removed} ({size(collected.freed_bytes)}), {collected.kept:,} kept")
+        write_json(_document(done))
+    else:
+        _tell(done, grace)
+
+
+def _retention(keep_last: int | None, keep_for: str | None, keep_tags: list[str]) -> Retention | None:
+    """The policy that the options give for all pipelines; None if they give none."""
+    if keep_last is None and keep_for is None and not keep_tags:
+        return None
+    tags: dict[str, str | None] = {}
+    for tag in keep_tags:
+        name, separator, value = tag.partition("=")
+        tags[name] = value if separator else None
+    return Retention(Policy(keep_last, None if keep_for is None else seconds(keep_for), tags))
+
+
+def _document(done: Upkept) -> CollectionDocument:
+    artifacts = done.artifacts
+    return CollectionDocument(
+        dry_run=artifacts.dry_run,
+        kept=artifacts.reached.number + artifacts.young.number,
+        removed=[info.digest for info in artifacts.removed],
+        freed_bytes=artifacts.freed_bytes,
+        needed_bytes=artifacts.reached.size_bytes,
+        young=artifacts.young.number,
+        young_bytes=artifacts.young.size_bytes,
+        runs=[RemovedRunItem(row.id, row.pipeline, row.state, iso(row.finished_at), held) for row, held in done.runs],
+        kept_runs={str(reason): count for reason, count in done.kept_runs.items()},
+    )
+
+
+def _tell(done: Upkept, grace: str) -> None:
+    artifacts, dry = done.artifacts, done.artifacts.dry_run
+    if done.runs:
+        head = ("run", "pipeline", "state", "ended", "journal")
+        write(table(head, [
+            (row.id, row.pipeline, row.state, local_time(row.finished_at), size(held)) for row, held in done.runs
+        ]))  # fmt: skip
+        write("")
+    verb = "would remove" if dry else "removed"
+    freed = size(sum(held for _, held in done.runs))
+    write(f"{verb} {counted(len(done.runs), 'run')} ({freed} of the journal)")
+    write(f"{verb} {counted(len(artifacts.removed), 'artifact')} ({size(artifacts.freed_bytes)})")
+    reasons = ", ".join(f"{count:,} {_BECAUSE[reason]}" for reason, count in sorted(done.kept_runs.items()))
+    write(f"kept {counted(sum(done.kept_runs.values()), 'run')}{': ' + reasons if reasons else ''}")
+    needed = f"{artifacts.reached.number:,} needed by runs and the cache ({size(artifacts.reached.size_bytes)})"
+    young = f"{artifacts.young.number:,} written or reused within {grace} ({size(artifacts.young.size_bytes)})"
+    write(f"kept {counted(artifacts.reached.number + artifacts.young.number, 'artifact')}: {needed}, {young}")
 
 
 def doctor(json: Json = False) -> int:

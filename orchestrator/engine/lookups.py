@@ -12,7 +12,7 @@ from orchestrator.engine.cells import Cells
 from orchestrator.engine.frontier import NodeFront
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.reuse import CacheKey, CacheKeys, miss_reason
-from orchestrator.errors import NotFound
+from orchestrator.errors import ArtifactCorrupt, NotFound
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import Ref
 from orchestrator.ports.files import Files
@@ -122,8 +122,8 @@ class Lookups:
         for index, entry in found.items():
             try:
                 cell = self._cells.foreign(entry.run, entry.chunk, entry.at)
-            except LookupError:
-                continue  # the run that made it was removed: a miss
+            except (LookupError, ArtifactCorrupt):
+                continue  # the run that made it was removed, or the chunk is damaged: a miss
             if self._cells.present(cell):
                 cells[index] = cell
         return cells

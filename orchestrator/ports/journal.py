@@ -7,7 +7,7 @@ than the run's changes nothing and raises StaleEpoch; finished runs accept no fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -183,11 +183,34 @@ class Journal(Protocol):
         """Runs, newest first; ``before`` pages by creation time."""
         ...
 
-    def live_digests(self, load: Callable[[Digest], bytes | memoryview]) -> Iterator[Digest]:
+    def live_digests(
+        self, load: Callable[[Digest], bytes | memoryview], without: Collection[str] = ()
+    ) -> Iterator[Digest]:
         """Every digest that some fact, chunk, graph, capsule or unexpired cache entry names: collection's roots.
 
-        ``load`` reads an artifact (``ArtifactStore.get``): graphs are artifacts that name others.
+        ``load`` reads an artifact (``ArtifactStore.get``): graphs are artifacts that name others. The runs ``without``
+        are left out, as if they were removed.
         """
+        ...
+
+    def reusable_until(self, at: float) -> Mapping[str, float]:
+        """Until when cache entries that have not expired at a time hand out outputs, by the run that made them."""
+        ...
+
+    def held_bytes(self, runs: Sequence[str]) -> Mapping[str, int]:
+        """What the journal holds of runs, in bytes."""
+        ...
+
+    def forget(self, run: str, at: float) -> bool:
+        """Remove a run with its facts, chunks and snapshot.
+
+        False, and nothing is removed, if there is no such run, it has not ended, or a cache entry that has not expired
+        at that time names it.
+        """
+        ...
+
+    def forget_expired(self, at: float) -> int:
+        """Remove cache entries that have expired by a time; returns how many."""
         ...
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
@@ -22,6 +22,7 @@ from orchestrator.store import schema
 from orchestrator.store.cache import find_cached, find_nearest, keep
 from orchestrator.store.codec import decode_fact, decode_mapping, encode_fact, encode_mapping
 from orchestrator.store.owner import RunOwnership
+from orchestrator.store.retention import forget_expired, forget_run, held_bytes, reusable_until
 from orchestrator.store.roots import Load, live_digests
 from orchestrator.store.runs import batches, find_run, list_runs
 from orchestrator.store.sqlite import BUSY_TIMEOUT_S, FactRow, SqliteDatabase, path_of
@@ -256,17 +257,40 @@ class SqlJournal:
         with self._database.read() as connection:
             return list_runs(connection, pipeline, state, limit, before)
 
-    def live_digests(self, load: Load) -> Iterator[Digest]:
+    def live_digests(self, load: Load, without: Collection[str] = ()) -> Iterator[Digest]:
         """Every digest that some fact, chunk, graph, capsule or unexpired cache entry names, some more than once.
 
         Args:
             load: Reads an artifact (``ArtifactStore.get``): graphs are artifacts that name others. Chunks and
                 containers that are artifacts are only named; the collector follows those.
+            without: Runs that are left out, as if they were removed.
 
         Raises:
             JournalCorrupt: something cannot be read, so that it is not known what it names: collect nothing.
         """
-        return live_digests(self._database, time.time(), load)
+        return live_digests(self._database, time.time(), load, without)
+
+    # ---- removal of runs
+
+    def reusable_until(self, at: float) -> dict[str, float]:
+        """Until when unexpired cache entries hand out outputs, by the run that made them."""
+        with self._database.read() as connection:
+            return reusable_until(connection, at)
+
+    def held_bytes(self, runs: Sequence[str]) -> dict[str, int]:
+        """What the journal holds of runs, in bytes."""
+        with self._database.read() as connection:
+            return held_bytes(connection, runs)
+
+    def forget(self, run: str, at: float) -> bool:
+        """Remove an ended run that no cache entry names; see ``Journal.forget``."""
+        with self._database.write() as connection:
+            return forget_run(connection, run, at)
+
+    def forget_expired(self, at: float) -> int:
+        """Remove cache entries that have expired by a time; returns how many."""
+        with self._database.write() as connection:
+            return forget_expired(connection, at)
 
     def close(self) -> None:
         """Release the runs owned through this journal and close connections; no error if already done."""

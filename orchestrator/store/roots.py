@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -60,9 +60,11 @@ _UNREADABLE = (msgspec.DecodeError, UserError, ValueError, KeyError, TypeError, 
 """What the decoders of chunks and graphs raise on bytes that are something else."""
 
 
-def live_digests(database: SqliteDatabase, now: float, load: Load) -> Iterator[Digest]:
+def live_digests(database: SqliteDatabase, now: float, load: Load, without: Collection[str] = ()) -> Iterator[Digest]:
     """Digests in no order, some more than once; see ``SqlJournal.live_digests``."""
     for run, facts in _facts(database):
+        if run in without:
+            continue
         chunks: set[Digest] = set()
         for seq, named in facts:
             match named:

@@ -10,6 +10,10 @@ import fsspec
 import pytest
 
 from orchestrator.artifacts import LocalStore, Signer, StoredValues, open_store
+from orchestrator.artifacts.buckets import BucketObjects
+from orchestrator.artifacts.filesystems import FilesystemObjects
+from orchestrator.artifacts.objects import Objects
+from orchestrator.artifacts.remote import RemoteStore
 from orchestrator.ports.artifacts import ArtifactStore
 
 
@@ -18,17 +22,30 @@ def local(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "artifacts")
 
 
-@pytest.fixture(params=["local", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ArtifactStore]:
+@pytest.fixture(params=["memory", "file", "s3"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Objects]:
+    """Objects of every kind, empty."""
+    if request.param == "s3":
+        yield BucketObjects(request.getfixturevalue("s3"))
+    elif request.param == "file":
+        yield FilesystemObjects(f"file://{tmp_path}/objects")
+    else:
+        name = uuid.uuid4().hex
+        yield FilesystemObjects(f"memory://{name}")
+        files = fsspec.filesystem("memory")
+        if files.exists(f"/{name}"):
+            files.rm(f"/{name}", recursive=True)
+
+
+@pytest.fixture(params=["local", "memory", "file", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
     """Every kind of store; the conformance suite runs on each."""
     if request.param == "local":
-        yield open_store(tmp_path / "artifacts")
-        return
-    name = uuid.uuid4().hex
-    yield open_store(f"memory://{name}", tmp_path / "cache")
-    files = fsspec.filesystem("memory")
-    if files.exists(f"/{name}"):
-        files.rm(f"/{name}", recursive=True)
+        return open_store(tmp_path / "artifacts")
+    if request.param == "s3":
+        return open_store(request.getfixturevalue("s3"), tmp_path / "cache")
+    url = f"memory://{uuid.uuid4().hex}" if request.param == "memory" else f"file://{tmp_path}/objects"
+    return RemoteStore(FilesystemObjects(url), LocalStore(tmp_path / "cache", durable=False))
 
 
 @pytest.fixture

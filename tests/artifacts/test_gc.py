@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.artifacts import Collected, LocalStore, StoredValues, collect
+from orchestrator.artifacts.gc import Amount
 from orchestrator.errors import ArtifactCorrupt
 from orchestrator.ports.artifacts import ArtifactStore
 from orchestrator.ports.values import INLINE_BYTES, Entry, decode_cell, encode_chunk
@@ -41,15 +42,17 @@ def later(store: ArtifactStore, *roots: Digest, **options: Any) -> Collected:
 def test_what_nothing_names_goes_after_the_grace_period(store: ArtifactStore) -> None:
     kept, gone = store.put(b"named"), store.put(b"nameless")
     collected = collect(store, naming(kept), time.time() + DAY_S / 2)
-    assert collected == Collected(kept=2, removed=(), freed_bytes=0, dry_run=False)
+    assert collected == Collected((), reached=Amount(1, 5), young=Amount(1, 8), dry_run=False)
     collected = later(store, kept)
-    assert collected == Collected(kept=1, removed=(gone,), freed_bytes=8, dry_run=False)
+    assert ([info.digest for info in collected.removed], collected.freed_bytes) == ([gone], 8)
+    assert (collected.reached, collected.young) == (Amount(1, 5), Amount())
     assert digests_in(store) == {kept}
 
 
 def test_a_dry_run_says_the_same_and_removes_nothing(store: ArtifactStore) -> None:
     gone = store.put(b"nameless")
-    assert later(store, dry_run=True) == Collected(kept=0, removed=(gone,), freed_bytes=8, dry_run=True)
+    collected = later(store, dry_run=True)
+    assert ([info.digest for info in collected.removed], collected.freed_bytes, collected.dry_run) == ([gone], 8, True)
     assert digests_in(store) == {gone}
 
 
@@ -132,9 +135,24 @@ def test_what_is_written_or_reused_meanwhile_stays(local: LocalStore, way: str) 
     looks: list[int] = []
     collected = collect(local, roots, time.time())
     assert len(looks) == 2
-    assert collected == Collected(kept=1, removed=(), freed_bytes=0, dry_run=False)
+    assert collected == Collected((), reached=Amount(), young=Amount(1, len(data)), dry_run=False)
     assert bytes(local.get(digest)) == data
 
 
 def test_an_empty_store_is_collected_too(store: ArtifactStore) -> None:
-    assert later(store) == Collected(kept=0, removed=(), freed_bytes=0, dry_run=False)
+    assert later(store) == Collected((), reached=Amount(), young=Amount(), dry_run=False)
+
+
+def test_the_journal_is_read_before_each_batch(store: ArtifactStore) -> None:
+    """What is named while the first batch goes is spared by the second."""
+    old = sorted(store.put(bytes([i])) for i in range(4))
+    looks: list[set[Digest]] = []
+
+    def roots(load: Any) -> Iterator[Digest]:
+        looks.append(digests_in(store))
+        return iter(looks[-1] if len(looks) == 3 else ())
+
+    collected = collect(store, roots, time.time() + 2 * DAY_S, batch=2)
+    assert [len(seen) for seen in looks] == [4, 4, 2]
+    assert len(collected.removed) == 2
+    assert digests_in(store) == looks[-1] < set(old)

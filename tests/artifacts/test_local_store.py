@@ -7,8 +7,10 @@ import os
 import resource
 import signal
 import stat
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,19 +130,41 @@ def test_a_duplicate_refreshes_the_time_and_writes_nothing(local: LocalStore) ->
     assert unfinished(local) == []
 
 
-def test_every_directory_on_the_way_is_made_durable(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[Path] = []
-    sync = module._sync
+def _recording(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Inodes of whatever is made durable from now on, in order; a rename is recorded as 0."""
+    done: list[int] = []
+    sync, rename = module._sync_descriptor, os.rename
 
-    def recording(path: Path) -> None:
-        synced.append(path)
-        sync(path)
+    def syncing(descriptor: int) -> None:
+        sync(descriptor)
+        done.append(os.fstat(descriptor).st_ino)
 
-    monkeypatch.setattr(module, "_sync", recording)
+    def renaming(source: Any, target: Any) -> None:
+        rename(source, target)
+        done.append(0)
+
+    monkeypatch.setattr(module, "_sync_descriptor", syncing)
+    monkeypatch.setattr(os, "rename", renaming)
+    return done
+
+
+def test_bytes_are_durable_before_the_name_and_the_name_before_the_answer(
+    local: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = _recording(monkeypatch)
     path = file_of(local, local.put(b"durable"))
-    assert {path.parent, path.parent.parent, local.root} <= set(synced)
-    assert synced[0].parent.name == "unfinished"
-    assert synced[-1] == path.parent
+    inode = {where: where.stat().st_ino for where in (path, path.parent, path.parent.parent, local.root)}
+    assert done.index(inode[path]) < done.index(0) < len(done) - 1
+    assert {inode[path.parent.parent], inode[local.root]} <= set(done[: done.index(0)])
+    assert done[-1] == inode[path.parent]
+
+
+def test_a_duplicate_is_answered_when_its_name_is_durable(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer that renamed it may not have come to that yet, and its machine may lose power now."""
+    path = file_of(local, local.put(b"durable"))
+    done = _recording(monkeypatch)
+    LocalStore(local.root).put(b"durable")
+    assert done == [path.parent.stat().st_ino]
 
 
 def _put_forever(root: Path, started: str) -> None:
@@ -194,13 +218,57 @@ def test_a_disk_that_takes_no_more_leaves_nothing_behind(tmp_path: Path) -> None
     assert unfinished(store) == []
 
 
-def test_leftovers_of_killed_writers_go_after_a_day(local: LocalStore) -> None:
-    old, young = local.root / "unfinished" / "1-old", local.root / "unfinished" / "1-young"
-    old.touch()
-    young.touch()
-    os.utime(old, (time.time() - 90_000,) * 2)
+def test_a_full_disk_is_said_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    """A file system of two megabytes, filled while an artifact is written; then some space is made."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]).returncode:
+        pytest.skip("only root may mount a file system")
+    try:
+        store = LocalStore(disk / "artifacts")
+        kept = store.put(bytes(1_000_000))
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=r"cannot write.*No space left on device.*free space") as refused:
+                store.put(b"x" * 1_500_000)
+            assert refused.value.retryable
+            assert unfinished(store) == []
+        assert [info.digest for info in store.list()] == [kept]
+        assert bytes(store.get(kept)) == bytes(1_000_000)
+        store.delete(kept)
+        assert len(store.get(store.put(b"x" * 1_500_000))) == 1_500_000
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def _stop_in_the_middle(root: Path, begun: str) -> None:
+    def never_ending() -> Iterator[bytes]:
+        while True:
+            yield bytes(1000)
+            Path(begun).touch()
+            time.sleep(0.01)
+
+    LocalStore(root).write(never_ending())
+
+
+def test_leftovers_of_killed_writers_go_and_those_of_living_ones_stay(local: LocalStore, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    child = SPAWN.Process(target=_stop_in_the_middle, args=(local.root, str(begun)))
+    child.start()
+    while not begun.exists() and child.is_alive():
+        time.sleep(0.01)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGSTOP)
+    (written,) = unfinished(local)
+    os.utime(written, (1, 1))
     LocalStore(local.root)
-    assert unfinished(local) == [young]
+    assert unfinished(local) == [written]
+    child.kill()
+    child.join()
+    just_begun = local.root / "unfinished" / "1-not-locked-yet"
+    just_begun.touch()
+    LocalStore(local.root)
+    assert unfinished(local) == [just_begun]
+    assert list(local.list()) == []
 
 
 def test_bytes_with_another_digest_than_expected_are_not_stored(local: LocalStore) -> None:
