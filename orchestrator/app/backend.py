@@ -54,7 +54,7 @@ def _open_local(settings: Settings) -> Executor:
         return kept
     transport = PipeTransport(worker_settings(settings), settings.slots)
     transport.warm()
-    return WarmPool(transport, KEEP_S, lambda: True, shelf(), place)
+    return WarmPool(transport, KEEP_S, None, lambda: True, shelf(), place)
 
 
 def _open_ray(settings: Settings) -> Executor:

@@ -34,7 +34,7 @@ def open_ray(address: str | None, settings: WorkerSettings) -> Pool:
     kept = shelf().take(place)
     if kept is not None:
         return kept
-    return WarmPool(_transport(cluster, worker), IDLE_S, lambda: cluster.alive, shelf(), place)
+    return WarmPool(_transport(cluster, worker), IDLE_S, None, lambda: cluster.alive, shelf(), place)
 
 
 def _cluster(address: str | None, settings: WorkerSettings) -> Cluster:

@@ -38,9 +38,15 @@ class WarmPool(Pool):
     """
 
     def __init__(
-        self, transport: Transport, idle_s: float, alive: Callable[[], bool], shelf: Shelf, place: Place
+        self,
+        transport: Transport,
+        idle_s: float,
+        leave_s: float | None,
+        alive: Callable[[], bool],
+        shelf: Shelf,
+        place: Place,
     ) -> None:
-        super().__init__(transport, idle_s)
+        super().__init__(transport, idle_s, leave_s)
         self.place = place
         self.alive = alive
         self.started_in = surroundings()

@@ -115,6 +115,12 @@ class Acknowledge(msgspec.Struct, tag="ack", frozen=True):
     frames: int
 
 
+class Continue(msgspec.Struct, tag="continue", frozen=True):
+    """The run is still this driver's: steps may be started for so many seconds. Sent where runs can be taken over."""
+
+    for_s: float
+
+
 class Lend(msgspec.Struct, tag="lend", frozen=True):
     """A ``@dynamic`` body may use a slot: light calls may run where it runs, until it hands the slot back."""
 
@@ -137,7 +143,9 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
     """Flush and exit."""
 
 
-ToWorker: TypeAlias = Define | Run | Release | Cancel | Returned | Acknowledge | Lend | Recall | Forget | Stop
+ToWorker: TypeAlias = (
+    Define | Run | Release | Cancel | Returned | Acknowledge | Continue | Lend | Recall | Forget | Stop
+)
 
 # ---- from a worker
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
@@ -287,6 +288,27 @@ def test_read_frames_are_acknowledged(show: Callable[[int], Show]) -> None:
         player.say(frames.Outcomes("b1", "", None))
     play.poll()
     assert player.heard[-1] == frames.Acknowledge(member_module.ACKNOWLEDGE_FRAMES)
+
+
+def test_workers_hear_before_their_first_bundle_and_again_for_how_long_they_may_start_steps() -> None:
+    stage = Stage(1)
+    pool = Pool(stage, leave_s=0.2)
+    pool.open(RunCode("run", "capsule", lambda node: b"", lambda digest: None))
+    play = Show(stage, pool)
+    play.submit()
+    player = stage.players[0]
+    assert [type(frame).__name__ for frame in player.heard] == ["Continue", "Run"]
+    deadline = time.monotonic() + 10
+    while len(player.heard) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+        play.poll()
+    assert player.heard[2:4] == [frames.Continue(0.2)] * 2
+    player.finish("b1")
+    play.poll()
+    said = len(player.heard)
+    time.sleep(0.2)
+    play.poll()
+    assert len(player.heard) == said
 
 
 def test_a_worker_that_talks_nonsense_is_killed(show: Callable[[int], Show]) -> None:

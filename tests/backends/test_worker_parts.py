@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from orchestrator.backends.bundles.bundle import RunningBundle
 from orchestrator.backends.bundles.calls import call_key, rebuilt_error
 from orchestrator.backends.bundles.failure import MESSAGE_CHARS, describe_failure
+from orchestrator.backends.bundles.leave import Leave
 from orchestrator.backends.bundles.logs import WorkerLog
 from orchestrator.backends.bundles.outbox import UNREAD_FRAMES, Outbox
 from orchestrator.backends.bundles.watchdog import Interrupted, Watch, Watchdog
@@ -24,6 +25,26 @@ from orchestrator.errors import NotFound, StepError, StepTimedOut, StoreUnavaila
 from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node, SecretRef, StageSpec
 from orchestrator.ports.frames import Outcomes, Run, Segment, decode_from_worker
 from orchestrator.ports.values import decode_chunk, digest_bytes, encode_cell
+
+# ---- leave
+
+
+def test_without_leave_a_step_waits_until_it_is_given_again() -> None:
+    leave, waited = Leave(), threading.Event()
+    leave.wait()
+    leave.extend(-1.0)
+
+    def start() -> None:
+        leave.wait()
+        waited.set()
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    assert not waited.wait(0.3)
+    leave.extend(60.0)
+    assert waited.wait(10)
+    thread.join()
+
 
 # ---- outbox
 

@@ -66,6 +66,7 @@ class LightCalls:
     def run(self, definition: Definition, contexts: Contexts, watch: Watch) -> Ran:
         """Run a call to its end; whatever it raises is its outcome, but for what interrupts the body."""
         node, services = definition.node, self._services
+        services.leave.wait()
         outer, cell, failed, started = current(), None, None, perf_counter_ns()
         with self._one:
             try:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 
 from orchestrator.backends.bundles.chunks import ChunkWindow, chunks_of, inputs_of
+from orchestrator.backends.bundles.leave import PARTS
 from orchestrator.backends.bundles.transport import Channel, WorkerNeeds
 from orchestrator.ports import frames
 from orchestrator.ports.executor import Bundle, RunCode
@@ -48,6 +49,7 @@ class Member:
         self.killed_because = ""
         self.heard_at = self.idle_since = time.monotonic()
         self.kill_at: float | None = None
+        self._leave_given_at = float("-inf")
         self._window = ChunkWindow()
         self._defined: set[tuple[str, str]] = set()
         self._unread = 0
@@ -94,6 +96,12 @@ class Member:
             self.heard_at = time.monotonic()
         self.bundles[bundle.id] = bundle
         self.reserved = bundle.alone
+
+    def give_leave(self, leave_s: float, now: float) -> None:
+        """Tell it that steps may be started for that long; again when a part of that has passed."""
+        if now - self._leave_given_at > leave_s / PARTS:
+            self._leave_given_at = now
+            self.channel.send(frames.encode(frames.Continue(leave_s)))
 
     def _define(self, bundle: Bundle, code: RunCode) -> None:
         if code.graph and (bundle.run, "") not in self._defined:

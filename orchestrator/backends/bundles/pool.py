@@ -43,10 +43,13 @@ class Pool:
 
     Args:
         idle_s: How long a worker without work keeps its slot; then it is parked, for ``KEEP_S`` at most, or ended.
+        leave_s: Workers start no more steps when the driver was silent for so long, because others may have succeeded
+            it; None where nobody can.
     """
 
-    def __init__(self, transport: Transport, idle_s: float = IDLE_S) -> None:
+    def __init__(self, transport: Transport, idle_s: float = IDLE_S, leave_s: float | None = None) -> None:
         self._transport = transport
+        self._leave_s = leave_s
         self._idle_s = idle_s
         self.name = transport.name
         self._runs: dict[str, RunCode] = {}
@@ -157,6 +160,7 @@ class Pool:
             if member is not None:
                 self._waiting.remove(bundle)
                 self._holder[bundle.id] = member
+                self._give_leave(member, time.monotonic())
                 member.give(bundle, self._runs[bundle.run])
                 self._events.append(Accepted(bundle.id, member.name))
         if self._making_way():
@@ -321,6 +325,8 @@ class Pool:
             return
         self._watched_at = now
         for member in self._members.values():
+            if member.bundles:
+                self._give_leave(member, now)
             if away:
                 member.heard_at = now
             elif member.is_overdue(now):
@@ -331,6 +337,10 @@ class Pool:
                 member.step_aside()
             elif member.parked and now - member.idle_since > KEEP_S:
                 member.retire()
+
+    def _give_leave(self, member: Member, now: float) -> None:
+        if self._leave_s is not None:
+            member.give_leave(self._leave_s, now)
 
     def wake(self) -> None:
         """See ``Executor``."""

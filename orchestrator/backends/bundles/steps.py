@@ -18,6 +18,7 @@ from orchestrator.backends.bundles.bundle import Part, RunningBundle
 from orchestrator.backends.bundles.chunks import DecodedChunks
 from orchestrator.backends.bundles.context import BundleStep, Contexts
 from orchestrator.backends.bundles.failure import describe_failure
+from orchestrator.backends.bundles.leave import Leave
 from orchestrator.backends.bundles.logs import Log
 from orchestrator.backends.bundles.outbox import Outbox
 from orchestrator.backends.bundles.outputs import InputMissing, Made, Outputs
@@ -93,6 +94,7 @@ class Services:
         surroundings: Put back between steps.
         ports: What ``step().data`` and its like hand out.
         shares_process: Steps run in the user's own process, so that Ctrl-C is meant for it.
+        leave: The driver's, to start steps.
     """
 
     values: Values
@@ -103,6 +105,7 @@ class Services:
     surroundings: Surroundings | None = None
     ports: Mapping[str, Any] = field(default_factory=dict)
     shares_process: bool = False
+    leave: Leave = field(default_factory=Leave)
     _manifests: OrderedDict[Digest, list[Cell]] = field(default_factory=OrderedDict)
     _plain: tuple[Digest, Any] | None = None
     _chunks: DecodedChunks = field(init=False)
@@ -183,6 +186,7 @@ class StepRunner:
     def run_part(self, part: Part, define: Callable[[str, str], Definition]) -> None:
         """Run the steps of one segment; whatever happens becomes an outcome."""
         segment, watch = part.segment, self._watch
+        self._services.leave.wait()
         root = ""
         try:
             try:

@@ -152,6 +152,8 @@ class Worker:
             self._slot(frame)
         elif isinstance(frame, frames.Acknowledge):
             self._outbox.acknowledge(frame.frames)
+        elif isinstance(frame, frames.Continue):
+            self._services.leave.extend(frame.for_s)
         elif isinstance(frame, frames.Forget):
             self._forget(frame.run)
         else:
