@@ -19,6 +19,7 @@ from orchestrator.testing.checker import (
 )
 from orchestrator.testing.clock import FakeClock
 from orchestrator.testing.crash import CrashingInstallation, CrashPoint
+from orchestrator.testing.findings import Finding
 from orchestrator.testing.inprocess import InProcess
 from orchestrator.testing.ledger import (
     Acknowledged,
@@ -31,6 +32,7 @@ from orchestrator.testing.ledger import (
 )
 from orchestrator.testing.serving import FileServing
 from orchestrator.testing.sweep import Swept, sweep, sweep_subject
+from orchestrator.testing.torture import Tortured, torture, torture_subject
 from orchestrator.testing.universe import Subject, outside
 
 __all__ = [
@@ -41,10 +43,12 @@ __all__ = [
     "CrashingInstallation",
     "FakeClock",
     "FileServing",
+    "Finding",
     "InProcess",
     "Started",
     "Subject",
     "Swept",
+    "Tortured",
     "Violation",
     "check_facts",
     "check_leaks",
@@ -59,5 +63,7 @@ __all__ = [
     "read_ledger",
     "sweep",
     "sweep_subject",
+    "torture",
+    "torture_subject",
     "write_ledger",
 ]

@@ -35,7 +35,7 @@ from orchestrator.testing.checker import (
     Violation,
     check_results,
 )
-from orchestrator.testing.crash import MOMENTS, CrashPoint, Moment
+from orchestrator.testing.crash import MOMENTS, CrashPoint
 from orchestrator.testing.nursery import Done, Order
 from orchestrator.testing.observer import Observed, read_observed
 from orchestrator.testing.universe import Places, Subject, Verdict
@@ -43,6 +43,8 @@ from orchestrator.testing.universe import Places, Subject, Verdict
 PROCESSES = 2
 _RECOVERY_WRITES = 6
 """Second deaths come at one of the first so many writes of a recovery, in turn."""
+
+_WHEN = {"before": "before", "commit": "at the commit of", "after": "after"}
 
 _START = "import sys; from pathlib import Path; from orchestrator.testing.nursery import main; main(Path(sys.argv[1]))"
 
@@ -104,8 +106,7 @@ def sweep(
         ConfigError: the pipeline cannot be imported by its name.
         RunError: the run does not end without faults, so there is nothing to compare with.
     """
-    return sweep_subject(Subject(partial(_imported, *_reference(pipeline), dict(params or {})), answers or {}),
-                         points=points, progress=progress)  # fmt: skip
+    return sweep_subject(Subject(importable(pipeline, params), dict(answers or {})), points=points, progress=progress)
 
 
 def sweep_subject(
@@ -193,7 +194,7 @@ class _Sweep:
 
     def _carry_out(self, nursery: _Nursery, planned: _Planned, swept: Swept) -> bool:
         """One universe; True if its first process died."""
-        name = f"{planned.first.moment} write {planned.first.number} ({planned.name})"
+        name = f"{_WHEN[planned.first.moment]} write {planned.first.number} ({planned.name})"
         slug = f"{planned.name}-{planned.first.number}-{planned.first.moment}"
         folder = self._fresh(f"new-{slug}") if planned.creates else self._copy(slug)
         deaths = (planned.first, planned.second)
@@ -322,11 +323,14 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _reference(pipeline: Pipeline[..., Any]) -> tuple[str, str]:
+def importable(
+    pipeline: Pipeline[..., Any], params: Mapping[str, Any] | None = None
+) -> Callable[[], tuple[Pipeline[..., Any], Mapping[str, Any]]]:
+    """What loads a pipeline in another process by its name (``Subject.load``); raises ConfigError if it has none."""
     module, name = pipeline.function.__module__, pipeline.function.__qualname__
     if module == "__main__" or "<" in name:
         raise ConfigError(f"pipeline {pipeline.name!r} cannot be imported by other processes; put it into a module")
-    return module, name
+    return partial(_imported, module, name, dict(params or {}))
 
 
 def _imported(module: str, name: str, params: Mapping[str, Any]) -> tuple[Pipeline[..., Any], Mapping[str, Any]]:
@@ -337,5 +341,3 @@ def _imported(module: str, name: str, params: Mapping[str, Any]) -> tuple[Pipeli
         found = getattr(found, part)
     return found, params
 
-
-__all__ = ["Moment", "Swept", "Universe", "sweep", "sweep_subject"]

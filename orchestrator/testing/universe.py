@@ -22,6 +22,7 @@ from orchestrator.engine.state import DONE, STATUS_NAMES, RunFold
 from orchestrator.errors import ConfigError
 from orchestrator.graph import fact as f
 from orchestrator.graph.fingerprint import reads_key
+from orchestrator.graph.node import Graph, dependencies
 from orchestrator.graph.stage import Stage
 from orchestrator.ports.values import digest_of
 from orchestrator.testing.checker import Violation, check_leaks, check_progress, check_run
@@ -62,22 +63,25 @@ class Loaded:
     params: Mapping[str, Any]
     answers: Mapping[str, Any]
     stages: Mapping[str, Stage[..., Any]]
+    graph: Graph
 
     @classmethod
     def of(cls, subject: Subject) -> Loaded:
         """Import and trace; raises what the pipeline's definition raises."""
         pipeline, params = subject.load()
-        return cls(pipeline, params, subject.answers, pipeline.trace(**params).stages)
+        traced = pipeline.trace(**params)
+        return cls(pipeline, params, subject.answers, traced.stages, traced.graph)
 
 
 class NodeFacts(NamedTuple):
-    """What findings have to know of a node."""
+    """What findings have to know of a node; ``needs`` names the nodes that its output depends on."""
 
     kind: str
     stage: str
     effects: bool
     reads_key: bool
     uses: list[str]
+    needs: list[str]
 
 
 @dataclass
@@ -124,6 +128,11 @@ class Places:
         return self.folder / "outside"
 
     @property
+    def work(self) -> Path:
+        """The working directory of steps."""
+        return self.folder / "work"
+
+    @property
     def verdict(self) -> Path:
         """What ``judge`` found."""
         return self.folder / "verdict.json"
@@ -155,6 +164,7 @@ def drive(loaded: Loaded, places: Places, point: CrashPoint | None, repeats: boo
     engine_driver.POLL_S = _POLL_S  # whoever answers is quick, and a sweep waits a thousand times
     engine_driver.GROUP_S = 0.0  # many small transactions: more places to die at
     places.outside.mkdir(parents=True, exist_ok=True)
+    _move_to(places.work)
     os.environ[OUTSIDE] = str(places.outside)
     installation = CrashingInstallation(places.settings(), point)
     answering = Answering(installation, loaded)
@@ -180,15 +190,23 @@ def drive(loaded: Loaded, places: Places, point: CrashPoint | None, repeats: boo
     return installation
 
 
+def _move_to(work: Path) -> None:
+    """Go to a working directory of the universe's own, in which what is in the user's can be read."""
+    if not work.exists():
+        work.mkdir()
+        for path in Path.cwd().iterdir():
+            (work / path.name).symlink_to(path)
+    os.chdir(work)
+
+
 class Answering:
     """The people and programs that a run asks: they answer through its inbox as soon as they are asked."""
 
     def __init__(self, installation: Installation, loaded: Loaded) -> None:
         self._installation = installation
         self._answers = loaded.answers
-        self._graph = loaded.pipeline.trace(**loaded.params).graph
-        self._effects = {node.id for node in self._graph.nodes if node.policy.effects}
-        self._run = ""
+        self._kinds = {node.id: node.kind for node in loaded.graph.nodes}
+        self._effects = {node.id for node in loaded.graph.nodes if node.policy.effects}
 
     def has_effects(self, node: str) -> bool:
         """Whether a node's steps are declared to act on the outside."""
@@ -204,8 +222,7 @@ class Answering:
             if isinstance(fact, f.NodeAdded) and _policy(fact).get("effects"):
                 self._effects.add(str(fact.node["id"]))
             if isinstance(fact, f.ApprovalRequested):
-                kinds = {node.id: node.kind for node in self._graph.nodes}
-                kind = kinds.get(fact.node, "approval")
+                kind = self._kinds.get(fact.node, "approval")
                 body = {"kind": kind, "node": fact.node, "value": self._answer(fact, kind), "by": "sweep"}
                 run = self._installation.journal.runs()[0].id
                 now = self._installation.clock.now()
@@ -244,7 +261,7 @@ def judge(loaded: Loaded, places: Places, writes: list[str], began: float) -> Ve
         rows[0].state, dict(_outcomes(here, fold)),
         [(f"{node}[{i}]", s.failures[i].name, s.failures[i].message)
          for node, s in fold.nodes.items() for i in sorted(s.failures) if s.status[i] != DONE],
-        violations, writes, {name: _node(loaded, state.node) for name, state in fold.nodes.items()},
+        violations, writes, {name: _node(loaded, fold, name) for name in fold.nodes},
     )  # fmt: skip
     here.close()
     places.verdict.write_text(json.dumps(vars(verdict)))
@@ -279,10 +296,14 @@ def _outcomes(here: Installation, fold: RunFold) -> Iterator[tuple[str, str]]:
                 yield key, digest_of(chunk[span.at + index - span.start])[:24]
 
 
-def _node(loaded: Loaded, node: Any) -> NodeFacts:
+def _node(loaded: Loaded, fold: RunFold, name: str) -> NodeFacts:
+    node = fold.nodes[name].node
     policy = node.policy
+    parent = fold.nodes[name].parent
+    needs = {ref.node for ref in dependencies(node)} | ({parent[0]} if parent else set())
+    needs |= {child for child, state in fold.nodes.items() if state.parent and state.parent[0] == name}
     stage = loaded.stages.get(node.stage.ref) if node.stage else None
     return NodeFacts(
         node.kind, node.stage.name if node.stage else "", policy.effects,
-        policy.reads_key or (stage is not None and reads_key(stage.function)), list(policy.uses),
+        policy.reads_key or (stage is not None and reads_key(stage.function)), list(policy.uses), sorted(needs),
     )  # fmt: skip
