@@ -213,8 +213,8 @@ class FindingItem(Struct, frozen=True):
 class TortureDocument(Struct, frozen=True):
     """Output of ``orc torture --json``.
 
-    ``state`` is that of the run without faults, ``writes`` how many writes of journal and artifacts it makes; a process was
-    killed ``kills`` times at ``points`` crash points, and ``resumes`` processes took over.
+    ``state`` is that of the run without faults, ``writes`` how many writes of journal and artifacts it makes; a process
+    was killed ``kills`` times at ``points`` crash points, and ``resumes`` processes took over.
     """
 
     pipeline: str

@@ -1,9 +1,9 @@
 """For tests of pipelines: run in this process, move time, die at a chosen write, check what must always hold.
 
-``InProcess`` runs a pipeline without worker processes or Ray. ``FakeClock`` is time under the test's control. ``sweep``
-kills a run at every write of journal and artifacts, resumes it, and checks the promises of ``checker`` by the
-evidence that steps and clients leave outside the system (``ledger``). ``torture`` says besides which steps of a pipeline
-are not safe to repeat.
+``InProcess`` runs a pipeline without worker processes or Ray. ``FakeClock`` is time under the test's control.
+``sweep`` kills a run at every write of journal and artifacts, resumes it, and checks the promises of ``checker`` by the
+evidence that steps and clients leave outside the system (``ledger``). ``torture`` says besides which steps of a
+pipeline are not safe to repeat.
 """
 
 from orchestrator.testing.checker import (

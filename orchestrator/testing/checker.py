@@ -1,14 +1,15 @@
 """What must hold of every run, as nine promises that can each be found broken.
 
-The evidence comes from outside the engine: lines that steps wrote (``Started``), lines that clients wrote when they were
-told that facts are durable (``Acknowledged``), and the results of a run without faults. It is joined with the journal
-as it stands now. ``check_run`` checks what one run shows by itself; the other functions what takes more than that.
+The evidence comes from outside the engine: lines that steps wrote (``Started``), lines that clients wrote when they
+were told that facts are durable (``Acknowledged``), and the results of a run without faults. It is joined with the
+journal as it stands now. ``check_run`` checks what one run shows by itself; the other functions what takes more.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from orchestrator.errors import OrchestratorError
@@ -211,7 +212,7 @@ def check_progress(
     if state == "waiting" and _asks(facts):
         return []
     times = [faults_stopped_at, *(recorded.at for recorded in facts if recorded.at > faults_stopped_at), now]
-    longest_s = max((b - a for a, b in zip(times, times[1:], strict=False)), default=0.0)
+    longest_s = max((b - a for a, b in pairwise(times)), default=0.0)
     if longest_s <= 2 * lease_s:
         return []
     return [Violation(PROGRESS, f"the run is {state} and nothing was recorded for {longest_s:.1f} s")]

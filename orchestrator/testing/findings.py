@@ -92,8 +92,8 @@ def _differing(universes: Sequence[Universe], nodes: Mapping[str, NodeFacts]) ->
         if seen.repeated and seen.output and seen.repeated != seen.output and seen.node not in unstable:
             unstable.add(seen.node)
             if not seen.globals_changed:
-                yield _found(seen.step, "output differs when repeated", f"the same inputs gave {seen.output} and, called "
-                             f"once more in the same process, {seen.repeated}")  # fmt: skip
+                text = f"the same inputs gave {seen.output} and, called again in the same process, {seen.repeated}"
+                yield _found(seen.step, "output differs when repeated", text)
     unstable |= {seen.node for seen in universes[0].observed if seen.globals_changed}
     known = _outputs(universes[0])
     for number, universe in enumerate(universes[1:]):
@@ -202,7 +202,9 @@ def _changing(universes: Sequence[Universe], nodes: Mapping[str, NodeFacts]) -> 
     for universe in universes:
         for seen in universe.observed:
             if seen.mutated:
-                yield _found(seen.step, "changes its input", f"after the body, {_named(seen.mutated)} had another value")
+                yield _found(
+                    seen.step, "changes its input", f"after the body, {_named(seen.mutated)} had another value"
+                )
             if seen.globals_changed:
                 text = f"after the body, the global {_named(seen.globals_changed)} had another value"
                 yield _found(seen.step, "changes global state", text)

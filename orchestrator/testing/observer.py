@@ -35,8 +35,8 @@ class Observed(NamedTuple):
     """A step body ended.
 
     Attributes:
-        inputs, output, repeated: Digests; empty where there is none. ``repeated`` is that of a second call with the same
-            inputs in the same process.
+        inputs, output, repeated: Digests; empty where there is none. ``repeated`` is that of a second call with the
+            same inputs in the same process.
         mutated: Parameters whose values the body changed.
         globals_changed: Global names that the body's code refers to and whose values it changed.
         touched: What it did to the outside; ``key_read`` whether it asked for ``step().key``.

@@ -1,9 +1,9 @@
 """The crash sweep: die at every write of a run, at three moments of it, and again while recovering; then check all.
 
-A run without faults is the reference. Each crash point gets a universe of its own, a copy of the same created run. There
-one process dies at the point, a second one dies somewhere in its recovery, and a third brings the run to its end. What
-must hold is checked against the reference. The writes that create a run are swept too, from an empty home; such a
-run has a seed of its own, so only its end is compared, not its outputs.
+A run without faults is the reference. Each crash point gets a universe of its own, a copy of the same created run.
+There one process dies at the point, a second one dies somewhere in its recovery, and a third brings the run to its end.
+What must hold is checked against the reference. The writes that create a run are swept too, from an empty home; such
+a run has a seed of its own, so only its end is compared, not its outputs.
 """
 
 from __future__ import annotations
@@ -117,6 +117,7 @@ def sweep_subject(
     progress: Callable[[int, int], None] | None = None,
     limit_s: float = 120.0,
     processes: int = PROCESSES,
+    enough: Callable[[Swept], bool] = lambda swept: False,
 ) -> Swept:
     """As ``sweep``, for whatever the subject loads.
 
@@ -124,13 +125,14 @@ def sweep_subject(
         repeats: In the reference run, steps without effects are called a second time and compared.
         limit_s: Longest time for one process of a universe.
         processes: How many universes go on at once; their processes differ in the order of sets.
+        enough: Asked after each crash point whether the sweep may end.
     """
     began = time.monotonic()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(_scratch()))
         (folder / "subject").write_bytes(pickle.dumps(subject))
         nurseries = [stack.enter_context(_Nursery(folder, seed)) for seed in range(max(2, processes))]
-        swept = _Sweep(folder, nurseries, limit_s, repeats).run(points, progress or (lambda done, of: None))
+        swept = _Sweep(folder, nurseries, limit_s, repeats, enough).run(points, progress or (lambda done, of: None))
     swept.elapsed_s = time.monotonic() - began
     return swept
 
@@ -138,11 +140,19 @@ def sweep_subject(
 class _Sweep:
     """One sweep under way."""
 
-    def __init__(self, folder: Path, nurseries: Sequence[_Nursery], limit_s: float, repeats: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        nurseries: Sequence[_Nursery],
+        limit_s: float,
+        repeats: bool,
+        enough: Callable[[Swept], bool],
+    ) -> None:
         self._folder = folder
         self._nurseries = nurseries
         self._limit_s = limit_s
         self._repeats = repeats
+        self._enough = enough
         self._base = folder / "base"
 
     def run(self, points: int | None, progress: Callable[[int, int], None]) -> Swept:
@@ -155,14 +165,15 @@ class _Sweep:
         def one(planned: _Planned) -> None:
             nursery = free.get()
             try:
-                self._carry_out(nursery, planned, swept)
+                if not self._enough(swept):
+                    self._carry_out(nursery, planned, swept)
             finally:
                 free.put(nursery)
 
         with ThreadPoolExecutor(len(self._nurseries)) as pool:
             for done, _ in enumerate(pool.map(one, plan), 1):
                 progress(done, len(plan))
-        if points is None:
+        if points is None and not self._enough(swept):
             self._beyond(swept, len(swept.writes))
         return swept
 
@@ -340,4 +351,3 @@ def _imported(module: str, name: str, params: Mapping[str, Any]) -> tuple[Pipeli
     for part in name.split("."):
         found = getattr(found, part)
     return found, params
-

@@ -268,7 +268,6 @@ def judge(loaded: Loaded, places: Places, writes: list[str], began: float) -> Ve
     return verdict
 
 
-
 def _leftovers(here: Installation, run: str) -> dict[str, list[str]]:
     """What an ended run must not leave: its lease, and unfinished files that nobody will remove."""
     home = here.settings.home
