@@ -15,6 +15,7 @@ from orchestrator import pipeline, stage
 from orchestrator.backends.bundles.pool import Pool
 from orchestrator.engine.committer import Committer
 from orchestrator.engine.machine import Machine
+from orchestrator.engine.state import SETTLED, NodeState, RunFold
 from orchestrator.graph import fact as f
 from orchestrator.graph.pipeline import Pipeline
 from orchestrator.graph.policy import Policy
@@ -89,8 +90,8 @@ def hearing_everything_twice() -> Loaded:
     return guarded, {}
 
 
-def without_unique_outcomes() -> Loaded:
-    """The machine takes every outcome that it hears of."""
+def believing_everything() -> Loaded:
+    """The machine takes every outcome that it hears of; only the fold is left to refuse a second one."""
 
     def owed(self: Machine, ranges: Any, node: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
         yield start, stop
@@ -101,6 +102,17 @@ def without_unique_outcomes() -> Loaded:
     Machine._owed = owed  # type: ignore[method-assign]
     Machine._singles = singles  # type: ignore[method-assign]
     return hearing_everything_twice()
+
+
+def without_unique_outcomes() -> Loaded:
+    """Neither the machine nor the fold minds a second outcome."""
+
+    def settle(self: RunFold, state: NodeState, start: int, stop: int, status: int) -> None:
+        state.settled += sum(state.status[index] not in SETTLED for index in range(start, stop))
+        state.status[start:stop] = bytes([status]) * (stop - start)
+
+    RunFold._settle = settle  # type: ignore[method-assign]
+    return believing_everything()
 
 
 Load = Callable[[], Loaded]

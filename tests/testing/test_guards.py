@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,11 @@ import pytest
 from orchestrator import pipeline, signal, stage
 from orchestrator.app.run import Run
 from orchestrator.artifacts.local import LocalStore
+from orchestrator.errors import RunError
 from orchestrator.testing import InProcess, Subject, Swept, check_results, sweep_subject
 from orchestrator.testing import checker as c
 from orchestrator.types import Digest
 from tests.testing import guarded
-
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -43,6 +44,11 @@ def test_without_a_guard_its_promise_is_broken(load: guarded.Load, promise: str)
     assert promise in broken(found)
 
 
+def test_a_machine_that_believes_everything_is_stopped_by_the_fold() -> None:
+    with pytest.raises(RunError, match="a second outcome"):
+        sweep_subject(Subject(guarded.believing_everything))
+
+
 # ---- the digest check on read: bits flip between two drivers
 
 
@@ -69,7 +75,7 @@ def outcome_after_a_flipped_bit(home: Path) -> tuple[dict[str, str], Run]:
         if type(event.fact).__name__ == "ApprovalRequested":
             break
     while not run["many"].done:
-        pass
+        time.sleep(0.01)
     run.stop()
     path = max((home / "artifacts").glob("??/??/*"), key=os.path.getsize)
     data = bytearray(path.read_bytes())

@@ -83,8 +83,8 @@ def configured(words: list[str]) -> int:
 
 
 @stage
-def using(count: int) -> int:
-    return CONFIGURED.get("length", 0) + count
+def using(count: int, after: int) -> int:
+    return CONFIGURED.get("length", 0) + count + after
 
 
 @stage(effects=True)
@@ -101,6 +101,7 @@ def words() -> list[str]:
 @pipeline
 def unsafe(folder: str, port: int) -> dict[str, Any]:
     given = words()
+    sent = mailed(folder)
     return {
         "stamped": stamped(),
         "named": named(),
@@ -109,10 +110,9 @@ def unsafe(folder: str, port: int) -> dict[str, Any]:
         "logged": logged(folder),
         "asked": asked(port),
         "called": called(),
-        "mailed": mailed(folder),
         "billed": billed(folder),
         "sorted": sorted_in_place(given),
-        "using": using(configured(given)),
+        "using": using(configured(given), sent),
         "made": made(folder),
     }
 
@@ -182,3 +182,8 @@ def safe(folder: str) -> dict[str, Any]:
         "pieces": total(pieces(3)),
         "halved": halved(9),
     }
+
+
+@pipeline
+def two_kinds() -> list[Any]:
+    return [stamped(), sorted_in_place(words())]
