@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -32,12 +32,15 @@ Answers = Annotated[
     list[str] | None,
     typer.Option("--answer", metavar="STEP=VALUE", help="of an approval or a signal; approvals are given if not named"),
 ]
+On = Annotated[
+    str, typer.Option("--on", metavar="inline|local", help="inline watches every body; local uses worker processes")
+]
 Limit = Annotated[str, typer.Option("--limit", metavar="DURATION", help="longest time for one driver")]
 
 
 def torture(
-    what: What, values: Values = None, points: Points = None, answer: Answers = None, limit: Limit = "2m",
-    json: Json = False,
+    what: What, values: Values = None, points: Points = None, on: On = "inline", answer: Answers = None,
+    limit: Limit = "2m", json: Json = False,
 ) -> int:  # fmt: skip
     """Kill a pipeline at every write, resume it, and name the steps that are not safe to repeat.
 
@@ -49,7 +52,7 @@ def torture(
     acting = [node.id for node in job.pipeline.trace(**job.params).graph.nodes if node.policy.effects]
     if acting:
         note(f"these steps have effects and will act many times: {', '.join(acting)}")
-    subject = Subject(partial(load, what, given), _answers(answer or []))
+    subject = Subject(partial(load, what, given), _answers(answer or []), _place(on))
     told = torture_subject(subject, points=points, progress=_progress(), limit_s=seconds(limit))
     if json:
         write_json(_document(job.pipeline.name, told))
@@ -62,6 +65,12 @@ def load(what: str, values: list[str]) -> tuple[Pipeline[..., Any], Mapping[str,
     """The pipeline and parameters that the command line names, in the processes that drive it."""
     job = load_job(what, values)
     return job.pipeline, job.params
+
+
+def _place(on: str) -> Literal["inline", "local"]:
+    if on not in ("inline", "local"):
+        raise ConfigError(f"--on {on}: write 'inline' or 'local'")
+    return cast(Literal["inline", "local"], on)
 
 
 def _answers(written: list[str]) -> dict[str, Any]:

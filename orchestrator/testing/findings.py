@@ -70,7 +70,8 @@ def findings(swept: Swept) -> list[Finding]:
     nodes = {**nodes, **{n: v for u in swept.universes for n, v in u.verdict.nodes.items() if n not in nodes}}
     everything = [swept.reference, swept.other_process, *swept.universes]
     found: dict[tuple[str, Kind], Finding] = {}
-    for judge in (_differing, _failing, _acting, _sending, _changing):
+    watched = bool(swept.reference.observed)
+    for judge in (_differing, _failing, _acting, _sending, _changing) if watched else (_recorded, _failing):
         for finding in judge(everything, nodes):
             found.setdefault((finding.step.partition("[")[0], finding.kind), finding)
     order = {name: place for place, name in enumerate(nodes)}
@@ -107,6 +108,25 @@ def _differing(universes: Sequence[Universe], nodes: Mapping[str, NodeFacts]) ->
                     "depends on earlier steps of its process")  # fmt: skip
                 yield _found(seen.step, kind, f"the same inputs gave {before} without faults and {seen.output} in the "
                              f"run {universe.name}, in process {seen.pid}")  # fmt: skip
+
+
+def _recorded(universes: Sequence[Universe], nodes: Mapping[str, NodeFacts]) -> Iterator[Finding]:
+    """The same by what the journal holds, where bodies were not watched: the first steps that came out differently."""
+    before = universes[0].verdict.outcomes
+    for universe in universes[1:]:
+        now = universe.verdict.outcomes
+        differing = {step for step in before if step in now and before[step] != now[step] and not universe.created_anew}
+        touched = {_node_of(step) for step in differing}
+        for step in sorted(differing):
+            facts = nodes.get(_node_of(step))
+            if facts is not None and touched.isdisjoint(facts.needs) and len(before[step]) == len(now[step]):
+                kind: Kind = "different payloads under one key" if facts.effects else "output differs when repeated"
+                text = f"it gave {before[step]} without faults and {now[step]} in the run {universe.name}"
+                yield _found(step, kind, text)
+
+
+def _node_of(step: str) -> str:
+    return step.partition("[")[0].rpartition(" ")[2]
 
 
 def _outputs(universe: Universe) -> dict[tuple[str, str], str]:

@@ -44,6 +44,9 @@ PROCESSES = 2
 _RECOVERY_WRITES = 6
 """Second deaths come at one of the first so many writes of a recovery, in turn."""
 
+_LEAVE_S = 20.0
+"""Workers whose driver is gone have so long to notice; on a busy machine that takes seconds."""
+
 _WHEN = {"before": "before", "commit": "at the commit of", "after": "after"}
 
 _START = "import sys; from pathlib import Path; from orchestrator.testing.nursery import main; main(Path(sys.argv[1]))"
@@ -230,6 +233,8 @@ class _Sweep:
         universe = Universe(where, deaths, verdict, tuple(read_observed(Places(folder).observed)), created_anew)
         if done.left:
             swept.violations.append((where, Violation(NOTHING_LEAKED, "a process of the driver's group is left")))
+        for pid in _still_alive(verdict.workers):
+            swept.violations.append((where, Violation(NOTHING_LEAKED, f"worker process {pid} is left")))
         swept.universes.append(universe)
         self._compare(swept, universe)
 
@@ -257,6 +262,24 @@ class _Sweep:
         folder = self._folder / name
         folder.mkdir()
         return folder
+
+
+def _still_alive(pids: Sequence[int]) -> list[int]:
+    """Those of some processes that do not end by themselves; an ended one whose parent does not look is no process."""
+    deadline = time.monotonic() + _LEAVE_S
+    while (alive := [pid for pid in pids if _is_alive(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return alive
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()
 
 
 @dataclass(frozen=True)

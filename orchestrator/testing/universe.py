@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from orchestrator.app.installation import Installation
+from orchestrator.app.runner import Runner
 from orchestrator.config.settings import Settings
 from orchestrator.engine import driver as engine_driver
 from orchestrator.engine.state import DONE, STATUS_NAMES, RunFold
@@ -23,6 +24,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.graph import fact as f
 from orchestrator.graph.fingerprint import reads_key
 from orchestrator.graph.node import Graph, dependencies
+from orchestrator.graph.pipeline import RunOptions
 from orchestrator.graph.stage import Stage
 from orchestrator.ports.values import digest_of
 from orchestrator.testing.checker import Violation, check_leaks, check_progress, check_run
@@ -34,6 +36,7 @@ from orchestrator.testing.serving import FileServing
 from orchestrator.testing.touches import Touches
 
 if TYPE_CHECKING:
+    from orchestrator.engine.driver import Observer
     from orchestrator.graph.pipeline import Pipeline
 
 OUTSIDE = "ORC_SWEEP_OUTSIDE"
@@ -49,10 +52,12 @@ class Subject:
     Attributes:
         load: Gives the pipeline and its parameters.
         answers: Of approvals and signals, by address, text or name; an approval that is not named is approved.
+        on: Where steps run: in the driver's own process, where they are watched, or on local worker processes.
     """
 
     load: Callable[[], tuple[Pipeline[..., Any], Mapping[str, Any]]]
     answers: Mapping[str, Any] = field(default_factory=dict)
+    on: Literal["inline", "local"] = "inline"
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,14 @@ class Loaded:
     answers: Mapping[str, Any]
     stages: Mapping[str, Stage[..., Any]]
     graph: Graph
+    on: Literal["inline", "local"]
 
     @classmethod
     def of(cls, subject: Subject) -> Loaded:
         """Import and trace; raises what the pipeline's definition raises."""
         pipeline, params = subject.load()
         traced = pipeline.trace(**params)
-        return cls(pipeline, params, subject.answers, traced.stages, traced.graph)
+        return cls(pipeline, params, subject.answers, traced.stages, traced.graph, subject.on)
 
 
 class NodeFacts(NamedTuple):
@@ -92,6 +98,7 @@ class Verdict:
         outcomes: By step, the digest of its output or what became of it.
         failures: Steps that failed, each with the name and message of its error.
         writes: What the last process wrote, by name, in order.
+        workers: Process ids of the workers that the run ever had.
     """
 
     state: str
@@ -100,6 +107,7 @@ class Verdict:
     violations: list[Violation]
     writes: list[str]
     nodes: dict[str, NodeFacts]
+    workers: list[int] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> Verdict:
@@ -174,6 +182,28 @@ def drive(loaded: Loaded, places: Places, point: CrashPoint | None, repeats: boo
         told(facts, at)
         answering(facts)
 
+    if loaded.on == "local":
+        runner, options = Runner(installation, on_facts), RunOptions(on="local")
+    else:
+        runner, options = _watching(loaded, places, installation, on_facts, answering, repeats), RunOptions()
+    rows = installation.journal.runs()
+    if not rows:
+        runner.start(loaded.pipeline, loaded.params, options).wait()
+    elif rows[0].finished_at is None:
+        answering.catch_up(rows[0].id)
+        runner.resume(rows[0].id).wait()
+    return installation
+
+
+def _watching(
+    loaded: Loaded,
+    places: Places,
+    installation: Installation,
+    on_facts: Observer,
+    answering: Answering,
+    repeats: bool,
+) -> Runner:
+    """Runs steps in this process, and watches their bodies."""
     touches = Touches([str(places.folder)])
     observer = BodyObserver(
         places.folder / "ledger", places.observed, installation.values.signer, touches, repeats, answering.has_effects
@@ -181,13 +211,7 @@ def drive(loaded: Loaded, places: Places, point: CrashPoint | None, repeats: boo
     ports = {"serving": FileServing(places.outside / "serving")}
     process = InProcess(installation=installation, on_facts=on_facts, ports=ports, around=observer)
     process.know(loaded.stages)
-    rows = installation.journal.runs()
-    if not rows:
-        process.start(loaded.pipeline, **loaded.params).wait()
-    elif rows[0].finished_at is None:
-        answering.catch_up(rows[0].id)
-        process.resume(rows[0].id)
-    return installation
+    return process.runner
 
 
 def _move_to(work: Path) -> None:
@@ -262,6 +286,7 @@ def judge(loaded: Loaded, places: Places, writes: list[str], began: float) -> Ve
         [(f"{node}[{i}]", s.failures[i].name, s.failures[i].message)
          for node, s in fold.nodes.items() for i in sorted(s.failures) if s.status[i] != DONE],
         violations, writes, {name: _node(loaded, fold, name) for name in fold.nodes},
+        [r.fact.pid for r in facts if isinstance(r.fact, f.WorkerStarted) and loaded.on == "local"],
     )  # fmt: skip
     here.close()
     places.verdict.write_text(json.dumps(vars(verdict)))

@@ -70,10 +70,21 @@ def test_findings_say_what_was_seen_and_how_to_fix_it(orc: Orc) -> None:
     assert done.out.rstrip().endswith("2 findings")
 
 
+def test_on_local_workers_outputs_are_compared_and_workers_do_not_stay(orc: Orc) -> None:
+    done = orc("torture", f"{UNSAFE}:two_kinds", "--points", "3", "--on", "local", "--json")
+    document = done.document("torture")
+    found = [(item["step"], item["kind"]) for item in document["findings"]]
+    assert (done.code, found) == (1, [("stamped[0]", "output differs when repeated")]), done.err
+    assert document["kills"] > 2
+    calm = orc("torture", f"{UNSAFE}:calm", "--points", "3", "--on", "local")
+    assert (calm.code, "nothing found" in calm.out) == (0, True), calm.out + calm.err
+
+
 def test_what_cannot_be_tortured_says_why(orc: Orc, tmp_path: Path) -> None:
     assert orc("torture", "tests.testing.no_such_flow:safe").code == 4
     assert orc("torture", f"{UNSAFE}:nothing").code == 2
     assert orc("torture", f"{UNSAFE}:safe", f"folder={tmp_path}", "--points", "0").code == 2
+    assert orc("torture", f"{UNSAFE}:calm", "--on", "mars").code == 2
     wrong = orc("torture", f"{UNSAFE}:safe", f"folder={tmp_path}", "--answer", "label")
     assert (wrong.code, "write --answer step=value" in wrong.err) == (2, True)
     slow = orc("torture", f"{FLOW}:sleeping", f"marker={tmp_path / 'marker'}", "--limit", "2s")

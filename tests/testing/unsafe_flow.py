@@ -187,3 +187,8 @@ def safe(folder: str) -> dict[str, Any]:
 @pipeline
 def two_kinds() -> list[Any]:
     return [stamped(), sorted_in_place(words())]
+
+
+@pipeline
+def calm() -> float:
+    return total(drawn.map([0, 1, 2]))
