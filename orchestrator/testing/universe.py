@@ -173,7 +173,7 @@ def drive(loaded: Loaded, places: Places, point: CrashPoint | None, repeats: boo
     engine_driver.GROUP_S = 0.0  # many small transactions: more places to die at
     places.outside.mkdir(parents=True, exist_ok=True)
     _move_to(places.work)
-    os.environ[OUTSIDE] = str(places.outside)
+    os.environ |= {OUTSIDE: str(places.outside), "ORC_HOME": str(places.home)}
     installation = CrashingInstallation(places.settings(), point)
     answering = Answering(installation, loaded)
     told = AcknowledgementFile(places.folder / "acknowledged")
