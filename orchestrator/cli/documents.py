@@ -290,6 +290,33 @@ class DownDocument(Struct, frozen=True):
     pid: int | None
 
 
+class FindingItem(Struct, frozen=True):
+    """A step that is not safe to repeat; ``step`` is empty if a promise of the engine itself was broken."""
+
+    step: str
+    kind: str
+    evidence: str
+    fix: str
+
+
+class TortureDocument(Struct, frozen=True):
+    """Output of ``orc torture --json``.
+
+    ``state`` is that of the run without faults, ``writes`` how many writes of journal and artifacts it makes; a process
+    was killed ``kills`` times at ``points`` crash points, and ``resumes`` processes took over.
+    """
+
+    pipeline: str
+    state: State
+    steps: int
+    writes: int
+    points: int
+    kills: int
+    resumes: int
+    elapsed_s: float
+    findings: list[FindingItem]
+
+
 DOCUMENTS: Final[dict[str, Any]] = {
     "answer": AnswerDocument,
     "changes": ChangesDocument,
@@ -302,6 +329,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "ls": list[RunItem],
     "plan": PlanDocument,
     "show": RunDocument,
+    "torture": TortureDocument,
     "up": UpDocument,
     "verification": VerificationDocument,
     "why": WhyDocument,

@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "why": Command("steps", "why", "say why a step ran, waited, was reused or failed"),
     "approve": Command("answers", "approve", "answer a step that waits for a person"),
     "signal": Command("answers", "signal", "answer a step that waits for a program"),
+    "torture": Command("torture", "torture", "kill a pipeline at every write and name the steps unsafe to repeat"),
     "up": Command("up", "up", "keep a local Ray up, so that runs on Ray start at once"),
     "down": Command("up", "down", "end the local Ray that orc up keeps"),
     "gc": Command("upkeep", "gc", "remove old runs and artifacts that nothing needs any more"),

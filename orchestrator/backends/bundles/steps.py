@@ -179,7 +179,7 @@ class StepRunner:
         self._give_back = give_back
         self._caller = caller
         self._contexts = Contexts(
-            bundle.run, bundle.id, bundle.seed, services.outbox, watch, services.ports, services.values
+            bundle.run, bundle.id, bundle.epoch, bundle.seed, services.outbox, watch, services.ports, services.values
         )
         self._elapsed_us = 0
 
