@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.backends.ray_fixtures"]  # one Ray for the whole session, for whichever tests need one
+# One Ray and one PostgreSQL for the whole session, for whichever tests need one.
+pytest_plugins = ["tests.backends.ray_fixtures", "tests.store.postgres_server"]
 
 settings.register_profile("steady", deadline=None)  # the machine's load is no property of the code
 settings.load_profile("steady")

@@ -115,7 +115,7 @@ def test_a_living_driver_is_named_and_a_killed_one_succeeded(journal: SqlJournal
     assert journal.owner("r1") is None
     ownership = journal.own("r1", "me")
     assert ownership.epoch == 2
-    with pytest.raises(StaleEpoch, match="another driver has taken over"):
+    with pytest.raises(StaleEpoch, match="has been taken over by me under epoch 2"):
         journal.append(append(1, 1, facts(1)))
     assert "driven by me" in line(start("hold", "late"))
     ownership.release()

@@ -1,0 +1,34 @@
+"""Which database a URL names."""
+
+from __future__ import annotations
+
+from orchestrator.store.database import LEASE_S, Database
+from orchestrator.store.journal import SqlJournal
+from orchestrator.store.sqlite import BUSY_TIMEOUT_S, SqliteDatabase, path_of
+
+_SERVER = ("postgresql://", "postgresql+psycopg://", "postgres://")
+
+
+def open_journal(url: str, busy_timeout_s: float = BUSY_TIMEOUT_S, lease_s: float = LEASE_S) -> SqlJournal:
+    """Open the journal at ``sqlite:///path`` or ``postgresql://user@host/database``, making its tables if need be.
+
+    Args:
+        url: See ``sqlite.path_of`` and ``postgres.server_url``.
+        busy_timeout_s: SQLite: how long a write waits for another process before StoreUnavailable.
+        lease_s: PostgreSQL: time after which a driver that does not answer may be succeeded.
+
+    Raises:
+        ConfigError: the URL names no database that this release can use, or psycopg is missing.
+        StoreUnavailable, SchemaTooNew, JournalCorrupt: see ``SqliteDatabase`` and ``PostgresDatabase``.
+    """
+    return SqlJournal(open_database(url, busy_timeout_s, lease_s))
+
+
+def open_database(url: str, busy_timeout_s: float = BUSY_TIMEOUT_S, lease_s: float = LEASE_S) -> Database:
+    """The database below a journal, for backups and checks; see ``open_journal``."""
+    if url.startswith(_SERVER):
+        # Only here: on SQLite nothing of PostgreSQL needs to be loaded.
+        from orchestrator.store.postgres import PostgresDatabase
+
+        return PostgresDatabase(url, lease_s)
+    return SqliteDatabase(path_of(url), busy_timeout_s)
