@@ -159,6 +159,22 @@ class CollectionDocument(Struct, frozen=True):
     freed_bytes: int
 
 
+class DatabaseDocument(Struct, frozen=True):
+    """Output of ``orc db ... --json``.
+
+    ``found`` is the schema that the database had (null if it was empty), ``rows`` counts by table what was backed up or
+    restored, and ``checks`` says what was looked at.
+    """
+
+    action: Literal["upgrade", "check", "backup", "restore"]
+    store: str
+    found: str | None
+    schema: str
+    file: str | None
+    rows: dict[str, int]
+    checks: list[CheckItem]
+
+
 class AnswerDocument(Struct, frozen=True):
     """Output of ``orc approve``, ``signal`` and ``cancel`` with ``--json``.
 

@@ -45,6 +45,12 @@ TimeLimit = Annotated[
 AllowDegraded = Annotated[bool, typer.Option("--allow-degraded", help="exit with 0 when the run is degraded")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON lines")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show no progress")]
+Key = Annotated[
+    str | None, typer.Option("--key", metavar="KEY", help="one key, one run: with a key that has a run, follow that one")
+]
+Wait = Annotated[
+    str, typer.Option("--wait", metavar="DURATION", help="wait this long for a living driver to let go of the run")
+]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="a run's id, or a unique beginning of it")]
 
 
@@ -53,6 +59,7 @@ def run(
     values: Values = None,
     on: On = None,
     tag: Tags = None,
+    key: Key = None,
     detach: Detach = False,
     timeout: TimeLimit = None,
     allow_degraded: AllowDegraded = False,
@@ -62,7 +69,7 @@ def run(
     """Run a pipeline and wait for its end."""
     runner = Runner()
     job = load_job(what, values or [])
-    pipeline = job.pipeline.options(on=_backend(on), tags=_tags(tag or []))
+    pipeline = job.pipeline.options(on=_backend(on), tags=_tags(tag or []), key=key)
 
     def start() -> Run:
         return runner.start(pipeline, job.params, pipeline.run_options, detach)
@@ -73,6 +80,7 @@ def run(
 def resume(
     run_id: RunId,
     on: On = None,
+    wait: Wait = "0s",
     detach: Detach = False,
     timeout: TimeLimit = None,
     allow_degraded: AllowDegraded = False,
@@ -82,8 +90,10 @@ def resume(
     """Go on with a run whose driver is gone; finished steps are not run again."""
     runner = Runner()
 
+    wait_s = seconds(wait)
+
     def start() -> Run:
-        return runner.resume(run_id, _backend(on), detach)
+        return runner.resume(run_id, _backend(on), detach, wait_s)
 
     return _watch(runner.installation, start, timeout, allow_degraded, json, quiet)
 

@@ -192,6 +192,7 @@ class Driver:
     def _read_inbox(self) -> None:
         """Turn requests of others into facts. An answer that comes before its question stays until it is asked."""
         self._inbox_read_at = self._clock.monotonic()
+        self._ownership.verify()  # also one that only waits finds out that it lost the run
         fold = self._machine.fold
         for row in self._journal.inbox(fold.run):
             body = row.body
@@ -215,6 +216,7 @@ class Driver:
 
     def _submit(self, barriers: bool) -> None:
         if not self._machine.ending and self._machine.frontier.ready and not self._committer.in_trouble:
+            self._ownership.verify()  # a driver that was frozen must not start work for a run that is another's
             for bundle in self._planner.plan(self._executor.room(), barriers):
                 self._executor.submit(bundle)
 

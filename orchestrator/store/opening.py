@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.errors import ConfigError
 from orchestrator.store.database import LEASE_S, Database
 from orchestrator.store.journal import SqlJournal
 from orchestrator.store.sqlite import BUSY_TIMEOUT_S, SqliteDatabase, path_of
@@ -28,7 +29,12 @@ def open_database(url: str, busy_timeout_s: float = BUSY_TIMEOUT_S, lease_s: flo
     """The database below a journal, for backups and checks; see ``open_journal``."""
     if url.startswith(_SERVER):
         # Only here: on SQLite nothing of PostgreSQL needs to be loaded.
-        from orchestrator.store.postgres import PostgresDatabase
-
+        try:
+            from orchestrator.store.postgres import PostgresDatabase
+        except ModuleNotFoundError as error:
+            if error.name != "psycopg":
+                raise
+            advice = "install it with: pip install 'ray-orchestrator[postgres]'"
+            raise ConfigError(f"a journal on PostgreSQL needs psycopg; {advice}") from error
         return PostgresDatabase(url, lease_s)
     return SqliteDatabase(path_of(url), busy_timeout_s)

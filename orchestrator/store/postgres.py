@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from orchestrator.errors import ConfigError, JournalCorrupt, StoreError, StoreUnavailable
+from orchestrator.store.arrays import BytesArray, TextArray, register
 from orchestrator.store.database import LEASE_S, FactRow
 from orchestrator.store.lease import Leased, RunLeases
 from orchestrator.store.migrations import prepare, revision
@@ -44,7 +45,7 @@ _KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count"
 _INSERT_FACTS = """
 INSERT INTO fact (run, seq, kind, at, body)
 SELECT %(run)s, %(first)s + number - 1, kind, %(at)s, body
-FROM unnest(%(kinds)s::text[], %(bodies)s::bytea[]) WITH ORDINALITY AS given (kind, body, number)
+FROM unnest(%(kinds)s, %(bodies)s) WITH ORDINALITY AS given (kind, body, number)
 """
 
 _AGAIN = ("08", "25P03", "40001", "40P01", "53300", "57P")
@@ -74,19 +75,13 @@ def server_url(url: str) -> URL:
     """The address of a database as SQLAlchemy reads it.
 
     Raises:
-        ConfigError: it is no address of a PostgreSQL database, or psycopg is not installed.
+        ConfigError: it is no address of a PostgreSQL database.
     """
     try:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError) as error:
         advice = "set ORC_STORE to postgresql://user@host/database"
         raise ConfigError(f"the address of the journal cannot be read: {advice}") from error
-    try:
-        import psycopg  # noqa: F401  an extra
-    except ImportError as error:
-        raise ConfigError(
-            "a journal on PostgreSQL needs psycopg; install it with: pip install 'ray-orchestrator[postgres]'"
-        ) from error
     return parsed
 
 
@@ -105,7 +100,7 @@ class PostgresDatabase:
         Raises:
             StoreUnavailable: no connection.
             SchemaTooNew: a newer release wrote the database.
-            ConfigError, JournalCorrupt: it is something other than a journal, or psycopg is missing.
+            ConfigError, JournalCorrupt: it is something other than a journal.
         """
         address = server_url(url)
         self.label = address.render_as_string(hide_password=True).replace("+psycopg", "", 1)
@@ -153,8 +148,9 @@ class PostgresDatabase:
         # One message that is complete before the server begins, however many rows: a client that is frozen while it
         # sends (as a COPY would let it) could keep the run locked for as long as it pleases.
         (run, first, _, _, at), (_, _, kinds, bodies, _) = rows[0], zip(*rows, strict=True)
-        values = {"run": run, "first": first, "at": at, "kinds": list(kinds), "bodies": list(bodies)}
-        connection.exec_driver_sql(_INSERT_FACTS, values)
+        values = {"run": run, "first": first, "at": at}
+        arrays = {"kinds": TextArray(kind.encode() for kind in kinds), "bodies": BytesArray(bodies)}
+        connection.exec_driver_sql(_INSERT_FACTS, values | arrays)
 
     def own(self, run: str, driver: str) -> Leased:
         """Lease a run and begin its next epoch; raises RunOwned."""
@@ -263,6 +259,7 @@ def _engine(address: URL, lease_s: float, kept: int, most: int) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
+        register(connection)
         connection.execute(configure)
         connection.commit()
 

@@ -34,11 +34,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "fact",
-        sa.Column("run", TEXT, sa.ForeignKey("run.id"), primary_key=True),
+        sa.Column("run", TEXT, primary_key=True),
         sa.Column("seq", sa.Integer, primary_key=True),
         sa.Column("kind", TEXT, nullable=False),
         sa.Column("at", sa.Double, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.ForeignKeyConstraint(["run"], ["run.id"]).ddl_if(dialect="sqlite"),
         sqlite_with_rowid=False,
     )
     op.create_table(
