@@ -223,6 +223,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "down": DownDocument,
     "event": Fact | RunEnded,
     "gc": CollectionDocument,
+    "db": DatabaseDocument,
     "get": ValueDocument,
     "ls": list[RunItem],
     "plan": PlanDocument,

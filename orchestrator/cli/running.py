@@ -46,7 +46,8 @@ AllowDegraded = Annotated[bool, typer.Option("--allow-degraded", help="exit with
 Json = Annotated[bool, typer.Option("--json", help="print JSON lines")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show no progress")]
 Key = Annotated[
-    str | None, typer.Option("--key", metavar="KEY", help="one key, one run: with a key that has a run, follow that one")
+    str | None,
+    typer.Option("--key", metavar="KEY", help="one key, one run: with a key that has a run, follow that one"),
 ]
 Wait = Annotated[
     str, typer.Option("--wait", metavar="DURATION", help="wait this long for a living driver to let go of the run")
@@ -72,6 +73,9 @@ def run(
     pipeline = job.pipeline.options(on=_backend(on), tags=_tags(tag or []), key=key)
 
     def start() -> Run:
+        known = runner.installation.journal.run_of_key(key) if key is not None else None
+        if known is not None:
+            note(f"key {key!r} has a run already: {known}")
         return runner.start(pipeline, job.params, pipeline.run_options, detach)
 
     return _watch(runner.installation, start, timeout, allow_degraded, json, quiet)

@@ -23,7 +23,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ORC_STORE": "URL of the journal, sqlite:///… or postgresql://… (default ORC_HOME/journal.db)",
     "ORC_ARTIFACTS": "fsspec URL of the artifact store (default ORC_HOME/artifacts)",
     "ORC_RAY_ADDRESS": "address of the Ray cluster that runs every step (default: local workers, or a local Ray)",
-    "ORC_LEASE": "PostgreSQL: time after which the run of a driver that does not answer may be taken over (default 10s)",
+    "ORC_LEASE": "PostgreSQL: time after which the run of a silent driver may be taken over (default 10s)",
     "ORC_SLOTS": "steps that may run at once on local workers (default: the CPUs of this process)",
 }
 """Every variable and what it is for; ``ORC_PARAM_<NAME>`` sets a pipeline parameter besides."""

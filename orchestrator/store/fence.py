@@ -5,8 +5,6 @@ It moves the run's ``seq`` only where epoch and ``seq`` are what the driver beli
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from orchestrator.errors import NotFound, StaleEpoch
@@ -68,7 +66,7 @@ def pass_fence(connection: Connection, append: Append, state: RunState | None) -
     found = standing(connection, append.run)
     if found.attempt == append.attempt:
         return False
-    _refuse(found, append)
+    raise _refusal(found, append)
 
 
 def state_after(append: Append) -> RunState | None:
@@ -95,13 +93,13 @@ def taken_over(run: str, epoch: int, found: Standing) -> StaleEpoch:
     )
 
 
-def _refuse(found: Standing, append: Append) -> NoReturn:
+def _refusal(found: Standing, append: Append) -> StaleEpoch:
     """Say why the fence did not open."""
     if found.state in FINISHED:
-        raise StaleEpoch(f"run {append.run} is {found.state}; a finished run takes no more facts", run=append.run)
+        return StaleEpoch(f"run {append.run} is {found.state}; a finished run takes no more facts", run=append.run)
     if found.epoch > append.epoch:
-        raise taken_over(append.run, append.epoch, found)
-    raise StaleEpoch(
+        return taken_over(append.run, append.epoch, found)
+    return StaleEpoch(
         f"run {append.run} stands at epoch {found.epoch}, fact {found.seq}, but this driver believes epoch "
         f"{append.epoch}, fact {append.seq}; it must stop, and the run can be resumed",
         run=append.run,

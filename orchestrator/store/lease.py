@@ -115,7 +115,7 @@ class RunLeases:
             values = {"run": run, "driver": driver, "token": token, "lease_s": self._lease_s}
             if connection.execute(_TAKE, values).rowcount != 1:
                 name = connection.execute(_HOLDER, {"run": run}).scalar() or "another driver"
-                advice = "wait for it (orc resume --wait), or end that process and resume the run"
+                advice = "wait for it (orc resume --wait), or end that process and resume"
                 raise RunOwned(f"run {run} is driven by {name}; {advice}", run=run, driver=name)
             epoch = raise_epoch(connection, run, driver)
             connection.execute(_NOTE_EPOCH, {"of_run": run, "new_epoch": epoch})

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from orchestrator.errors import ConfigError
 from orchestrator.store.database import LEASE_S, Database
 from orchestrator.store.journal import SqlJournal
 from orchestrator.store.sqlite import BUSY_TIMEOUT_S, SqliteDatabase, path_of
 
-_SERVER = ("postgresql://", "postgresql+psycopg://", "postgres://")
+if TYPE_CHECKING:
+    from orchestrator.store.postgres import PostgresDatabase
+
+_SERVER = ("postgresql://", "postgresql+psycopg://")
 
 
 def open_journal(url: str, busy_timeout_s: float = BUSY_TIMEOUT_S, lease_s: float = LEASE_S) -> SqlJournal:
@@ -27,14 +32,22 @@ def open_journal(url: str, busy_timeout_s: float = BUSY_TIMEOUT_S, lease_s: floa
 
 def open_database(url: str, busy_timeout_s: float = BUSY_TIMEOUT_S, lease_s: float = LEASE_S) -> Database:
     """The database below a journal, for backups and checks; see ``open_journal``."""
-    if url.startswith(_SERVER):
-        # Only here: on SQLite nothing of PostgreSQL needs to be loaded.
-        try:
-            from orchestrator.store.postgres import PostgresDatabase
-        except ModuleNotFoundError as error:
-            if error.name != "psycopg":
-                raise
-            advice = "install it with: pip install 'ray-orchestrator[postgres]'"
-            raise ConfigError(f"a journal on PostgreSQL needs psycopg; {advice}") from error
-        return PostgresDatabase(url, lease_s)
-    return SqliteDatabase(path_of(url), busy_timeout_s)
+    return open_server(url, lease_s) if is_server(url) else SqliteDatabase(path_of(url), busy_timeout_s)
+
+
+def is_server(url: str) -> bool:
+    """Whether a URL names a database on a PostgreSQL server."""
+    return url.startswith(_SERVER)
+
+
+def open_server(url: str, lease_s: float = LEASE_S) -> PostgresDatabase:
+    """A database on a PostgreSQL server; see ``open_journal``."""
+    # Only here: on SQLite nothing of PostgreSQL needs to be loaded.
+    try:
+        from orchestrator.store.postgres import PostgresDatabase
+    except ModuleNotFoundError as error:
+        if error.name != "psycopg":
+            raise
+        advice = "install it with: pip install 'ray-orchestrator[postgres]'"
+        raise ConfigError(f"a journal on PostgreSQL needs psycopg; {advice}") from error
+    return PostgresDatabase(url, lease_s)

@@ -60,7 +60,7 @@ class RunLocks:
             if lock is None:
                 name = holder(path) or "another driver"
                 raise RunOwned(
-                    f"run {run} is driven by {name}; wait for it (orc resume --wait), or end that process and resume the run",
+                    f"run {run} is driven by {name}; wait for it (orc resume --wait), or end that process and resume",
                     run=run,
                     driver=name,
                 )

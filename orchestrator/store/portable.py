@@ -98,7 +98,7 @@ def _export(database: Database, file: gzip.GzipFile) -> dict[str, int]:
             query = select(*columns).order_by(*table.primary_key.columns)
             counts[table.name] = 0
             for rows in connection.execution_options(yield_per=_PER_FRAME).execute(query).partitions():
-                names = [column.name for column in columns]
+                names = [str(column.name) for column in columns]
                 _put(file, {"table": table.name, "columns": names, "rows": [tuple(row) for row in rows]})
                 counts[table.name] += len(rows)
     _put(file, {"end": counts})

@@ -17,9 +17,9 @@ from weakref import WeakMethod
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from orchestrator.errors import ConfigError, JournalCorrupt, StoreError, StoreUnavailable
+from orchestrator.errors import ConfigError, JournalCorrupt, StoreUnavailable
 from orchestrator.store.arrays import BytesArray, TextArray, register
 from orchestrator.store.database import LEASE_S, FactRow
 from orchestrator.store.lease import Leased, RunLeases
@@ -29,7 +29,7 @@ from orchestrator.store.schema import HEAD
 T = TypeVar("T")
 
 OUTAGE_S = 60.0
-"""How long a call waits for a server that went away: a restart takes seconds, a failover to a standby up to a minute."""
+"""How long a call waits for a server that went away: a restart takes seconds, a failover up to a minute."""
 
 _PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0

@@ -68,7 +68,9 @@ def path_of(url: str) -> Path:
     """
     scheme, _, path = url.partition(":///")
     if scheme != "sqlite" or path in ("", ":memory:") or "\0" in path:
-        raise ConfigError(f"{url!r} is no journal; set ORC_STORE to sqlite:///path/to/journal.db")
+        raise ConfigError(
+            f"{url!r} is no journal; set ORC_STORE to sqlite:///path/to/journal.db or postgresql://user@host/database"
+        )
     return Path(path).expanduser().absolute()
 
 

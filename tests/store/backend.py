@@ -29,6 +29,9 @@ class Backend(Protocol):
     def harm(self, sql: str, *values: Any) -> None:
         """Run a statement that changes one row; ``?`` stands for a value."""
 
+    def expire(self, run: str) -> None:
+        """Let the hold of a dead driver end without waiting for it, if it does not by itself."""
+
     def copy(self, number: int) -> str:
         """URL of a copy of the database, which nobody may have open."""
 
@@ -62,6 +65,9 @@ class SqliteBackend:
             assert connection.execute(sql, values).rowcount == 1
         connection.close()
 
+    def expire(self, run: str) -> None:
+        """The kernel has done so."""
+
     def copy(self, number: int) -> str:
         copy = self.path.with_name(f"copy-{number}.db")
         shutil.copy(self.path, copy)
@@ -92,6 +98,9 @@ class PostgresBackend:
 
     def harm(self, sql: str, *values: Any) -> None:
         assert self.server.execute(sql.replace("?", "%s"), self.name, *values) == 1
+
+    def expire(self, run: str) -> None:
+        self.harm("UPDATE lease SET expires_at = 0 WHERE run = ?", run)
 
     def copy(self, number: int) -> str:
         name = f"{self.name}_{number}"

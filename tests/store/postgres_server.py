@@ -43,7 +43,19 @@ class PostgresServer:
         """Make the cluster of databases and start."""
         if os.getuid() == 0:
             shutil.chown(self.folder, "postgres")
-        call = [self.initdb, "-D", str(self.folder / "data"), "-U", "orc", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
+        call = [
+            self.initdb,
+            "-D",
+            str(self.folder / "data"),
+            "-U",
+            "orc",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "-N",
+        ]
         subprocess.run(call, check=True, stdout=subprocess.DEVNULL, cwd="/", user=self._user)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

@@ -46,6 +46,19 @@ def test_an_empty_taken_or_unprintable_id_is_refused(journal: SqlJournal, run: s
     assert len(journal.runs()) == 1
 
 
+def test_a_trigger_key_has_one_run(journal: SqlJournal) -> None:
+    digest, data = a_chunk(1)
+    assert journal.run_of_key("hour 7") is None
+    assert journal.create(row(trigger_key="hour 7", tags={"n": "1"}), [CREATED], {}) == "r1"
+    assert journal.create(row("r2", trigger_key="hour 7", tags={"n": "2"}), facts(3), {digest: data}) == "r1"
+    assert journal.create(row("r3", trigger_key="hour 8"), [CREATED], {}) == "r3"
+    assert journal.run_of_key("hour 7") == "r1"
+    assert {found.id for found in journal.runs()} == {"r1", "r3"}
+    assert journal.run("r1").trigger_key == "hour 7"
+    for run in ("r4", "r5"):
+        assert journal.create(row(run), [], {}) == run
+
+
 # ---- append
 
 
@@ -100,6 +113,18 @@ def test_an_append_without_facts_is_fenced_too(journal: SqlJournal) -> None:
     assert journal.run("r1").state == "waiting"
     with pytest.raises(StaleEpoch):
         journal.append(append(0, 2, state="running"))
+
+
+def test_the_same_append_again_changes_nothing_more(journal: SqlJournal) -> None:
+    journal.create(row(), [CREATED], {})
+    journal.post("r1", "go", {}, 1.0)
+    first = append(0, 1, facts(2), taken=["go"], state="running")
+    assert [journal.append(first) for _ in range(3)] == [3, 3, 3]
+    last = append(0, 3, [RunFinished("failed")])
+    assert [journal.append(last) for _ in range(2)] == [4, 4]
+    assert len(list(journal.facts("r1"))) == 4
+    with pytest.raises(StaleEpoch):
+        journal.append(first)
 
 
 def test_append_to_no_run_says_so(journal: SqlJournal) -> None:
