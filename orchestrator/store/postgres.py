@@ -42,6 +42,11 @@ _UPGRADING = 0x6F7263
 # Without these, a driver that is cut off from the server would wait for hours for an answer that was lost.
 _KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
 
+SYNCED = (
+    "CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END"
+)
+"""Makes commits durable where a server or user has them otherwise; stricter settings stay."""
+
 _INSERT_FACTS = """
 INSERT INTO fact (run, seq, kind, at, body)
 SELECT %(run)s, %(first)s + number - 1, kind, %(at)s, body
@@ -252,10 +257,7 @@ def _engine(address: URL, lease_s: float, kept: int, most: int) -> Engine:
     )
     # A client frozen inside a transaction is cut off when its lease ends: the run's row is free for whoever takes over.
     idle_ms = max(int(lease_s * 1000), 1)
-    configure = (
-        f"SELECT set_config('idle_in_transaction_session_timeout', '{idle_ms}', false), "
-        "CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END"
-    )
+    configure = f"SELECT set_config('idle_in_transaction_session_timeout', '{idle_ms}', false), {SYNCED}"
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:

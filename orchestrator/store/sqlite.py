@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 10.0
 
-_PRAGMAS = (
+PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA fullfsync = ON",
@@ -204,7 +204,7 @@ class SqliteDatabase:
 
 
 def _configure(connection: Any, _record: object) -> None:
-    for pragma in _PRAGMAS:
+    for pragma in PRAGMAS:
         connection.execute(pragma).close()
 
 

@@ -28,7 +28,7 @@ def say(*words: object) -> None:
 
 
 def hold(url: str, driver: str, lease_s: str = "60") -> None:
-    """Own the run until killed, or until standard input ends."""
+    """Own the run until killed, or until told to release it."""
     journal = open_journal(url, lease_s=float(lease_s))
     try:
         ownership = journal.own("r1", driver)
@@ -36,8 +36,9 @@ def hold(url: str, driver: str, lease_s: str = "60") -> None:
         say("refused", error)
         return
     say("owned", ownership.epoch)
-    sys.stdin.read()
+    sys.stdin.readline()
     ownership.release()
+    say("released")
 
 
 def append_for_ever(url: str, group: str) -> None:
@@ -89,7 +90,17 @@ def create_with_key(url: str, first: str, count: str) -> None:
         say(journal.create(row(f"delivery-{number}", trigger_key="once"), facts(1), {}))
 
 
-def append_and_die(url: str, number: str) -> None:
+def kill_at_each_statement(*urls: str) -> None:
+    """Append in each of some equal databases, in the first killed before the first statement, and so on."""
+    for number, url in enumerate(urls, 1):
+        child = os.fork()
+        if child == 0:
+            append_and_die(url, number)
+        _, status = os.waitpid(child, 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+def append_and_die(url: str, number: int) -> None:
     """Append, killed just before the statement of that number, or after the commit, which is then acknowledged."""
     seen = 0
     armed = False
@@ -97,7 +108,7 @@ def append_and_die(url: str, number: str) -> None:
     def count(*_: object) -> None:
         nonlocal seen
         seen += armed
-        if seen == int(number):
+        if seen == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if url.startswith("sqlite"):
@@ -112,7 +123,7 @@ def append_and_die(url: str, number: str) -> None:
     journal = open_journal(url)
     armed = True
     journal.append(TRANSACTION)
-    say("acknowledged")
+    say("acknowledged", number)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -149,7 +160,7 @@ def fork_while_owning(url: str) -> None:
 COMMANDS = {
     command.__name__: command
     for command in (
-        hold, append_for_ever, append_when_told, freeze_inside_a_transaction, create_with_key, append_and_die,
+        hold, append_for_ever, append_when_told, freeze_inside_a_transaction, create_with_key, kill_at_each_statement,
         fill_disk, fork_while_owning,
     )
 }  # fmt: skip
