@@ -96,11 +96,11 @@ def _export(database: Database, file: gzip.GzipFile) -> dict[str, int]:
             # An inbox is kept in its order, by numbers that are the database's own.
             columns = [column for column in table.c if column is not schema.inbox.c.number]
             query = select(*columns).order_by(*table.primary_key.columns)
-            counts[table.name] = 0
+            name, names = str(table.name), [str(column.name) for column in columns]
+            counts[name] = 0
             for rows in connection.execution_options(yield_per=_PER_FRAME).execute(query).partitions():
-                names = [str(column.name) for column in columns]
-                _put(file, {"table": table.name, "columns": names, "rows": [tuple(row) for row in rows]})
-                counts[table.name] += len(rows)
+                _put(file, {"table": name, "columns": names, "rows": [tuple(row) for row in rows]})
+                counts[name] += len(rows)
     _put(file, {"end": counts})
     return counts
 

@@ -87,9 +87,7 @@ def same(name: str) -> ColumnElement[bool]:
     ],
     ids=["epoch", "seq", "state", "attempt"],
 )
-def test_the_fence(
-    journal: SqlJournal, monkeypatch: pytest.MonkeyPatch, promise: Promise, statement: Update
-) -> None:
+def test_the_fence(journal: SqlJournal, monkeypatch: pytest.MonkeyPatch, promise: Promise, statement: Update) -> None:
     assert promise(journal, "guarded")
     monkeypatch.setattr(fence, "FENCE", statement)
     assert not promise(journal, "unguarded")

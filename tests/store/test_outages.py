@@ -101,14 +101,16 @@ def test_a_run_goes_on_over_crashes_of_the_server(on_server: PostgresBackend) ->
 
     driver = threading.Thread(target=drive)
     driver.start()
-    for _ in range(2):
+    try:
+        for _ in range(2):
+            enough.wait()
+            server.stop(signal.SIGQUIT)
+            server.start()
+            enough.clear()
         enough.wait()
-        server.stop(signal.SIGQUIT)
-        server.start()
-        enough.clear()
-    enough.wait()
-    done.set()
-    driver.join()
+    finally:
+        done.set()
+        driver.join()
     assert failures == []
     recorded = [entry.fact for entry in journal.facts("r1")]
     assert recorded == [MapExpanded("n", number) for number in range(acknowledged[-1])]

@@ -80,10 +80,12 @@ def test_a_backup_taken_while_a_run_is_driven_is_one_state(
 
     driver = threading.Thread(target=drive)
     driver.start()
-    begun.wait()
-    counts = [back_up(open_database(backend.url), tmp_path / f"{number}.orc")["fact"] for number in range(3)]
-    done.set()
-    driver.join()
+    try:
+        begun.wait()
+        counts = [back_up(open_database(backend.url), tmp_path / f"{number}.orc")["fact"] for number in range(3)]
+    finally:
+        done.set()
+        driver.join()
     for number, count in enumerate(counts):
         database = open_database(f"sqlite:///{tmp_path}/{number}.db")
         restore(database, tmp_path / f"{number}.orc")
