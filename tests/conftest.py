@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# One Ray and one S3 server for the whole session, for whichever tests need them.
-pytest_plugins = ["tests.backends.ray_fixtures", "tests.artifacts.s3_server"]
+# One Ray, one PostgreSQL and one S3 server for the whole session, for whichever tests need them.
+pytest_plugins = ["tests.backends.ray_fixtures", "tests.store.postgres_server", "tests.artifacts.s3_server"]
 
 settings.register_profile("steady", deadline=None)  # the machine's load is no property of the code
 settings.load_profile("steady")

@@ -40,7 +40,7 @@ class Installation:
         """The journal."""
         from orchestrator.store import open_journal
 
-        return open_journal(self.settings.journal_url)
+        return open_journal(self.settings.journal_url, lease_s=self.settings.lease_s)
 
     @cached_property
     def artifacts(self) -> ArtifactStore:
@@ -66,14 +66,14 @@ class Installation:
 
     # ---- reading runs
 
-    def created(self, run: str) -> f.RunCreated:
-        """The first fact of a run.
+    def created(self, run: str, journal: Journal | None = None) -> f.RunCreated:
+        """The first fact of a run, in another journal if one is given.
 
         Raises:
             NotFound: no such run.
             JournalCorrupt: the run does not begin with its creation.
         """
-        for recorded in self.journal.facts(run):
+        for recorded in (journal or self.journal).facts(run):
             if isinstance(recorded.fact, f.RunCreated):
                 return recorded.fact
             break

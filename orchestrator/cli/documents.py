@@ -248,6 +248,22 @@ class ProjectDocument(Struct, frozen=True):
     files: list[str]
 
 
+class DatabaseDocument(Struct, frozen=True):
+    """Output of ``orc db ... --json``.
+
+    ``found`` is the schema that the database had (null if it was empty), ``rows`` counts by table what was backed up or
+    restored, and ``checks`` says what was looked at.
+    """
+
+    action: Literal["upgrade", "check", "backup", "restore"]
+    store: str
+    found: str | None
+    schema: str
+    file: str | None
+    rows: dict[str, int]
+    checks: list[CheckItem]
+
+
 class AnswerDocument(Struct, frozen=True):
     """Output of ``orc approve``, ``signal`` and ``cancel`` with ``--json``.
 
@@ -324,6 +340,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "down": DownDocument,
     "event": Fact | RunEnded,
     "gc": CollectionDocument,
+    "db": DatabaseDocument,
     "get": ValueDocument,
     "init": ProjectDocument,
     "ls": list[RunItem],

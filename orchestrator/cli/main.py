@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "torture": Command("torture", "torture", "kill a pipeline at every write and name the steps unsafe to repeat"),
     "up": Command("up", "up", "keep a local Ray up, so that runs on Ray start at once"),
     "down": Command("up", "down", "end the local Ray that orc up keeps"),
+    "db": Command("db", "db", "upgrade, check, back up or restore the journal"),
     "gc": Command("upkeep", "gc", "remove old runs and artifacts that nothing needs any more"),
     "doctor": Command("upkeep", "doctor", "check this installation"),
 }
@@ -54,7 +55,8 @@ Durable machine-learning pipelines, from raw data to a served model.
 
 _CODES: Final = """\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 refused by a gate, 4 not found, 5 cluster unreachable, 6 degraded,
-124 timed out, 130 interrupted. Settings: ORC_HOME, ORC_STORE, ORC_ARTIFACTS, ORC_RAY_ADDRESS, ORC_SLOTS.
+124 timed out, 130 interrupted. Settings: ORC_HOME, ORC_STORE, ORC_ARTIFACTS, ORC_RAY_ADDRESS, ORC_SLOTS,
+ORC_LEASE.
 """
 
 

@@ -54,6 +54,13 @@ NewValues = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what --code would change")]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", metavar="KEY", help="one key, one run: with a key that has a run, follow that one"),
+]
+Wait = Annotated[
+    str, typer.Option("--wait", metavar="DURATION", help="wait this long for a living driver to let go of the run")
+]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="a run's id, or a unique beginning of it")]
 
 
@@ -62,6 +69,7 @@ def run(
     values: Values = None,
     on: On = None,
     tag: Tags = None,
+    key: Key = None,
     detach: Detach = False,
     timeout: TimeLimit = None,
     allow_degraded: AllowDegraded = False,
@@ -71,9 +79,12 @@ def run(
     """Run a pipeline and wait for its end."""
     runner = Runner()
     job = load_job(what, values or [])
-    pipeline = job.pipeline.options(on=backend_of(on), tags=_tags(tag or []))
+    pipeline = job.pipeline.options(on=backend_of(on), tags=_tags(tag or []), key=key)
 
     def start() -> Run:
+        known = runner.installation.journal.run_of_key(key) if key is not None else None
+        if known is not None:
+            note(f"key {key!r} has a run already: {known}")
         return runner.start(pipeline, job.params, pipeline.run_options, detach)
 
     return watch(runner.installation, start, timeout, allow_degraded, json, quiet)
@@ -86,6 +97,7 @@ def resume(
     yes: Yes = False,
     dry_run: DryRun = False,
     on: On = None,
+    wait: Wait = "0s",
     detach: Detach = False,
     timeout: TimeLimit = None,
     allow_degraded: AllowDegraded = False,
@@ -107,8 +119,10 @@ def resume(
         if not ask("Go on with this code?", yes):
             return ExitCode.FAILED
 
+    wait_s = seconds(wait)
+
     def start() -> Run:
-        return runner.resume(run_id, backend_of(on), detach, new)
+        return runner.resume(run_id, backend_of(on), detach, new, wait_s)
 
     return watch(runner.installation, start, timeout, allow_degraded, json, quiet)
 

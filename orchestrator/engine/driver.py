@@ -199,6 +199,7 @@ class Driver:
         A driver with nothing to submit learns here that another has taken over; a store that is away is asked later.
         """
         self._inbox_read_at = self._clock.monotonic()
+        self._ownership.verify()  # also one that only waits finds out that it lost the run
         fold = self._machine.fold
         try:
             self._ownership.verify()

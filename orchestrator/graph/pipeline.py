@@ -32,10 +32,12 @@ class RunOptions:
     Attributes:
         on: ``local`` or ``ray``; None lets the settings and the graph decide.
         tags: Kept with the run.
+        key: What the run is for, if it may only be made once: a second start with the key is handed the same run.
     """
 
     on: Literal["local", "ray"] | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
 
 
 class Runner(Protocol):
@@ -135,13 +137,24 @@ class Pipeline(Generic[P, R]):
         return self.make_runner().start(self, self._params(args, kwargs), self.run_options)
 
     def options(
-        self, *, on: Literal["local", "ray"] | None = None, tags: Mapping[str, str] | None = None
+        self,
+        *,
+        on: Literal["local", "ray"] | None = None,
+        tags: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> Pipeline[P, R]:
-        """The same pipeline with other settings for its runs: ``churn.options(on="local").run()``."""
+        """The same pipeline with other settings for its runs: ``churn.options(on="local").run()``.
+
+        Args:
+            key: One key, one run: whoever starts with a key that has a run is handed that run, whatever became of it.
+        """
+        if key is not None and not (key and key.isprintable()):
+            raise refusal(InvalidPipeline, f"pipeline {self.name!r}: key={key!r}; write printable characters")
         if on not in (None, "local", "ray"):
             raise refusal(InvalidPipeline, f"pipeline {self.name!r}: on={on!r}; write 'local' or 'ray'")
         merged = {**self.run_options.tags, **{str(key): str(value) for key, value in (tags or {}).items()}}
-        return Pipeline(self.function, self.name, RunOptions(on or self.run_options.on, merged), self._local_names)
+        options = RunOptions(on or self.run_options.on, merged, key or self.run_options.key)
+        return Pipeline(self.function, self.name, options, self._local_names)
 
     @functools.cached_property
     def parameters(self) -> Parameters:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.graph import fact as f
-from orchestrator.ports.journal import Journal
+from orchestrator.ports.journal import Records
 from orchestrator.testing.ledger import Acknowledged, Started, fact_digest
 
 FACTS_COMPLETE = "facts of a run are gap-free and every acknowledged one is there"
@@ -45,7 +45,7 @@ class Violation(NamedTuple):
 
 
 def check_run(
-    journal: Journal,
+    journal: Records,
     run: str,
     ledger: Iterable[Started] = (),
     acknowledged_seq: int = 0,

@@ -26,7 +26,7 @@ OWNERS = {
     "pysqlite3": {"orchestrator.store"},
     "ray": {"orchestrator.backends"},
     "rich": {"orchestrator.cli"},
-    "sqlalchemy": {"orchestrator.store"},
+    "sqlalchemy": {"orchestrator.store", "stages.ingestion"},
     "sqlite3": {"orchestrator.store"},
     "typer": {"orchestrator.cli"},
     "yaml": {"orchestrator.config"},

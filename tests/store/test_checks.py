@@ -92,17 +92,17 @@ def test_this_machine_has_a_root(tmp_path: Path) -> None:
     assert file_system(tmp_path, mounts()) != "unknown"
 
 
-def test_a_sound_journal_and_a_damaged_one(backend: SqliteBackend) -> None:
-    journal = backend.open()
+def test_a_sound_journal_and_a_damaged_one(sqlite: SqliteBackend) -> None:
+    journal = sqlite.open()
     journal.create(row(), facts(20_000), {})
     journal.close()
-    findings = check_journal(backend.url)
+    findings = check_journal(sqlite.url)
     assert [finding.name for finding in findings] == ["sqlite", "journal disk", "journal file"]
     assert findings[2].ok
-    with backend.path.open("r+b") as file:
+    with sqlite.path.open("r+b") as file:
         file.seek(4096 * 30)
         file.write(b"\xff" * 4096)
-    finding = check_journal(backend.url)[2]
+    finding = check_journal(sqlite.url)[2]
     assert not finding.ok
     assert "restore it from a backup" in finding.text
 
