@@ -23,7 +23,7 @@ from orchestrator.engine.machine import Machine
 from orchestrator.engine.plan import Plan, make_plan
 from orchestrator.engine.recovery import started
 from orchestrator.engine.state import RunFold
-from orchestrator.errors import RunError
+from orchestrator.errors import ConfigError, RunError, RunOwned
 from orchestrator.graph import fact as f
 from orchestrator.graph.json import graph_to_json, seal
 from orchestrator.graph.node import Graph
@@ -98,7 +98,7 @@ class Runner:
         executor = self._executors(backend)  # its workers warm up while the store opens
         try:
             graph = self._sealed(traced.graph)
-            run, created = self._create(graph, traced, params, options, backend)
+            run, created = self._create(new_id(graph), graph, traced, params, options, backend)
             ownership = self.installation.journal.own(run, _driver_name())
             fold = RunFold(run, graph, created=created, seq=1)
             return self._drive(fold, ownership, backend, executor, detach, spared)
@@ -107,7 +107,7 @@ class Runner:
             raise
 
     def _create(
-        self, graph: Graph, traced: Traced, params: Mapping[str, Any], options: RunOptions, backend: str
+        self, run: str, graph: Graph, traced: Traced, params: Mapping[str, Any], options: RunOptions, backend: str
     ) -> tuple[str, f.RunCreated]:
         """Record a new run; its id and first fact."""
         from orchestrator.backends.capsule import build
@@ -115,7 +115,6 @@ class Runner:
         here, name = self.installation, graph.pipeline
         capsule = build(traced.stages, here.artifacts)
         stored = here.artifacts.put(msgspec.json.encode(graph_to_json(graph)))
-        run = f"{name}-{secrets.token_hex(4)}"
         created = f.RunCreated(
             name, stored, capsule, {name: _shown(value) for name, value in params.items()}, backend,
             dict(options.tags), git_commit(), secrets.randbits(32),
@@ -123,6 +122,41 @@ class Runner:
         row = RunRow(run, name, "queued", 1, 0, here.clock.now(), tags=dict(options.tags))
         here.journal.create(row, [created], {})
         return run, created
+
+    # ---- runs on the cluster
+
+    def submit(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions) -> Run:
+        """Bring a run to the cluster, where it goes on without this process; returns once it is in good hands there.
+
+        Raises:
+            DefinitionError: the wiring is wrong; nothing was sent.
+            ConfigError, BackendError: as ``app.submit.submit``.
+        """
+        from orchestrator.app.submit import submit
+
+        if options.on == "local":
+            raise ConfigError("a submitted run goes to the cluster; leave on='local' out, or use run() or start()")
+        traced = pipeline.trace(**params)
+        graph = self._sealed(traced.graph)
+        run = new_id(graph)
+        return submit(self.installation, run, 1, lambda: self._create(run, graph, traced, params, options, "ray"))
+
+    def resubmit(self, run: str) -> Run:
+        """Bring a run that nobody drives to the cluster; finished steps are not run again.
+
+        Raises:
+            NotFound: no such run.
+            RunOwned: a living driver holds it.
+            RunError: the run has ended.
+            ConfigError, BackendError: as ``app.submit.submit``.
+        """
+        from orchestrator.app.submit import submit
+
+        row = self._unfinished(run)
+        driver = self.installation.journal.owner(row.id)
+        if driver is not None:
+            raise RunOwned(f"run {row.id} is driven by {driver}; wait for it, or end that process")
+        return submit(self.installation, row.id, row.epoch + 1, lambda: None)
 
     # ---- runs that exist
 
@@ -134,9 +168,7 @@ class Runner:
             RunOwned: a living driver holds it.
             RunError: the run has ended.
         """
-        row = self.installation.journal.run(run)
-        if row.finished_at is not None or row.state in f.FINISHED:
-            raise RunError(f"run {row.id} has ended ({row.state}); there is nothing to resume, start a new run instead")
+        row = self._unfinished(run)
         backend = on or self.installation.created(row.id).on
         executor = self._executors(backend)
         try:
@@ -145,6 +177,12 @@ class Runner:
         except BaseException:
             executor.close()
             raise
+
+    def _unfinished(self, run: str) -> RunRow:
+        row = self.installation.journal.run(run)
+        if row.finished_at is not None or row.state in f.FINISHED:
+            raise RunError(f"run {row.id} has ended ({row.state}); there is nothing to resume, start a new run instead")
+        return row
 
     def _drive(
         self,
@@ -174,6 +212,11 @@ class Runner:
         from orchestrator.artifacts.errors import item_error_chunk
 
         return item_error_chunk(failure)
+
+
+def new_id(graph: Graph) -> str:
+    """An id for a new run."""
+    return f"{graph.pipeline}-{secrets.token_hex(4)}"
 
 
 def _driver_name() -> str:
