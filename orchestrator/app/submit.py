@@ -207,13 +207,14 @@ def _question(here: Installation) -> Iterator[Question]:
     nonce, token = secrets.token_hex(16), secrets.token_hex(16)
     journal = _file_of(settings.journal_url)
     token_file = None if journal is None else journal.with_name(f"{journal.name}.seen-{secrets.token_hex(4)}")
+    signature = Signer(settings.keys_dir).sign((nonce.encode(),)).hex()
     artifact = here.artifacts.put(secrets.token_bytes(16))
     try:
         if token_file is not None:
             token_file.write_text(token)
         yield Question(
             settings.journal_label, settings.artifacts_label, token if token_file else "",
-            str(token_file or ""), artifact, machine(), nonce, Signer(settings.keys_dir).sign((nonce.encode(),)).hex(), versions(),
+            str(token_file or ""), artifact, machine(), nonce, signature, versions(),
         )  # fmt: skip
     finally:
         if token_file is not None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from orchestrator.app.installation import Installation
     from orchestrator.app.run import Run
 
+FOLLOW = "it goes on; follow it with: orc show --follow"
+"""What to do about a run that another process drives."""
+
 _TURN_S = 0.1
 _TERMINAL_LINES = 20
 
@@ -62,12 +65,12 @@ def run(
     """Run a pipeline and wait for its end."""
     runner = Runner()
     job = load_job(what, values or [])
-    pipeline = job.pipeline.options(on=_backend(on), tags=_tags(tag or []))
+    pipeline = job.pipeline.options(on=_backend(on), tags=tags_of(tag or []))
 
     def start() -> Run:
         return runner.start(pipeline, job.params, pipeline.run_options, detach)
 
-    return _watch(runner.installation, start, timeout, allow_degraded, json, quiet)
+    return watch(runner.installation, start, timeout, allow_degraded, json, quiet)
 
 
 def resume(
@@ -85,12 +88,24 @@ def resume(
     def start() -> Run:
         return runner.resume(run_id, _backend(on), detach)
 
-    return _watch(runner.installation, start, timeout, allow_degraded, json, quiet)
+    return watch(runner.installation, start, timeout, allow_degraded, json, quiet)
 
 
-def _watch(
-    here: Installation, start: Callable[[], Run], timeout: str | None, allow_degraded: bool, as_json: bool, quiet: bool
+def watch(
+    here: Installation,
+    start: Callable[[], Run],
+    timeout: str | None,
+    allow_degraded: bool,
+    as_json: bool,
+    quiet: bool,
+    goes_on: str = "go on with: orc resume",
 ) -> int:
+    """Show the progress of a run until it ends, and report that.
+
+    Args:
+        start: Gives the run; if this process drives it, it stops to do so when it is interrupted or time is up.
+        goes_on: What to do about a run that is left before its end; its id follows.
+    """
     limit_s = None if timeout is None else seconds(timeout)
     began = time.monotonic()
     running = start()
@@ -102,11 +117,11 @@ def _watch(
             if limit_s is not None and time.monotonic() - began > limit_s:
                 running.stop()
                 limit = duration_text(limit_s)
-                note(f"run {running.id} has not ended within {limit}; go on with: orc resume {running.id}")
+                note(f"run {running.id} has not ended within {limit}; {goes_on} {running.id}")
                 return ExitCode.TIMED_OUT
     except KeyboardInterrupt:
         running.stop()
-        note(f"interrupted; go on with: orc resume {running.id}")
+        note(f"interrupted; {goes_on} {running.id}")
         return ExitCode.INTERRUPTED
     finally:
         progress.show(follower.advance())
@@ -188,7 +203,8 @@ def _backend(on: str | None) -> Literal["local", "ray"] | None:
     return cast("Literal['local', 'ray'] | None", on)
 
 
-def _tags(written: list[str]) -> dict[str, str]:
+def tags_of(written: list[str]) -> dict[str, str]:
+    """What ``--tag`` options say; raises ConfigError."""
     tags: dict[str, str] = {}
     for text in written:
         name, equals, value = text.partition("=")
