@@ -12,9 +12,9 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from orchestrator import errors
 from orchestrator.app.entrypoint import COMMAND, CREATED_S, LOOK_S, QUESTION, WORD
@@ -23,6 +23,7 @@ from orchestrator.app.installation import Installation
 from orchestrator.app.run import Run
 from orchestrator.artifacts.signing import Signer
 from orchestrator.backends.jobs import JobClient, JobState
+from orchestrator.config.settings import Settings
 from orchestrator.errors import BackendError, ClusterUnreachable, ConfigError, OrchestratorError, RunError
 from orchestrator.graph import fact as f
 from orchestrator.types import Duration, seconds
@@ -43,7 +44,7 @@ def submit(here: Installation, run: str, attempt: int, create: Callable[[], Any]
 
     Args:
         run: Its id.
-        attempt: How many times it is submitted with this one; a job's name is used once.
+        attempt: Number of the attempt, part of the job's name; the next one if the cluster has seen it.
         create: Creates the run; called once the cluster has agreed to take it.
 
     Raises:
@@ -59,9 +60,10 @@ def submit(here: Installation, run: str, attempt: int, create: Callable[[], Any]
             "dashboard, e.g. http://head:8265"
         )
     client = JobClient(address)
-    job = f"run-{run}-{attempt}"
-    with _question(here) as question:
-        client.submit(job, f"{COMMAND} {run}", _environment(here) | {QUESTION: question.to_json()})
+    used = client.names()
+    job = next(name for number in count(attempt) if (name := f"run-{run}-{number}") not in used)
+    with questioning(here) as question:
+        client.submit(job, f"{COMMAND} {run}", node_environment(here.settings) | {QUESTION: question.to_json()})
         waiting = _Words(client, job)
         try:
             waiting.until("accepted", START_S + LOOK_S)
@@ -191,16 +193,15 @@ def _ended_early(job: str, state: JobState, log: str) -> BackendError:
     return BackendError(f"the job {job} has {state.status}: {state.message}{advice}; it wrote:\n{said}")
 
 
-def _environment(here: Installation) -> dict[str, str]:
+def node_environment(settings: Settings) -> dict[str, str]:
     """Settings for the nodes, without any that holds a password: those they must have themselves."""
-    settings = here.settings
     found = {"ORC_HOME": str(settings.home)}
     urls = {"ORC_STORE": settings.journal_url, "ORC_ARTIFACTS": settings.artifacts_url}
     return found | {name: url for name, url in urls.items() if not has_password(url)}
 
 
 @contextmanager
-def _question(here: Installation) -> Iterator[Question]:
+def questioning(here: Installation) -> Iterator[Question]:
     """What nodes are asked; meanwhile there is something for them to find."""
     settings = here.settings
     here.journal.runs(limit=1)  # makes the journal, if this is the first run
@@ -224,5 +225,6 @@ def _question(here: Installation) -> Iterator[Question]:
 
 def _file_of(journal_url: str) -> Path | None:
     """The file of a journal; None for one on a server."""
-    url = urlsplit(journal_url)
-    return Path(unquote(url.path)[1:]) if url.scheme.startswith("sqlite") else None
+    from orchestrator.store.sqlite import path_of
+
+    return path_of(journal_url) if journal_url.startswith("sqlite") else None

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -29,6 +31,11 @@ UPLOAD_S = 120.0
 """Longest time to wait for an answer of the dashboard, and for a submission, which may bring the engine along."""
 
 _PROBE_S = 5.0
+_PAUSE_S = 0.5
+_NO_AGENT = "No available agent"
+_YOUNG_S = 60.0
+"""How long a cluster that has just started may say that its nodes take no jobs yet."""
+
 _OVERRIDES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 _ENGINE = Path(__file__).resolve().parents[1]
 _BOUND_TO_A_WORKER = ("RAY_JOB_ID", "RAY_RAYLET_PID", "RAY_OVERRIDE_NODE_ID_FOR_TESTING", "RAY_JOB_CONFIG_JSON_ENV_VAR")
@@ -78,9 +85,20 @@ class JobClient:
             ClusterUnreachable: the cluster does not take it.
         """
         runtime_env = {"py_modules": [str(_ENGINE)], "env_vars": dict(env)}
-        self._ask(
-            lambda: self._client.submit_job(submission_id=job, entrypoint=entrypoint, runtime_env=runtime_env), UPLOAD_S
-        )
+        call = partial(self._client.submit_job, submission_id=job, entrypoint=entrypoint, runtime_env=runtime_env)
+        deadline = time.monotonic() + _YOUNG_S
+        while True:
+            try:
+                self._ask(call, UPLOAD_S)
+                return
+            except ClusterUnreachable as error:
+                if _NO_AGENT not in error.message or time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE_S)
+
+    def names(self) -> set[str]:
+        """Names of all jobs that the cluster remembers."""
+        return {job.submission_id for job in self._ask(self._client.list_jobs) if job.submission_id}
 
     def state(self, job: str) -> JobState:
         """How a job is doing."""

@@ -28,9 +28,8 @@ class Host:
         self.view = HeadView(self.nodes.address)
 
     def use(self) -> dict[str, Any]:
-        """How many drivers and actors there are."""
-        use = self.view.use()
-        return {"drivers": len(use.drivers), "actors": use.actors}
+        """How many actors there are."""
+        return {"actors": self.view.use().actors}
 
     def lose(self) -> dict[str, Any]:
         """Kill the second node, and start another."""

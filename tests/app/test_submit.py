@@ -1,4 +1,4 @@
-"""Submitted runs on a real cluster of two nodes: drivers, the client and the supervisor's node die, the run does not."""
+"""Submitted runs on a real cluster of two nodes: drivers, client, supervisor and its node die, the runs do not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from orchestrator.app.installation import Installation
@@ -21,10 +22,11 @@ from orchestrator.config.settings import Settings
 from orchestrator.graph import fact as f
 from orchestrator.testing import check_run, read_ledger
 from tests.app.test_killed import ROOT, environment
+from tests.backends.ray_fixtures import await_gone
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
-PATIENCE_S = 90.0
+PATIENCE_S = 300.0
 
 
 class Submitting:
@@ -32,6 +34,7 @@ class Submitting:
 
     def __init__(self, root: Path) -> None:
         self.env = {**environment(root / "home"), "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+        self.clients: list[subprocess.Popen[str]] = []
         self.host = subprocess.Popen(
             [sys.executable, "-m", "tests.app.cluster_host"],
             cwd=ROOT, env=self.env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -48,11 +51,13 @@ class Submitting:
 
     def client(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """``orc submit`` with arguments, in a process group of its own."""
-        return subprocess.Popen(
+        client = subprocess.Popen(
             [sys.executable, "-c", "from orchestrator.cli.main import main; main()", "submit", *arguments],
             cwd=ROOT, env={**self.env, **env}, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+        self.clients.append(client)
+        return client
 
     def newest(self, pipeline: str, client: subprocess.Popen[str]) -> Run:
         """The run that a client creates."""
@@ -60,12 +65,16 @@ class Submitting:
         assert self.here.journal.runs(pipeline), client.communicate()
         return Runs(self.here).latest(pipeline)
 
-    def is_empty(self) -> bool:
-        """Nothing of ours is on the cluster."""
-        return self.ask("use") == {"drivers": 0, "actors": 0}
+    def nothing_is_left(self, *pids: int) -> None:
+        """Wait until no actor is on the cluster any more (Ray's own dashboard counts as none), and no such process."""
+        until(lambda: self.ask("use")["actors"] == 0)
+        await_gone(*pids)
 
     def close(self) -> None:
-        """End the cluster."""
+        """End the cluster, and clients that a failed test has left."""
+        for client in self.clients:
+            if client.poll() is None:
+                os.killpg(client.pid, signal.SIGKILL)
         self.host.communicate()
         self.here.close()
 
@@ -96,37 +105,43 @@ def drivers(run: Run) -> list[int]:
     return [event.fact.pid for event in run.events() if isinstance(event.fact, f.DriverStarted)]
 
 
-def test_a_run_whose_driver_is_killed_twice_finishes_and_its_client_sees_it(
+def await_driver(run: Run, number: int, ledger: Path, lines: int) -> int:
+    """Process id of a driver, once so many steps have begun."""
+    until(lambda: len(drivers(run)) >= number and len(read_ledger(ledger)) >= lines)
+    return drivers(run)[number - 1]
+
+
+def test_a_run_whose_driver_is_killed_twice_and_then_its_supervisor_finishes_and_its_client_sees_it(
     submitting: Submitting, tmp_path: Path
 ) -> None:
     ledger = tmp_path / "ledger"
-    client = submitting.client("tests.app.flows:slow", f"ledger={ledger}", "n=14", "seconds=0.5", "--json")
+    client = submitting.client("tests.app.flows:slow", f"ledger={ledger}", "n=12", "seconds=0.4", "--json")
     run = submitting.newest("slow", client)
-    for kills in (1, 2):
-        until(lambda kills=kills: len(drivers(run)) >= kills and len(read_ledger(ledger)) >= 4 * kills)  # type: ignore[misc]
-        os.kill(drivers(run)[-1], signal.SIGKILL)
+    os.kill(await_driver(run, 1, ledger, 2), signal.SIGKILL)
+    os.kill(await_driver(run, 2, ledger, 5), signal.SIGKILL)
+    os.kill(psutil.Process(await_driver(run, 3, ledger, 8)).ppid(), signal.SIGKILL)
     out, err = client.communicate(timeout=PATIENCE_S)
     assert client.returncode == 0, err
     end = json.loads(out.splitlines()[-1])
-    assert (end["state"], end["result"]) == ("succeeded", [0.5] * 14)
-    assert len(drivers(run)) == 3
+    assert (end["state"], end["result"]) == ("succeeded", [0.4] * 12)
+    assert len(drivers(run)) >= 4
     assert check_run(submitting.here.journal, run.id, read_ledger(ledger)) == []
-    until(submitting.is_empty)
+    submitting.nothing_is_left(*drivers(run))
 
 
 def test_a_run_outlives_its_client_and_the_node_of_its_supervisor(submitting: Submitting, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
-    client = submitting.client("tests.app.flows:slow", f"ledger={ledger}", "n=12", "seconds=0.5")
+    client = submitting.client("tests.app.flows:slow", f"ledger={ledger}", "n=10", "seconds=0.4")
     run = submitting.newest("slow", client)
     os.killpg(client.pid, signal.SIGKILL)
     client.communicate()
     until(lambda: len(read_ledger(ledger)) >= 3)
     submitting.ask("lose")
     run.wait(PATIENCE_S)
-    assert run.result() == [0.5] * 12
+    assert run.result() == [0.4] * 10
     assert len(drivers(run)) >= 2
     assert check_run(submitting.here.journal, run.id, read_ledger(ledger)) == []
-    until(submitting.is_empty)
+    submitting.nothing_is_left(*drivers(run))
 
 
 def test_artifacts_that_the_nodes_do_not_see_are_refused_before_anything_is_created(submitting: Submitting) -> None:
@@ -137,4 +152,4 @@ def test_artifacts_that_the_nodes_do_not_see_are_refused_before_anything_is_crea
     assert "node " in err
     assert "ORC_ARTIFACTS" in err
     assert submitting.here.journal.runs("sums") == []
-    until(submitting.is_empty)
+    submitting.nothing_is_left()
