@@ -34,8 +34,7 @@ CREATED_S: Final = 60.0
 """Longest time for all nodes to answer, and for the client to create the run once it may come."""
 
 _POLL_S = 0.2
-_ROUND_S = 1.0
-_STOP_S = 2.5  # Ray kills a job that it stops after three seconds
+_STOP_S = 2.0  # Ray kills a job that it stops after three seconds
 
 
 def main(run: str) -> int:
@@ -59,11 +58,14 @@ def _supervise(run: str) -> int:
     here = Installation()
     name = supervisor_name(run)
     _await_created(here, run)
-    signal.signal(signal.SIGTERM, lambda *_: _stop(name))
+    told_to_stop: list[int] = []  # ``ray job stop``; looked at between calls of Ray, which may hold a lock
+    signal.signal(signal.SIGTERM, lambda number, _: told_to_stop.append(number))
     jobs.keep(name, Supervisor, run)
     tell("supervised")
     while jobs.is_kept(name):
-        time.sleep(_ROUND_S)
+        if told_to_stop:
+            _stop(name)
+        time.sleep(_POLL_S)
     state = here.journal.run(run).state
     print(f"run {run}: {state}", flush=True)
     return 0 if state == "succeeded" else 1
@@ -85,10 +87,10 @@ def _await_created(here: Installation, run: str) -> None:
 
 
 def _stop(name: str) -> None:
-    """``ray job stop``: nothing of the run stays on the cluster, and it can be resumed."""
+    """Let nothing of the run stay on the cluster; it can be resumed."""
     jobs.call_kept(name, "stop", _STOP_S)
     jobs.end_kept(name)
-    os._exit(1)
+    sys.exit(f"{name}: stopped")
 
 
 def _refuse(error: OrchestratorError) -> int:

@@ -1,7 +1,7 @@
 """A program: a cluster of two nodes that takes jobs, for tests of submitted runs. Ends with its standard input.
 
 It prints one JSON document for each line it reads: ``use`` (who is on the cluster), ``lose`` (the second node dies and
-another takes its place). The first document has the address.
+another takes its place). The first document has the addresses.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Host:
 
     def answers(self) -> Iterator[dict[str, Any]]:
         """What to print."""
-        yield {"address": self.nodes.address}
+        yield {"address": self.nodes.address, "dashboard": f"http://{self.nodes.webui_url}"}
         for line in sys.stdin:
             yield {"use": self.use, "lose": self.lose}[line.strip()]()
 

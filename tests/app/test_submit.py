@@ -18,6 +18,7 @@ import pytest
 from orchestrator.app.installation import Installation
 from orchestrator.app.run import Run
 from orchestrator.app.runs import Runs
+from orchestrator.backends.jobs import JobClient
 from orchestrator.config.settings import Settings
 from orchestrator.graph import fact as f
 from orchestrator.testing import check_run, read_ledger
@@ -27,19 +28,21 @@ from tests.backends.ray_fixtures import await_gone
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 PATIENCE_S = 300.0
+RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"}
 
 
 class Submitting:
     """A cluster in another process, and clients of it in others."""
 
     def __init__(self, root: Path) -> None:
-        self.env = {**environment(root / "home"), "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+        self.env = {**environment(root / "home"), **RAY}
         self.clients: list[subprocess.Popen[str]] = []
         self.host = subprocess.Popen(
             [sys.executable, "-m", "tests.app.cluster_host"],
             cwd=ROOT, env=self.env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
-        self.env["ORC_RAY_ADDRESS"] = self._read()["address"]
+        addresses = self._read()
+        self.env["ORC_RAY_ADDRESS"], self.dashboard = addresses["address"], addresses["dashboard"]
         self.here = Installation(Settings.from_environment({"ORC_HOME": str(root / "home")}))
 
     def ask(self, what: str) -> dict[str, Any]:
@@ -58,6 +61,10 @@ class Submitting:
         )  # fmt: skip
         self.clients.append(client)
         return client
+
+    def jobs(self) -> JobClient:
+        """What asks the cluster about its jobs."""
+        return JobClient(self.dashboard)
 
     def newest(self, pipeline: str, client: subprocess.Popen[str]) -> Run:
         """The run that a client creates."""
@@ -129,17 +136,25 @@ def test_a_run_whose_driver_is_killed_twice_and_then_its_supervisor_finishes_and
     submitting.nothing_is_left(*drivers(run))
 
 
-def test_a_run_outlives_its_client_and_the_node_of_its_supervisor(submitting: Submitting, tmp_path: Path) -> None:
+def test_a_run_outlives_its_client_and_its_supervisors_node_and_is_stopped_and_sent_again(
+    submitting: Submitting, tmp_path: Path
+) -> None:
     ledger = tmp_path / "ledger"
-    client = submitting.client("tests.app.flows:slow", f"ledger={ledger}", "n=10", "seconds=0.4")
+    client = submitting.client("tests.app.flows:slow", f"ledger={ledger}", "n=16", "seconds=0.4")
     run = submitting.newest("slow", client)
     os.killpg(client.pid, signal.SIGKILL)
     client.communicate()
-    until(lambda: len(read_ledger(ledger)) >= 3)
+    await_driver(run, 1, ledger, 3)
     submitting.ask("lose")
-    run.wait(PATIENCE_S)
-    assert run.result() == [0.4] * 10
-    assert len(drivers(run)) >= 2
+    await_driver(run, 2, ledger, 6)
+    submitting.jobs().stop(f"run-{run.id}-1")
+    until(lambda: run.driver is None)
+    submitting.nothing_is_left(*drivers(run))
+    assert run.state == "running"
+    again = submitting.client("--resume", run.id, "--json", ORC_RAY_ADDRESS=submitting.dashboard)
+    out, err = again.communicate(timeout=PATIENCE_S)
+    assert again.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["result"] == [0.4] * 16
     assert check_run(submitting.here.journal, run.id, read_ledger(ledger)) == []
     submitting.nothing_is_left(*drivers(run))
 
