@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from importlib import metadata
 from typing import Annotated
 
 import typer
-import yaml
 
 from orchestrator.app.rayjob import Shape, kubernetes_name, manifest
 from orchestrator.cli.output import note, write
@@ -15,6 +13,7 @@ from orchestrator.cli.running import Tags, Values, What, tags_of
 from orchestrator.config.job import load_job
 from orchestrator.config.settings import Settings
 from orchestrator.config.suggestion import did_you_mean
+from orchestrator.config.written import as_yaml
 from orchestrator.errors import ConfigError
 from orchestrator.types import size_bytes
 
@@ -69,8 +68,7 @@ def export(
     )
     command = [pipeline, *(values or []), *(part for pair in tags_of(tag or []).items() for part in _tag(*pair))]
     made = manifest(graph, command, Settings.from_environment(), shape)
-    plain = json.loads(json.dumps(made.body))  # nothing in it is there twice: YAML would write references
-    write(yaml.safe_dump(plain, sort_keys=False).rstrip("\n"))
+    write(as_yaml(made.body).rstrip("\n"))
     keys = " ".join(f"--from-literal={key}=…" for key in made.keys)
     note(f"it needs a secret: kubectl create secret generic {shape.secret} {keys}")
     for line in made.advice:

@@ -7,6 +7,8 @@ import socket
 import pytest
 import yaml
 
+from orchestrator.backends.jobs import JobClient
+from orchestrator.errors import ConfigError
 from tests.cli.conftest import FLOW, Done, Orc
 
 CLUSTER = {"ORC_STORE": "postgresql://orc:geheim@db/orc", "ORC_ARTIFACTS": "s3://bucket/orc"}
@@ -40,6 +42,12 @@ def test_a_cluster_that_is_not_there_is_said_at_once_and_nothing_is_created(orc:
         assert (done.code, done.out) == (5, "")
         assert f"no Ray cluster answers at {given}" in done.err
     assert orc("ls", "--json").document("ls") == []
+
+
+@pytest.mark.parametrize("address", ["head", "ray://head:10001", "http://"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="is no address"):
+        JobClient(address)
 
 
 def test_an_ended_run_is_not_submitted_again(used: tuple[Orc, Done]) -> None:
