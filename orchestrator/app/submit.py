@@ -23,7 +23,7 @@ from orchestrator.app.installation import Installation
 from orchestrator.app.run import Run
 from orchestrator.artifacts.signing import Signer
 from orchestrator.backends.jobs import JobClient, JobState
-from orchestrator.config.settings import Settings
+from orchestrator.config.settings import Settings, without_password
 from orchestrator.errors import BackendError, ClusterUnreachable, ConfigError, OrchestratorError, RunError
 from orchestrator.graph import fact as f
 from orchestrator.types import Duration, seconds
@@ -196,7 +196,7 @@ def _ended_early(job: str, state: JobState, log: str) -> BackendError:
 def node_environment(settings: Settings) -> dict[str, str]:
     """Settings for the nodes, without any that holds a password: those they must have themselves."""
     found = {"ORC_HOME": str(settings.home)}
-    urls = {"ORC_STORE": settings.journal_url, "ORC_ARTIFACTS": settings.artifacts_url}
+    urls = {"ORC_STORE": _journal_url(settings), "ORC_ARTIFACTS": settings.artifacts_url}
     return found | {name: url for name, url in urls.items() if not has_password(url)}
 
 
@@ -214,13 +214,19 @@ def questioning(here: Installation) -> Iterator[Question]:
         if token_file is not None:
             token_file.write_text(token)
         yield Question(
-            settings.journal_label, settings.artifacts_label, token if token_file else "",
+            without_password(_journal_url(settings)), settings.artifacts_label, token if token_file else "",
             str(token_file or ""), artifact, machine(), nonce, signature, versions(),
         )  # fmt: skip
     finally:
         if token_file is not None:
             token_file.unlink(missing_ok=True)
         here.artifacts.delete(artifact)
+
+
+def _journal_url(settings: Settings) -> str:
+    """The journal's URL; a file is named from the root, because a job has a directory of its own."""
+    file = _file_of(settings.journal_url)
+    return settings.journal_url if file is None else f"sqlite:///{file}"
 
 
 def _file_of(journal_url: str) -> Path | None:

@@ -92,8 +92,13 @@ class JobClient:
                 self._ask(call, UPLOAD_S)
                 return
             except ClusterUnreachable as error:
-                if _NO_AGENT not in error.message or time.monotonic() > deadline:
+                if _NO_AGENT not in error.message:
                     raise
+                if time.monotonic() > deadline:
+                    raise ClusterUnreachable(
+                        f"the Ray cluster at {self.address} takes no jobs: the agent of its head is not up; see "
+                        "dashboard_agent.log in the head's /tmp/ray/session_latest/logs (is its port, 52365, taken?)"
+                    ) from error
                 time.sleep(_PAUSE_S)
 
     def names(self) -> set[str]:

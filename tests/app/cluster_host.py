@@ -22,7 +22,13 @@ class Host:
     """The cluster."""
 
     def __init__(self) -> None:
-        head = {"num_cpus": 1, "include_dashboard": True, "dashboard_port": 0, "_system_config": QUICK_HEALTH}
+        head = {
+            "num_cpus": 1,
+            "include_dashboard": True,
+            "dashboard_port": 0,
+            "dashboard_agent_listen_port": None,  # any: the default one may be another cluster's
+            "_system_config": QUICK_HEALTH,
+        }
         self.nodes = NodeCluster(initialize_head=True, head_node_args=head)
         self.far = self.nodes.add_node(num_cpus=1)
         self.view = HeadView(self.nodes.address)

@@ -70,6 +70,14 @@ def test_a_url_with_a_password_is_not_sent_and_the_node_must_have_it_itself(monk
     assert "PGPASSWORD" in faults[0]
 
 
+def test_a_journal_with_a_relative_name_is_sent_with_an_absolute_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_environment({"ORC_STORE": "sqlite:///here.db"})
+    assert node_environment(settings)["ORC_STORE"] == f"sqlite:///{tmp_path}/here.db"
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
