@@ -10,6 +10,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -51,29 +52,35 @@ class Supervisor:
             driver.wait()
 
     def _main(self) -> None:
-        here = Installation()
         try:
-            Watch(here, self._run, self._drive, self._stopping).until_ended()
+            self._supervise()
         except OrchestratorError as error:
             say(f"run {self._run} cannot be supervised: {error}")
         finally:
-            here.close()
             jobs.end_this_actor()
+
+    def _supervise(self) -> None:
+        here = Installation()
+        try:
+            Watch(here, self._run, self._drive, self._stopping).until_ended()
+        finally:
+            here.close()
 
     def _drive(self) -> Ended:
         """One driver, from its start to its end."""
-        with self._lock:
-            if self._stopping.is_set():
-                return Ended("stopped", done=True)
-            self._driver = driver = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.app.supervised", self._run],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
-                env=jobs.environment_of_a_child() | {"ORC_RAY_ADDRESS": jobs.cluster_address()},
-            )  # fmt: skip
-        say(f"driver {driver.pid} drives run {self._run}")
-        assert driver.stdout is not None
-        said = driver.stdout.read().strip().rpartition("\n")[2]
-        return ended_as(driver.wait(), said)
+        with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open as long as anything the driver started
+            with self._lock:
+                if self._stopping.is_set():
+                    return Ended("stopped", done=True)
+                self._driver = driver = subprocess.Popen(
+                    [sys.executable, "-m", "orchestrator.app.supervised", self._run],
+                    stdin=subprocess.PIPE, stdout=output, text=True, start_new_session=True,
+                    env=jobs.environment_of_a_child() | {"ORC_RAY_ADDRESS": jobs.cluster_address()},
+                )  # fmt: skip
+            say(f"driver {driver.pid} drives run {self._run}")
+            code = driver.wait()
+            output.seek(0)
+            return ended_as(code, output.read().strip().rpartition("\n")[2])
 
 
 def ended_as(code: int, said: str) -> Ended:

@@ -37,6 +37,7 @@ class Submitting:
     def __init__(self, root: Path) -> None:
         self.env = {**environment(root / "home"), **RAY}
         self.clients: list[subprocess.Popen[str]] = []
+        self.known: set[str] = set()
         self.host = subprocess.Popen(
             [sys.executable, "-m", "tests.app.cluster_host"],
             cwd=ROOT, env=self.env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -66,11 +67,17 @@ class Submitting:
         """What asks the cluster about its jobs."""
         return JobClient(self.dashboard)
 
-    def newest(self, pipeline: str, client: subprocess.Popen[str]) -> Run:
+    def created(self, client: subprocess.Popen[str]) -> Run:
         """The run that a client creates."""
-        until(lambda: bool(self.here.journal.runs(pipeline)) or client.poll() is not None)
-        assert self.here.journal.runs(pipeline), client.communicate()
-        return Runs(self.here).latest(pipeline)
+        until(lambda: bool(self.unknown()) or client.poll() is not None)
+        assert self.unknown(), client.communicate()
+        (run,) = self.unknown()
+        self.known.add(run)
+        return Runs(self.here)[run]
+
+    def unknown(self) -> set[str]:
+        """Runs that no test has asked for yet."""
+        return {row.id for row in self.here.journal.runs()} - self.known
 
     def nothing_is_left(self, *pids: int) -> None:
         """Wait until no actor is on the cluster any more (Ray's own dashboard counts as none), and no such process."""
@@ -123,7 +130,7 @@ def test_a_run_whose_driver_is_killed_twice_and_then_its_supervisor_finishes_and
 ) -> None:
     ledger = tmp_path / "ledger"
     client = submitting.client("tests.app.flows:slow", f"ledger={ledger}", "n=12", "seconds=0.4", "--json")
-    run = submitting.newest("slow", client)
+    run = submitting.created(client)
     os.kill(await_driver(run, 1, ledger, 2), signal.SIGKILL)
     os.kill(await_driver(run, 2, ledger, 5), signal.SIGKILL)
     os.kill(psutil.Process(await_driver(run, 3, ledger, 8)).ppid(), signal.SIGKILL)
@@ -141,7 +148,7 @@ def test_a_run_outlives_its_client_and_its_supervisors_node_and_is_stopped_and_s
 ) -> None:
     ledger = tmp_path / "ledger"
     client = submitting.client("tests.app.flows:slow", f"ledger={ledger}", "n=16", "seconds=0.4")
-    run = submitting.newest("slow", client)
+    run = submitting.created(client)
     os.killpg(client.pid, signal.SIGKILL)
     client.communicate()
     await_driver(run, 1, ledger, 3)
