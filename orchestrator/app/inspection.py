@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -147,13 +148,14 @@ def _journal(settings: Settings, question: Question) -> list[str]:
 def _artifacts(settings: Settings, question: Question) -> list[str]:
     from orchestrator.artifacts.store import open_store
 
-    try:
-        open_store(settings.artifacts_url).get(question.artifact)
-    except OrchestratorError as error:
-        return [
-            f"it does not see the artifacts in {question.artifacts} ({error.message}); set ORC_ARTIFACTS to a store "
-            "that all nodes reach, such as s3://bucket/prefix"
-        ]
+    with tempfile.TemporaryDirectory() as empty:  # the node's own cache may be that of the client
+        try:
+            open_store(settings.artifacts_url, empty).get(question.artifact)
+        except OrchestratorError as error:
+            return [
+                f"it does not see the artifacts in {question.artifacts} ({error.message}); set ORC_ARTIFACTS to a "
+                "store that all nodes reach, such as s3://bucket/prefix"
+            ]
     return []
 
 
