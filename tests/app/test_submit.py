@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from orchestrator.backends.jobs import JobClient
 from orchestrator.config.settings import Settings
 from orchestrator.graph import fact as f
 from orchestrator.testing import check_run, read_ledger
+from tests.app.gated_flow import FREE
 from tests.app.test_killed import ROOT, environment
 from tests.backends.ray_fixtures import await_gone
 
@@ -119,50 +121,82 @@ def drivers(run: Run) -> list[int]:
     return [event.fact.pid for event in run.events() if isinstance(event.fact, f.DriverStarted)]
 
 
-def await_driver(run: Run, number: int, ledger: Path, lines: int) -> int:
-    """Process id of a driver, once so many steps have begun."""
-    until(lambda: len(drivers(run)) >= number and len(read_ledger(ledger)) >= lines)
-    return drivers(run)[number - 1]
+@dataclass
+class Evidence:
+    """What a run of ``gated`` leaves, and what lets it end."""
+
+    root: Path
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """For ``orc submit``."""
+        return "tests.app.gated_flow:gated", f"ledger={self.ledger}", f"gate={self.gate}"
+
+    @property
+    def ledger(self) -> Path:
+        """Where steps note that they began."""
+        return self.root / "ledger"
+
+    @property
+    def gate(self) -> Path:
+        """The file that the last steps wait for."""
+        return self.root / "gate"
+
+    def driver(self, run: Run, number: int) -> int:
+        """Process id of a driver, once steps have begun under it and the first ones are done."""
+        until(lambda: len(drivers(run)) >= number and self._began_under(run, number))
+        return drivers(run)[number - 1]
+
+    def _began_under(self, run: Run, number: int) -> bool:
+        since = [event.at for event in run.events() if isinstance(event.fact, f.DriverStarted)][number - 1]
+        return run.fold().nodes["pass_gate"].settled >= FREE and any(
+            line.at > since for line in read_ledger(self.ledger)
+        )
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Evidence:
+    """Evidence of one run."""
+    return Evidence(tmp_path)
 
 
 def test_a_run_whose_driver_is_killed_twice_and_then_its_supervisor_finishes_and_its_client_sees_it(
-    submitting: Submitting, tmp_path: Path
+    submitting: Submitting, evidence: Evidence
 ) -> None:
-    ledger = tmp_path / "ledger"
-    client = submitting.client("tests.app.flows:slow", f"ledger={ledger}", "n=12", "seconds=0.4", "--json")
+    client = submitting.client(*evidence.arguments, "--json")
     run = submitting.created(client)
-    os.kill(await_driver(run, 1, ledger, 2), signal.SIGKILL)
-    os.kill(await_driver(run, 2, ledger, 5), signal.SIGKILL)
-    os.kill(psutil.Process(await_driver(run, 3, ledger, 8)).ppid(), signal.SIGKILL)
+    os.kill(evidence.driver(run, 1), signal.SIGKILL)
+    os.kill(evidence.driver(run, 2), signal.SIGKILL)
+    os.kill(psutil.Process(evidence.driver(run, 3)).ppid(), signal.SIGKILL)
+    evidence.driver(run, 4)
+    evidence.gate.touch()
     out, err = client.communicate(timeout=PATIENCE_S)
     assert client.returncode == 0, err
     end = json.loads(out.splitlines()[-1])
-    assert (end["state"], end["result"]) == ("succeeded", [0.4] * 12)
-    assert len(drivers(run)) >= 4
-    assert check_run(submitting.here.journal, run.id, read_ledger(ledger)) == []
+    assert (end["state"], end["result"]) == ("succeeded", list(range(10)))
+    assert check_run(submitting.here.journal, run.id, read_ledger(evidence.ledger)) == []
     submitting.nothing_is_left(*drivers(run))
 
 
 def test_a_run_outlives_its_client_and_its_supervisors_node_and_is_stopped_and_sent_again(
-    submitting: Submitting, tmp_path: Path
+    submitting: Submitting, evidence: Evidence
 ) -> None:
-    ledger = tmp_path / "ledger"
-    client = submitting.client("tests.app.flows:slow", f"ledger={ledger}", "n=16", "seconds=0.4")
+    client = submitting.client(*evidence.arguments)
     run = submitting.created(client)
     os.killpg(client.pid, signal.SIGKILL)
     client.communicate()
-    await_driver(run, 1, ledger, 3)
+    evidence.driver(run, 1)
     submitting.ask("lose")
-    await_driver(run, 2, ledger, 6)
+    evidence.driver(run, 2)
     submitting.jobs().stop(f"run-{run.id}-1")
-    until(lambda: run.driver is None)
     submitting.nothing_is_left(*drivers(run))
-    assert run.state == "running"
+    assert (run.state, run.driver) == ("running", None)
+    evidence.gate.touch()
     again = submitting.client("--resume", run.id, "--json", ORC_RAY_ADDRESS=submitting.dashboard)
     out, err = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, err
-    assert json.loads(out.splitlines()[-1])["result"] == [0.4] * 16
-    assert check_run(submitting.here.journal, run.id, read_ledger(ledger)) == []
+    assert json.loads(out.splitlines()[-1])["result"] == list(range(10))
+    assert check_run(submitting.here.journal, run.id, read_ledger(evidence.ledger)) == []
     submitting.nothing_is_left(*drivers(run))
 
 
