@@ -107,7 +107,7 @@ class Runner:
         executor = self._executors(backend)  # its workers warm up while the store opens
         try:
             graph = self._sealed(traced.graph)
-            run, created = self._create(graph, traced, params, options, backend)
+            run, created = self._create(new_id(graph), graph, traced, params, options, backend)
             if created is None:
                 executor.close()
                 spared.end()
@@ -138,7 +138,7 @@ class Runner:
             return Run(here, run)
 
     def _create(
-        self, graph: Graph, traced: Traced, params: Mapping[str, Any], options: RunOptions, backend: str
+        self, run: str, graph: Graph, traced: Traced, params: Mapping[str, Any], options: RunOptions, backend: str
     ) -> tuple[str, f.RunCreated | None]:
         """Record a new run; its id and first fact, or the run that the key has got meanwhile."""
         from orchestrator.backends.capsule import build
@@ -146,7 +146,6 @@ class Runner:
         here, name = self.installation, graph.pipeline
         capsule = build(traced.stages, here.artifacts)
         stored = here.artifacts.put(msgspec.json.encode(graph_to_json(graph)))
-        run = f"{name}-{secrets.token_hex(4)}"
         created = f.RunCreated(
             name, stored, capsule, {name: _shown(value) for name, value in params.items()}, backend,
             dict(options.tags), git_commit(Path.cwd()), secrets.randbits(32), file_versions(here, graph),
@@ -154,6 +153,51 @@ class Runner:
         row = RunRow(run, name, "queued", 1, 0, here.clock.now(), tags=dict(options.tags), trigger_key=options.key)
         there = here.journal.create(row, [created], {})
         return there, created if there == run else None
+
+    # ---- runs on the cluster
+
+    def submit(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions) -> Run:
+        """Bring a run to the cluster, where it goes on without this process; returns once it is in good hands there.
+
+        Raises:
+            DefinitionError: the wiring is wrong; nothing was sent.
+            ConfigError, BackendError: as ``app.submit.submit``.
+        """
+        from orchestrator.app.submit import submit
+
+        if options.on == "local":
+            raise ConfigError("a submitted run goes to the cluster; leave on='local' out, or use run() or start()")
+        traced = pipeline.trace(**params)
+        graph = self._sealed(traced.graph)
+        run, here = new_id(graph), self.installation
+        known = here.journal.run_of_key(options.key) if options.key is not None else None
+        if known is not None:
+            return Run(here, known)
+
+        def create() -> None:
+            there, _ = self._create(run, graph, traced, params, options, "ray")
+            if there != run:
+                raise RunOwned(f"key {options.key!r} has got run {there} meanwhile; follow that: orc show {there}")
+
+        return submit(here, run, 1, create)
+
+    def resubmit(self, run: str) -> Run:
+        """Bring a run that nobody drives to the cluster; finished steps are not run again.
+
+        Raises:
+            NotFound: no such run.
+            RunOwned: a living driver holds it.
+            RunError: the run has ended.
+            ConfigError, BackendError: as ``app.submit.submit``.
+        """
+        from orchestrator.app.submit import submit
+
+        row = self.installation.journal.run(run)
+        refuse_ended(row)
+        driver = self.installation.journal.owner(row.id)
+        if driver is not None:
+            raise RunOwned(f"run {row.id} is driven by {driver}; wait for it, or end that process")
+        return submit(self.installation, row.id, row.epoch + 1, lambda: None)
 
     # ---- runs that exist
 
@@ -288,6 +332,11 @@ def refuse_ended(row: RunRow) -> None:
     if row.state in ("failed", "cancelled"):
         advice += f" --keep takes over what finished, orc rerun {row.id} --code … also with corrected code"
     raise RunError(f"run {row.id} has ended ({row.state}); there is nothing to resume. Instead, {advice}")
+
+
+def new_id(graph: Graph) -> str:
+    """An id for a new run."""
+    return f"{graph.pipeline}-{secrets.token_hex(4)}"
 
 
 def _driver_name() -> str:

@@ -275,6 +275,14 @@ class AnswerDocument(Struct, frozen=True):
     driver: str | None
 
 
+class SubmitDocument(Struct, frozen=True):
+    """Output of ``orc submit --detach --json``: a run that goes on at a cluster, and the name of its Ray job there."""
+
+    run: str
+    job: str
+    address: str
+
+
 class UpDocument(Struct, frozen=True):
     """Output of ``orc up`` with ``--json``: a local Ray that is up; ``started`` if this command did it.
 
@@ -346,6 +354,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "ls": list[RunItem],
     "plan": PlanDocument,
     "show": RunDocument,
+    "submit": SubmitDocument,
     "torture": TortureDocument,
     "up": UpDocument,
     "verification": VerificationDocument,

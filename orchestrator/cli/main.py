@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "plan": Command("planning", "plan", "say what a run would do and why, without doing it"),
     "resume": Command("running", "resume", "go on with a run whose driver is gone"),
     "rerun": Command("rerun", "rerun", "start a new run from the record of another, or verify that one"),
+    "submit": Command("submit", "submit", "run a pipeline on a cluster, where it goes on without this process"),
+    "export": Command("export", "export", "write a manifest that runs a pipeline on Kubernetes"),
     "cancel": Command("answers", "cancel", "end a run"),
     "ls": Command("listing", "ls", "list runs, newest first"),
     "show": Command("listing", "show", "show a run and its steps"),

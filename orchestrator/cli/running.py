@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from orchestrator.app.installation import Installation
     from orchestrator.app.run import Run
 
+FOLLOW = "it goes on; follow it with: orc show --follow"
+"""What to do about a run that another process drives."""
+
 _TURN_S = 0.1
 _TERMINAL_LINES = 20
 
@@ -79,7 +82,7 @@ def run(
     """Run a pipeline and wait for its end."""
     runner = Runner()
     job = load_job(what, values or [])
-    pipeline = job.pipeline.options(on=backend_of(on), tags=_tags(tag or []), key=key)
+    pipeline = job.pipeline.options(on=backend_of(on), tags=tags_of(tag or []), key=key)
 
     def start() -> Run:
         known = runner.installation.journal.run_of_key(key) if key is not None else None
@@ -128,10 +131,21 @@ def resume(
 
 
 def watch(
-    here: Installation, start: Callable[[], Run], timeout: str | None, allow_degraded: bool, as_json: bool, quiet: bool
+    here: Installation,
+    start: Callable[[], Run],
+    timeout: str | None,
+    allow_degraded: bool,
+    as_json: bool,
+    quiet: bool,
+    goes_on: str = "go on with: orc resume",
 ) -> int:
-    """Start a run, show its progress until it ends, and report; the exit code."""
-    ended = drive(here, start, timeout, as_json, quiet)
+    """Show the progress of a run until it ends, and report that; the exit code.
+
+    Args:
+        start: Gives the run; if this process drives it, it stops to do so when it is interrupted or time is up.
+        goes_on: What to do about a run that is left before its end; its id follows.
+    """
+    ended = drive(here, start, timeout, as_json, quiet, goes_on)
     return ended if isinstance(ended, ExitCode) else _report(*ended, allow_degraded, as_json)
 
 
@@ -144,9 +158,14 @@ class Ended(NamedTuple):
 
 
 def drive(
-    here: Installation, start: Callable[[], Run], timeout: str | None, as_json: bool, quiet: bool
+    here: Installation,
+    start: Callable[[], Run],
+    timeout: str | None,
+    as_json: bool,
+    quiet: bool,
+    goes_on: str = "go on with: orc resume",
 ) -> Ended | ExitCode:
-    """Start a run and show its progress until its driver returns; an exit code if it was left before that."""
+    """Show the progress of a run until its driver returns; an exit code if it was left before that. As ``watch``."""
     limit_s = None if timeout is None else seconds(timeout)
     began = time.monotonic()
     running = start()
@@ -158,11 +177,11 @@ def drive(
             if limit_s is not None and time.monotonic() - began > limit_s:
                 running.stop()
                 limit = duration_text(limit_s)
-                note(f"run {running.id} has not ended within {limit}; go on with: orc resume {running.id}")
+                note(f"run {running.id} has not ended within {limit}; {goes_on} {running.id}")
                 return ExitCode.TIMED_OUT
     except KeyboardInterrupt:
         running.stop()
-        note(f"interrupted; go on with: orc resume {running.id}")
+        note(f"interrupted; {goes_on} {running.id}")
         return ExitCode.INTERRUPTED
     finally:
         progress.show(follower.advance())
@@ -245,7 +264,8 @@ def backend_of(on: str | None) -> Literal["local", "ray"] | None:
     return cast("Literal['local', 'ray'] | None", on)
 
 
-def _tags(written: list[str]) -> dict[str, str]:
+def tags_of(written: list[str]) -> dict[str, str]:
+    """What ``--tag`` options say; raises ConfigError."""
     tags: dict[str, str] = {}
     for text in written:
         name, equals, value = text.partition("=")

@@ -51,6 +51,10 @@ class Runner(Protocol):
         """Start a run and return it at once."""
         ...
 
+    def submit(self, pipeline: Pipeline[Any, Any], params: Mapping[str, Any], options: RunOptions) -> Any:
+        """Bring a run to the cluster and return it; it goes on without this process."""
+        ...
+
     def plan(self, pipeline: Pipeline[Any, Any], params: Mapping[str, Any], options: RunOptions) -> Any:
         """Say what a run would do and why, without doing it."""
         ...
@@ -135,6 +139,16 @@ class Pipeline(Generic[P, R]):
             DefinitionError: the wiring is wrong; nothing was run.
         """
         return self.make_runner().start(self, self._params(args, kwargs), self.run_options)
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Make a run on the cluster of ``ORC_RAY_ADDRESS`` and return it; it goes on without this process.
+
+        Raises:
+            DefinitionError: the wiring is wrong; nothing was sent.
+            ConfigError: there is no cluster, or it does not see the stores; says what to do.
+            BackendError: the cluster does not answer, or has other versions.
+        """
+        return self.make_runner().submit(self, self._params(args, kwargs), self.run_options)
 
     def options(
         self,
