@@ -171,13 +171,17 @@ class PostgresDatabase:
         return self.repeat(ask)
 
     def damage(self) -> list[str]:
-        """What the catalogue says of indexes and constraints; data pages are checked by whoever reads them."""
+        """Indexes and constraints that are not valid, and facts of no run; pages are checked by whoever reads them."""
         with self.read() as connection:
             names = connection.exec_driver_sql(
                 "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid UNION ALL "
                 "SELECT conname::text FROM pg_constraint WHERE NOT convalidated LIMIT 5"
+            ).all()
+            lost = connection.exec_driver_sql(
+                "SELECT run FROM (SELECT DISTINCT run FROM fact) AS named "
+                "WHERE NOT EXISTS (SELECT FROM run WHERE run.id = named.run) LIMIT 5"
             )
-            return [f"{name} is not valid" for (name,) in names]
+            return [*(f"{name} is not valid" for (name,) in names), *(f"run {run} has facts only" for (run,) in lost)]
 
     def settings(self) -> dict[str, str]:
         """Those settings of the server that durability depends on, and its version."""

@@ -19,7 +19,7 @@ from orchestrator.store.checks import (
     parse_proc_mounts,
 )
 from orchestrator.store.sqlite import dbapi
-from tests.store.backend import SqliteBackend, facts, row
+from tests.store.backend import PostgresBackend, SqliteBackend, facts, row
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,16 @@ def test_a_sound_journal_and_a_damaged_one(sqlite: SqliteBackend) -> None:
     finding = check_journal(sqlite.url)[2]
     assert not finding.ok
     assert "restore it from a backup" in finding.text
+
+
+def test_a_server_that_answers_and_one_that_does_not(on_server: PostgresBackend) -> None:
+    [finding] = check_journal(on_server.url)
+    assert (finding.name, finding.ok) == ("postgresql", True)
+    assert finding.text.startswith("PostgreSQL 1")
+    [finding] = check_journal("postgresql://orc:s3cret@127.0.0.1:1/none")
+    assert not finding.ok
+    assert "does not answer" in finding.text
+    assert "s3cret" not in finding.text
 
 
 def test_a_file_that_does_not_open_or_does_not_exist(tmp_path: Path) -> None:

@@ -133,6 +133,14 @@ def test_files_are_neither_overwritten_nor_left_behind(journal: SqlJournal, tmp_
     assert [path.name for path in folder.iterdir()] == ["there"]
 
 
+def test_facts_of_no_run_are_damage(backend: Backend, journal: SqlJournal) -> None:
+    journal.create(row(), facts(2), {})
+    database = open_database(backend.url)
+    assert database.damage() == []
+    backend.harm("INSERT INTO fact SELECT 'lost', seq, kind, at, body FROM fact WHERE seq = 1")
+    assert len(database.damage()) == 1
+
+
 def test_a_damaged_chunk_is_found(backend: Backend, journal: SqlJournal) -> None:
     digest, data = a_chunk("abc")
     journal.create(row(), facts(1), {digest: data})
