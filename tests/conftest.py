@@ -39,5 +39,5 @@ def _starts_ray(item: pytest.Item) -> bool:
     return (
         item.get_closest_marker("ray") is not None
         or "local_ray" in getattr(item, "fixturenames", ())
-        or (call is not None and "ray" in call.params.values())
+        or (call is not None and any(isinstance(value, str) and value == "ray" for value in call.params.values()))
     )
