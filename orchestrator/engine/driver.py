@@ -152,7 +152,7 @@ class Driver:
         if self._machine.flights and not self._machine.frontier.ready:
             idle = self._executor.idle()
             if idle:
-                self._machine.releases += self._planner.take_back(idle)
+                self._machine.releases += self._planner.take_back(idle, self._clock.monotonic())
         self._act()
 
     def take(self, facts: Iterable[f.Fact]) -> None:
@@ -189,7 +189,7 @@ class Driver:
     def _accepted(self, event: Accepted) -> None:
         flight = self._machine.flights.get(event.bundle)
         if flight is not None:
-            flight.worker = event.worker
+            flight.worker, flight.since_s = event.worker, self._clock.monotonic()
             started = f.BundleStarted(tuple(flight.segments), event.bundle, event.worker)
             self.take([started] if len(flight.segments) > 1 else f.apart(started))
 
