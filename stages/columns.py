@@ -153,3 +153,77 @@ def matrix(table: pa.Table, names: Sequence[str], where: str) -> Floats:
 def is_numeric(kind: pa.DataType) -> bool:
     """True for integers, floats and booleans: what can be averaged."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def set_numbers(table: pa.Table, name: str, values: Floats) -> pa.Table:
+    """Put a float64 column in place of the one of that name, or at the end; NaN becomes null."""
+    return set_column(table, name, pa.array(values, pa.float64(), from_pandas=True))
+
+
+def set_column(table: pa.Table, name: str, column: Any) -> pa.Table:
+    """Put a column in place of the one of that name, or at the end."""
+    if name in table.column_names:
+        return table.set_column(table.column_names.index(name), name, column)
+    return table.append_column(name, column)
+
+
+def texts(column: Any, name: str) -> Any:
+    """A text column as Arrow strings in one piece, dictionary-encoded ones decoded.
+
+    Raises:
+        DataRejected: the column holds no text.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        raise DataRejected(
+            f"Column {name!r} holds {column.type}; text is needed here (cast it to string first).", column=name
+        )
+    flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return pc.cast(flat, pa.string())
+
+
+def learnable(table: pa.Table, name: str, where: str) -> Floats:
+    """A numeric column to learn from: at least one value, none of them infinite; NaN where a value is missing.
+
+    Raises:
+        NotFound: the column is missing.
+        DataRejected: the column is not numeric, holds no value at all, or an infinite one; names the rows.
+    """
+    values = column_floats(table, name, where)
+    if np.isnan(values).all():
+        raise DataRejected(
+            f"{where}: column {name!r} holds no value to learn from in {len(values)} rows; leave it out.", column=name
+        )
+    infinite = np.isinf(values)
+    if infinite.any():
+        raise DataRejected(
+            f"{where}: column {name!r} is infinite in {rows_named(infinite)}; make these null or clip them first.",
+            column=name,
+            rows=np.flatnonzero(infinite)[:5].tolist(),
+        )
+    return values
+
+
+def rows_named(mask: Any, limit: int = 5) -> str:
+    """The true positions of a mask in words: ``rows 3, 8, 12 (17 in all)``."""
+    found = np.flatnonzero(np.asarray(mask))
+    text = ", ".join(str(row) for row in found[:limit])
+    return f"row{'s' if len(found) != 1 else ''} {text}" + (f" ({len(found)} in all)" if len(found) > limit else "")
+
+
+def require_rows(table: pa.Table, where: str) -> None:
+    """Check that there is something to learn from; raises DataRejected for an empty table."""
+    if not table.num_rows:
+        raise DataRejected(f"{where} has no rows; look at what was read or filtered before it.")
+
+
+def require_choice(value: str, choices: Iterable[str], what: str) -> None:
+    """Check a parameter that takes one of some words.
+
+    Raises:
+        ConfigError: it is none of them; offers the closest.
+    """
+    known = list(choices)
+    if value not in known:
+        raise ConfigError(f"{what} is one of {', '.join(known)}, not {value!r}.{suggestion(value, known)}")

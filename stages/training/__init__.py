@@ -1,7 +1,25 @@
-"""Training: models whose whole state is text, with the features they were trained on."""
+"""Training: models whose whole state is data, with the features they were trained on."""
 
 from stages.training.boosting import train_boosted
+from stages.training.estimators import Trained, train_estimator
 from stages.training.linear import train_logistic
 from stages.training.model import Fitted, Model
+from stages.training.model_file import (
+    Calibrator,
+    ModelFile,
+    model_file_from_payload,
+    model_file_to_payload,
+)
 
-__all__ = ["Fitted", "Model", "train_boosted", "train_logistic"]
+__all__ = [
+    "Calibrator",
+    "Fitted",
+    "Model",
+    "ModelFile",
+    "Trained",
+    "model_file_from_payload",
+    "model_file_to_payload",
+    "train_boosted",
+    "train_estimator",
+    "train_logistic",
+]
