@@ -83,7 +83,7 @@ def cast_columns(table: pa.Table, types: Mapping[str, str], where: str) -> pa.Ta
         if column.type == wanted:
             continue
         try:
-            cast = _cast(column, wanted)
+            cast = cast_column(column, wanted)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             row, value = _first_misfit(column, wanted)
             raise DataRejected(
@@ -96,7 +96,8 @@ def cast_columns(table: pa.Table, types: Mapping[str, str], where: str) -> pa.Ta
     return table
 
 
-def _cast(column: Any, wanted: pa.DataType) -> Any:
+def cast_column(column: Any, wanted: pa.DataType) -> Any:
+    """Cast one column, ISO times with an offset to UTC where the type has no zone; raises Arrow's own errors."""
     texts = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if texts and pa.types.is_timestamp(wanted) and wanted.tz is None:
         try:
@@ -112,7 +113,7 @@ def _first_misfit(column: Any, wanted: pa.DataType) -> tuple[int, Any]:
     while high - low > 1:
         middle = (low + high) // 2
         try:
-            _cast(column.slice(low, middle - low), wanted)
+            cast_column(column.slice(low, middle - low), wanted)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             high = middle
         else:

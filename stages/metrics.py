@@ -183,7 +183,9 @@ def _macro_f1(rows: Judged) -> float | None:
 
 
 def _macro_auc(rows: Judged) -> float | None:
-    areas = [auc((rows.labels == code).astype(float), rows.predictions[:, code]) for code in range(rows.predictions.shape[1])]
+    areas = [
+        auc((rows.labels == code).astype(float), rows.predictions[:, code]) for code in range(rows.predictions.shape[1])
+    ]
     known = [area for area in areas if area is not None]
     return _mean(known)
 
@@ -247,7 +249,7 @@ def pinball(level: float) -> Metric:
 
 
 def ndcg(k: int = 10) -> Metric:
-    """Discounted gain of the first ``k`` rows of each group by score, as a share of the best order; labels are gains."""
+    """Discounted gain of the first ``k`` rows of each group by score, as a share of the best; labels are gains."""
 
     def gain(rows: Judged) -> float | None:
         groups = np.zeros(len(rows.labels), dtype=np.int64) if rows.groups is None else rows.groups

@@ -19,9 +19,9 @@ from orchestrator.errors import ConfigError
 from stages.columns import suggestion
 from stages.errors import RowRejected
 from stages.features import Calendar, Category, Features, Number
-from stages.transforms import InputKind
 from stages.training import Model, ModelFile, model_file_from_payload, model_file_to_payload
 from stages.training.model_file import FORMAT as FILE_FORMAT
+from stages.transforms import InputKind
 
 FORMAT = "stages.model/1"
 

@@ -14,6 +14,7 @@ from stages.features.dates import DateParts, fit_dates
 from stages.features.document import encoding_from_document, encoding_to_document
 from stages.features.encoders import UNSEEN, Calendar, Category, Features, Number, assembled
 from stages.features.fitting import fit_features, transform
+from stages.features.history import add_lags, add_rolling, join_asof
 from stages.features.keys import KeyStatistics, aggregate, fit_key_statistics
 from stages.features.plan import FITTERS, FeaturePlan, Planned, fit_plan
 from stages.features.scaling import Scale, ScaleState, finish_scale, fit_scale, merge_scale, partial_scale
@@ -44,6 +45,8 @@ __all__ = [
     "TargetMeans",
     "Tfidf",
     "Transform",
+    "add_lags",
+    "add_rolling",
     "aggregate",
     "assembled",
     "encoding_from_document",
@@ -62,6 +65,7 @@ __all__ = [
     "fit_selection",
     "fit_target_means",
     "fit_tfidf",
+    "join_asof",
     "merge_scale",
     "mutual_information",
     "partial_scale",

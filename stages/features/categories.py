@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -39,9 +40,9 @@ class Categorical(Transform):
                 table = set_numbers(table, made, numbers)
         return table
 
+    @abstractmethod
     def encoded(self, position: int, name: str, values: Any) -> dict[str, Floats]:
         """New columns for the one at a position among ``columns``."""
-        raise TypeError(f"{type(self).__name__} says nothing about how to encode {name!r}")
 
 
 def _codes(values: Any, known: list[str]) -> Floats:
@@ -77,7 +78,9 @@ class OneHot(Categorical):
     @property
     def makes(self) -> list[str]:
         """``column=value``."""
-        return [made for name, values in zip(self.columns, self.values, strict=True) for made in self._names(name, values)]
+        return [
+            made for name, values in zip(self.columns, self.values, strict=True) for made in self._names(name, values)
+        ]
 
     def _names(self, name: str, values: list[str]) -> list[str]:
         return [f"{name}={value}" for value in values] + ([f"{name}=(other)"] if self.unseen == "other" else [])

@@ -54,4 +54,3 @@ def fit_dates(table: pa.Table, columns: Sequence[str], parts: Sequence[str] = ("
     dates = DateParts(list(columns), list(parts))
     dates.apply(table.slice(0, 0))
     return dates
-

@@ -59,7 +59,9 @@ def encoding_from_document(document: Any) -> Encoding:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
-        return {_KIND: type(value).__name__} | {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {_KIND: type(value).__name__} | {
+            field.name: _plain(getattr(value, field.name)) for field in fields(value)
+        }
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value

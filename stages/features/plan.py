@@ -18,16 +18,16 @@ from orchestrator.errors import ConfigError
 from stages.columns import Floats, is_numeric, matrix, require_columns, suggestion
 from stages.errors import DataRejected
 from stages.features.categories import Categorical, fit_frequency, fit_hashed, fit_onehot, fit_ordinal
+from stages.features.dates import fit_dates
 from stages.features.keys import fit_key_statistics
 from stages.features.scaling import fit_scale
 from stages.features.selection import fit_selection
 from stages.features.target_means import fit_target_means
-from stages.features.dates import fit_dates
-from stages.transforms import InputKind, Transform, fit_numbers
 from stages.features.words import fit_tfidf
 from stages.preprocessing.missing import fit_fill
 from stages.preprocessing.outliers import fit_bounds
 from stages.preprocessing.wording import fit_wording
+from stages.transforms import InputKind, Transform, fit_numbers
 
 Fitter = Callable[..., Transform]
 
@@ -159,4 +159,3 @@ def _fit(step: PlanStep, position: int, rows: pa.Table) -> Transform:
     except TypeError as error:
         raise ConfigError(f"Step {position} of the plan: {name}: {error}") from None
     return fitter(rows, **parameters)
-

@@ -143,7 +143,7 @@ def _moments(values: Floats, name: str, method: Scaling) -> Moments:
     infinite = np.isinf(values)
     if infinite.any():
         raise DataRejected(
-            f"Column {name!r} is infinite in {rows_named(infinite)} and cannot be scaled; make these null or clip them.",
+            f"Column {name!r} is infinite in {rows_named(infinite)} and cannot be scaled; null or clip these.",
             column=name,
             rows=np.flatnonzero(infinite)[:5].tolist(),
         )

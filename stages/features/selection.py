@@ -134,5 +134,7 @@ def mutual_information(values: Floats, target: Floats) -> float:
 def _binned(values: Floats) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     present = values[~np.isnan(values)]
     distinct = np.unique(present)
-    edges = distinct[:-1] if len(distinct) <= BINS else np.unique(np.quantile(present, np.linspace(0, 1, BINS + 1)[1:-1]))
+    edges = (
+        distinct[:-1] if len(distinct) <= BINS else np.unique(np.quantile(present, np.linspace(0, 1, BINS + 1)[1:-1]))
+    )
     return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="left")).astype(np.int64)

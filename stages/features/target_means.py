@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from orchestrator.errors import ConfigError
 from stages.columns import Floats, floats, learnable, require_columns, require_rows, set_numbers, texts
 from stages.errors import DataRejected
-from stages.transforms import InputKind, Transform
 from stages.rows import Codes, group_codes
+from stages.transforms import InputKind, Transform
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _coded(table: pa.Table, name: str) -> tuple[Codes, list[str]]:
 
 
 def _sums(codes: Codes, labels: Floats, size: int) -> tuple[Floats, Floats]:
-    sums = np.bincount(codes, weights=labels, minlength=size)
+    sums: Floats = np.bincount(codes, weights=labels, minlength=size).astype(np.float64)
     return sums, np.bincount(codes, minlength=size).astype(np.float64)
 
 

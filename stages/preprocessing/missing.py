@@ -13,7 +13,17 @@ import pyarrow.compute as pc
 
 from orchestrator import stage
 from orchestrator.errors import ConfigError
-from stages.columns import floats, is_numeric, learnable, require_choice, require_columns, require_rows, rows_named, set_column, texts
+from stages.columns import (
+    floats,
+    is_numeric,
+    learnable,
+    require_choice,
+    require_columns,
+    require_rows,
+    rows_named,
+    set_column,
+    texts,
+)
 from stages.errors import DataRejected
 from stages.rows import group_codes
 from stages.transforms import InputKind, Transform

@@ -44,7 +44,9 @@ class Wording(Transform):
         require_columns(table.column_names, self.columns, self.place)
         for name in self.columns:
             distinct = pc.dictionary_encode(texts(table.column(name), name))
-            cleaned = pa.array([cleaned_text(text, self.lower, self.mask) for text in distinct.dictionary.to_pylist()], pa.string())
+            cleaned = pa.array(
+                [cleaned_text(text, self.lower, self.mask) for text in distinct.dictionary.to_pylist()], pa.string()
+            )
             table = set_column(table, name, cleaned.take(distinct.indices))
         return table
 

@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from orchestrator import stage, step
 from orchestrator.errors import ConfigError
-from stages.columns import Floats, column_floats, matrix, require_columns, rows_named
+from stages.columns import Floats, column_floats, matrix, rows_named
 from stages.errors import DataRejected
 from stages.features import FeaturePlan, Features
 from stages.metrics import MAIN_METRIC, Judged, metric
 from stages.training.model_file import ModelFile, ModelFormat, sklearn_bytes, thread_pools
 from stages.training.named import build, library_of
-from stages.training.rounds import Curve, fit_lightgbm, fit_xgboost, sklearn_curve
+from stages.training.rounds import fit_lightgbm, fit_xgboost, sklearn_curve
 from stages.training.target import Labels, class_weights, read_labels
 
 
@@ -96,7 +96,7 @@ def train_estimator(
         fit = fit_lightgbm if library == "lightgbm" else fit_xgboost
         try:
             data, curve = fit(unfitted, encoded, labels, weights, held, early_stopping_rounds)
-        except (TypeError, ValueError, *_library_errors(library)) as error:
+        except _refusals(library) as error:
             raise ConfigError(f"{estimator} refuses its parameters or rows: {error}") from None
     kind: ModelFormat = "skops" if library == "sklearn" else "lightgbm" if library == "lightgbm" else "xgboost"
     model = ModelFile(kind, data, features, target, labels.task, labels.classes, estimator)
@@ -114,14 +114,14 @@ def is_classifier(estimator: Any) -> bool:
     return bool(asks(estimator))
 
 
-def _library_errors(library: str) -> tuple[type[Exception], ...]:
+def _refusals(library: str) -> tuple[type[Exception], ...]:
     if library == "lightgbm":
         import lightgbm
 
-        return (lightgbm.basic.LightGBMError,)
+        return (TypeError, ValueError, lightgbm.basic.LightGBMError)
     import xgboost
 
-    return (xgboost.core.XGBoostError,)
+    return (TypeError, ValueError, xgboost.core.XGBoostError)
 
 
 def _held_out(

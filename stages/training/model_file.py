@@ -130,7 +130,7 @@ class ModelFile:
                     return estimator.predict(encoded)
                 probabilities = estimator.predict_proba(encoded)
         except ValueError as error:
-            gaps = [name for name, bad in zip(self.features.names, ~np.isfinite(encoded).all(axis=0), strict=True) if bad]
+            gaps = [name for i, name in enumerate(self.features.names) if not np.isfinite(encoded[:, i]).all()]
             raise DataRejected(f"{self.estimator} cannot predict these rows (not finite: {gaps}): {error}") from None
         return probabilities[:, 1] if self.task == "binary" else probabilities
 

@@ -40,9 +40,10 @@ def fit_lightgbm(
     callbacks = [report]
     if patience is not None:
         callbacks.append(lightgbm.early_stopping(patience, first_metric_only=True, verbose=False))
-    watched = {"eval_X": (held[0],), "eval_y": (held[1],)} if held and _takes(estimator, "eval_X") else {}
-    if held and not watched:
-        watched = {"eval_set": [held]}
+    watched: dict[str, Any] = {}
+    if held:
+        newer = _takes(estimator, "eval_X")
+        watched = {"eval_X": (held[0],), "eval_y": (held[1],)} if newer else {"eval_set": [held]}
     estimator.fit(encoded, labels.values, sample_weight=weights, callbacks=callbacks, **watched)
     booster = estimator.booster_
     kept = int(estimator.best_iteration_ or booster.current_iteration())

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 SOURCES = [*sorted((ROOT / "orchestrator").rglob("*.py")), *sorted((ROOT / "stages").rglob("*.py"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Distributions whose import name is another."""
@@ -88,7 +89,7 @@ def within(module: str, packages: set[str] | tuple[str, ...]) -> bool:
 def test_every_imported_package_is_declared() -> None:
     declared = {
         canonicalize_name(Requirement(text).name)
-        for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["demo"]]
+        for text in [*PROJECT["dependencies"], *EXTRAS["demo"], *EXTRAS["training"]]
     }
     undeclared = {
         f"{path.relative_to(ROOT)}:{line}: {top}"
