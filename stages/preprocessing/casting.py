@@ -97,6 +97,8 @@ def _cast_fitting(column: Any, wanted: pa.DataType) -> tuple[Any, Any]:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         encoded = pc.dictionary_encode(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
     values = encoded.dictionary
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        values = pc.utf8_trim_whitespace(values)  # blanks around a number are no part of it
     hopeful = _hopeful(values, wanted)
     fitting = np.zeros(len(values), dtype=bool)
     places = np.flatnonzero(hopeful)

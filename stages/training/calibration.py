@@ -86,13 +86,19 @@ def _sigmoid(said: Floats, labels: Floats) -> Calibrator:
     high, low = (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2)
     wanted = np.where(labels > 0, high, low)
     inputs = np.column_stack([log_odds(said), np.ones(len(said))])
-    weights = np.array([1.0, 0.0])
+    weights = np.zeros(2)
     for _ in range(100):
         probabilities = 0.5 * (1.0 + np.tanh(0.5 * (inputs @ weights)))
         slope = inputs.T @ (probabilities - wanted)
         curve = inputs.T @ (inputs * (probabilities * (1 - probabilities))[:, None]) + 1e-9 * np.eye(2)
         move = np.linalg.solve(curve, slope)
+        while _loss(inputs @ (weights - move), wanted) > _loss(inputs @ weights, wanted) and np.abs(move).max() > 1e-12:
+            move = move / 2  # where the model was sure and wrong, a full step may lead away
         weights = weights - move
         if np.abs(move).max() < 1e-10:
             break
     return Calibrator("sigmoid", [float(weights[0])], [float(weights[1])], len(labels))
+
+
+def _loss(odds: Floats, wanted: Floats) -> float:
+    return float((np.logaddexp(0.0, odds) - wanted * odds).sum())

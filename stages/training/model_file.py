@@ -244,6 +244,8 @@ def thread_pools() -> Any:
 def _sklearn(data: bytes) -> Any:
     from skops import io as skops
 
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise ConfigError("The model's data is no skops file; it was damaged or written by something else.")
     _refuse_untrusted(data)
     return skops.loads(data, trusted=[name for name in TRUSTED if name in skops.get_untrusted_types(data=data)])
 
@@ -252,13 +254,19 @@ def _sklearn(data: bytes) -> Any:
 def _lightgbm(data: bytes) -> Any:
     import lightgbm
 
-    return lightgbm.Booster(model_str=data.decode())
+    try:
+        return lightgbm.Booster(model_str=data.decode())
+    except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The model's data is no LightGBM text: {error}") from None
 
 
 @lru_cache(maxsize=8)
 def _xgboost(data: bytes) -> Any:
     import xgboost
 
-    booster = xgboost.Booster(model_file=bytearray(data))
+    try:
+        booster = xgboost.Booster(model_file=bytearray(data))
+    except xgboost.core.XGBoostError as error:
+        raise ConfigError(f"The model's data is no XGBoost UBJ: {str(error).splitlines()[0]}") from None
     booster.set_param({"nthread": 1})
     return booster

@@ -18,7 +18,7 @@ SOURCES = [*sorted((ROOT / "orchestrator").rglob("*.py")), *sorted((ROOT / "stag
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "xgboost": "xgboost-cpu", "yaml": "pyyaml"}
 """Distributions whose import name is another."""
 
 OWNERS = {
