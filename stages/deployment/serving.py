@@ -125,6 +125,8 @@ def exercise(
             began = time.perf_counter()
             try:
                 answers = client.predict(rows[part])
+                if answers.shape != expected[part].shape:
+                    raise ValueError(f"answers of shape {answers.shape} for predictions of {expected[part].shape}")
             except (OSError, http.client.HTTPException, ValueError) as error:
                 failures.append(f"{type(error).__name__}: {error}")
                 continue
@@ -155,7 +157,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 def _number(answer: dict[str, Any]) -> float | list[float]:
     """What an answer predicts: a probability, a value, or the probability of each class."""
     if "probabilities" in answer:
-        return [float(value) for value in answer["probabilities"].values()]
+        return [float(value) for value in dict(answer["probabilities"]).values()]
     return float(answer["value"] if "value" in answer else answer["probability"])
 
 
