@@ -42,8 +42,12 @@ def require_columns(available: Sequence[str], wanted: Iterable[str], where: str)
 
     Raises:
         NotFound: a column is missing; names it, the place, what is there and the closest match.
+        DataRejected: there are several columns of that name.
     """
+    several = {name for name in available if available.count(name) > 1} if len(set(available)) < len(available) else ()
     for name in wanted:
+        if name in several:
+            raise DataRejected(f"{where} has several columns {name!r}; rename or drop all but one.", column=name)
         if name not in available:
             raise NotFound(
                 f"{where} has no column {name!r}.{suggestion(name, available)} It has: {listed(available)}.",

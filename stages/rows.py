@@ -29,7 +29,7 @@ _MISSING = np.uint64(0x9E3779B97F4A7C15)
 def row_hashes(table: pa.Table, columns: Sequence[str] | None = None) -> Hashes:
     """A hash of each row over some columns (all when not given): shape (rows,).
 
-    Whole numbers equal each other whatever their width; null and NaN are one value.
+    Whole numbers equal each other whatever their type; null and NaN are one value.
 
     Raises:
         NotFound: a column is missing.
@@ -81,7 +81,9 @@ def _column_hashes(column: Any) -> Hashes:
     kind = flat.type
     if pa.types.is_floating(kind):
         values = pc.cast(flat, pa.float64()).to_numpy(zero_copy_only=False) + 0.0  # -0.0 becomes 0.0
-        return np.where(np.isnan(values), _MISSING, _mixed(values.view(np.uint64)))
+        whole = (np.trunc(values) == values) & (np.abs(values) < 2.0**53)
+        bits = np.where(whole, np.where(whole, values, 0.0).astype(np.int64).view(np.uint64), values.view(np.uint64))
+        return np.where(np.isnan(values), _MISSING, _mixed(bits))
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return _whole(pc.cast(flat, pa.int64(), safe=False))
     if pa.types.is_temporal(kind):

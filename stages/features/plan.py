@@ -17,7 +17,7 @@ from orchestrator import stage
 from orchestrator.errors import ConfigError
 from stages.columns import Floats, is_numeric, matrix, require_columns, suggestion
 from stages.errors import DataRejected
-from stages.features.categories import Categorical, fit_frequency, fit_hashed, fit_onehot, fit_ordinal
+from stages.features.categories import fit_frequency, fit_hashed, fit_onehot, fit_ordinal
 from stages.features.dates import fit_dates
 from stages.features.keys import fit_key_statistics
 from stages.features.scaling import fit_scale
@@ -65,12 +65,6 @@ class FeaturePlan:
     steps: list[Transform]
     names: list[str]
     inputs: dict[str, InputKind]
-
-    @property
-    def categorical(self) -> list[str]:
-        """Those of ``names`` that hold codes, not quantities."""
-        ranks = [step for step in self.steps if isinstance(step, Categorical)]
-        return [name for step in ranks for name in step.makes if name in self.names and name.endswith(".rank")]
 
     def apply(self, table: pa.Table) -> pa.Table:
         """Run all transforms on raw rows; the columns they do not touch stay."""

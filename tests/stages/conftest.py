@@ -13,6 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from orchestrator.artifacts.signing import Signer
+from orchestrator.artifacts.store import open_store
+from orchestrator.artifacts.values import StoredValues
+from orchestrator.ports.values import CONTAINERS, Cell, Entry, decode_cell, decode_manifest
 from stages.features import Features, Planned, fit_features, fit_plan, transform
 from stages.features.plan import PlanStep
 from stages.ingestion import dataset
@@ -104,6 +108,26 @@ def loan_plan(loan_split: Split) -> Planned:
 def loan_model(loan_plan: Planned) -> ModelFile:
     params = {"n_estimators": 40, "num_leaves": 15}
     return train_estimator(loan_plan.table, loan_plan.plan, "dear", "lightgbm.LGBMClassifier", params).model
+
+
+@pytest.fixture
+def stored_codecs(tmp_path: Path) -> Callable[[Any], set[str]]:
+    """Names of all codecs inside a value, after it was stored and read back equal."""
+
+    def names(cell: Cell) -> Iterator[str]:
+        if isinstance(cell, Entry):
+            yield cell.codec
+            if cell.codec in CONTAINERS and cell.data is not None:
+                for child in decode_manifest(cell.data).cells:
+                    yield from names(child)
+
+    def stored(value: Any) -> set[str]:
+        values = StoredValues(open_store(tmp_path / "artifacts"), Signer(tmp_path / "keys"))
+        cell = values.encode(value)
+        assert values.encode(values.load(decode_cell(cell)).value) == cell
+        return set(names(decode_cell(cell)))
+
+    return stored
 
 
 Answer = Callable[[Any], tuple[int, Any]]

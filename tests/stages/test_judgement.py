@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -294,6 +297,24 @@ def test_many_classes_and_numbers_are_judged_too(loan_split: Split, loan_plan: P
         duel(grades, rates, loan_split.test)
     with pytest.raises(ConfigError, match="Only a yes/no model has a threshold"):
         choose_threshold(rates, loan_split.test)
+
+
+def test_findings_are_stored_without_a_pickle(
+    loan_split: Split, loan_plan: Planned, loan_model: ModelFile, stored_codecs: Callable[[Any], set[str]]
+) -> None:
+    rows = loan_split.test.slice(0, 500)
+    for value in (
+        loan_plan,
+        loan_model,
+        evaluate(loan_model, rows, {"auc": 0.5}, by=["homeownership"], resamples=5),
+        find_slices(loan_model, rows, ["homeownership"], resamples=5),
+        duel(loan_model, loan_model, rows, resamples=5),
+        stress(loan_model, rows, ["term"]),
+        check_leakage(loan_split.train, rows, "dear", ["term"]),
+        choose_threshold(loan_model, rows),
+        gate([check_overfit(loan_model, loan_split.train, rows, resamples=5).finding]),
+    ):
+        assert "pickle" not in stored_codecs(value), type(value).__name__
 
 
 def test_a_gate_in_a_pipeline_decides_what_follows(loans: pa.Table, loan_model: ModelFile) -> None:

@@ -238,6 +238,8 @@ def test_hashes_and_groups_depend_on_values_alone(loans: pa.Table) -> None:
     assert (row_hashes(part) == row_hashes(loans)[100:600]).all()
     assert len(np.unique(row_hashes(loans))) == loans.num_rows
     narrow = pa.table({"n": pa.array([1, None, 3], pa.int8())})
+    assert (row_hashes(narrow) == row_hashes(pa.table({"n": [1.0, float("nan"), 3.0]}))).all()
+    assert (row_hashes(narrow) != row_hashes(pa.table({"n": [1.5, -1.0, 3.5]}))).all()
     assert (row_hashes(narrow) == row_hashes(pa.table({"n": pa.array([1, None, 3], pa.int64())}))).all()
     assert group_codes(part, ["state", "grade"], "").max() + 1 == len(
         set(zip(part.column("state").to_pylist(), part.column("grade").to_pylist(), strict=True))
