@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ from stages.features import (
 from stages.features.plan import PlanStep
 from stages.metrics import auc
 from stages.preprocessing import Split
-from stages.training import ModelFile, model_file_to_payload
+from stages.training import ModelFile, model_file_to_payload, train_estimator
 
 CITIES = pa.table({"city": ["a", "b", "a", None, "c", "a"], "y": [1.0, 0.0, 1.0, 1.0, 0.0, 0.0]})
 
@@ -53,6 +53,24 @@ def test_serving_rows_encode_as_training_rows_did(loan_split: Split, loan_plan: 
                 assert (np.isnan(value) and trained is None) or value == trained, name
     answers = [answer["probability"] for answer in served.predict(sent)]
     assert answers == loan_model.predict(rows).tolist()
+
+
+def test_times_of_real_departures_encode_alike_from_text(months: Sequence[pa.Table]) -> None:
+    known = months[0].filter(months[0].column("late").is_valid())
+    steps: list[PlanStep] = [
+        {"dates": {"columns": ["departure"], "parts": ["hour", "weekday", "hour_sin"]}},
+        {"onehot": {"columns": ["carrier", "origin"]}},
+        {"scale": {"columns": ["temp", "wind_speed"]}},
+    ]
+    planned = fit_plan(known, steps, keep=["late"])
+    model = train_estimator(planned.table, planned.plan, "late", "xgboost.XGBClassifier", {"n_estimators": 5}).model
+    rows = known.slice(0, 40).select(list(planned.plan.inputs)).to_pylist()
+    sent = [{**row, "departure": row["departure"].isoformat()} for row in rows]
+    served = Predictor(model_file_to_payload(model))
+    encoded = served.model.features.encode(served.to_table(sent))
+    trained = np.column_stack([column_floats(planned.table, name, "") for name in planned.plan.names])[:40]
+    np.testing.assert_array_equal(encoded, trained)
+    assert [answer["probability"] for answer in served.predict(sent)] == model.predict(known.slice(0, 40)).tolist()
 
 
 def test_transform_and_plan_agree_on_new_rows(loan_split: Split, loan_plan: Planned) -> None:
