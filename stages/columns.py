@@ -18,6 +18,9 @@ import pyarrow.compute as pc
 from orchestrator.errors import ConfigError, NotFound
 from stages.errors import DataRejected
 
+_OFFSET = r":\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"
+"""How ISO times that carry an offset end."""
+
 Floats = npt.NDArray[np.float64]
 """A one- or two-dimensional array of float64, NaN where a value is missing."""
 
@@ -107,7 +110,10 @@ def cast_column(column: Any, wanted: pa.DataType) -> Any:
         try:
             return pc.cast(column, wanted)
         except pa.ArrowInvalid:
-            return pc.cast(pc.cast(column, pa.timestamp(wanted.unit, "UTC")), wanted)
+            zoned = pc.match_substring_regex(column, _OFFSET)
+            missing = pa.scalar(None, column.type)
+            moments = pc.cast(pc.if_else(zoned, column, missing), pa.timestamp(wanted.unit, "UTC"))
+            return pc.coalesce(pc.cast(pc.if_else(zoned, missing, column), wanted), pc.cast(moments, wanted))
     return pc.cast(column, wanted)
 
 

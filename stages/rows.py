@@ -58,10 +58,15 @@ def group_codes(table: pa.Table, keys: Sequence[str], where: str) -> Codes:
     require_columns(table.column_names, keys, where)
     codes = np.zeros(table.num_rows, dtype=np.int64)
     for name in keys:
-        encoded = pc.dictionary_encode(_flat(table.column(name)), null_encoding="encode")
+        encoded = value_codes(table.column(name))
         own = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         codes = _by_appearance(codes * (len(encoded.dictionary) + 1) + own)
     return codes
+
+
+def value_codes(column: Any) -> Any:
+    """A column as an Arrow dictionary array in which null is a value like any other; nested values as text."""
+    return pc.dictionary_encode(_flat(column), null_encoding="encode")
 
 
 def _by_appearance(codes: Codes) -> Codes:
@@ -73,7 +78,11 @@ def _by_appearance(codes: Codes) -> Codes:
 
 def _flat(column: Any) -> Any:
     flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return pc.cast(flat, flat.type.value_type) if pa.types.is_dictionary(flat.type) else flat
+    if pa.types.is_dictionary(flat.type):
+        return pc.cast(flat, flat.type.value_type)
+    if pa.types.is_nested(flat.type):
+        return pa.array([None if value is None else repr(value) for value in flat.to_pylist()], pa.string())
+    return flat
 
 
 def _column_hashes(column: Any) -> Hashes:

@@ -37,6 +37,9 @@ def aggregate(table: pa.Table, by: Sequence[str], values: Mapping[str, Sequence[
     if not by:
         raise ConfigError("aggregate needs at least one key column")
     require_columns(table.column_names, [*by, *values], "The table to aggregate")
+    for name in by:
+        if pa.types.is_nested(kind := table.schema.field(name).type):
+            raise DataRejected(f"Column {name!r} holds {kind}; it cannot be a key.", column=name)
     wanted = [(column, statistic) for column, statistics in values.items() for statistic in statistics]
     for column, statistic in wanted:
         require_choice(statistic, STATISTICS, "A statistic")

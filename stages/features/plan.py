@@ -148,6 +148,9 @@ def _fit(step: PlanStep, position: int, rows: pa.Table) -> Transform:
                 f"Step {position} of the plan: {name} takes no {parameter!r}.{suggestion(parameter, known)} "
                 f"It takes: {', '.join(known)}."
             )
+    columns = parameters.get("columns", [])
+    if not isinstance(columns, list | tuple) or not all(isinstance(column, str) for column in columns):
+        raise ConfigError(f"Step {position} of the plan: the columns of {name} are a list of names, not {columns!r}")
     try:
         inspect.signature(fitter).bind(rows, **parameters)
     except TypeError as error:

@@ -95,6 +95,8 @@ def _cast_fitting(column: Any, wanted: pa.DataType) -> tuple[Any, Any]:
     try:
         return cast_column(column, wanted), np.zeros(len(column), dtype=bool)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if pa.types.is_nested(column.type):
+            return pa.nulls(len(column), wanted), pc.is_valid(column).to_numpy()
         encoded = pc.dictionary_encode(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
     values = encoded.dictionary
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):

@@ -53,6 +53,10 @@ def join(
     require_columns(left.column_names, on, "The left table of join")
     require_columns(right.column_names, [*on, *taken], "The right table of join")
     for name in on:
+        if pa.types.is_nested(left.schema.field(name).type):
+            raise DataRejected(
+                f"Key {name!r} is {left.schema.field(name).type}, by which rows cannot be joined.", column=name
+            )
         if left.schema.field(name).type != right.schema.field(name).type:
             raise DataRejected(
                 f"Key {name!r} is {left.schema.field(name).type} in the left table of join and "

@@ -84,6 +84,8 @@ def train_estimator(
             + ("its own parameters (such as early_stopping=True)." if library == "sklearn" else "a validation table.")
         )
     classifying = is_classifier(unfitted)
+    if not classifying and not is_regressor(unfitted):
+        raise ConfigError(f"{estimator} predicts neither classes nor numbers, so it cannot learn a target.")
     rows, labels = read_labels(table, target, classifying)
     encoded = matrix(rows, features.names, "The table given to train_estimator")
     weights = _row_weights(rows, labels, class_weight, weight)
@@ -110,6 +112,13 @@ def train_estimator(
 def is_classifier(estimator: Any) -> bool:
     """Whether an estimator predicts classes."""
     from sklearn.base import is_classifier as asks
+
+    return bool(asks(estimator))
+
+
+def is_regressor(estimator: Any) -> bool:
+    """Whether an estimator predicts numbers."""
+    from sklearn.base import is_regressor as asks
 
     return bool(asks(estimator))
 

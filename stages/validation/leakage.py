@@ -14,7 +14,7 @@ from orchestrator import stage
 from stages.columns import Floats, floats, is_numeric, require_columns, require_rows
 from stages.errors import DataRejected
 from stages.metrics import Judged, auc, metric
-from stages.rows import row_hashes, rows_digest
+from stages.rows import row_hashes, rows_digest, value_codes
 from stages.training.target import read_labels
 from stages.validation.record import Finding, found
 
@@ -133,5 +133,4 @@ def _codes(column: Any, name: str) -> Any:
         present = values[~np.isnan(values)]
         edges = np.unique(np.quantile(present, np.linspace(0, 1, BINS + 1)[1:-1])) if present.size else np.array([])
         return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="left"))
-    encoded = pc.dictionary_encode(column.combine_chunks(), null_encoding="encode")
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return value_codes(column).indices.to_numpy(zero_copy_only=False).astype(np.int64)

@@ -93,8 +93,9 @@ def found(
         why: What to say if it does not hold; made from the numbers when not given.
     """
     passed = threshold is None or (measured is not None and bool(_HOLDS[relation](measured, threshold)))
-    value = "cannot be told" if measured is None else f"{measured:.3f}"
-    reason = why or f"{check} {value} {_FAILED[relation]} {threshold if threshold is None else format(threshold, 'g')}"
+    wanted = "" if threshold is None else f"{threshold:g}"
+    said = f"{check} cannot be told, and had to be {relation} {wanted}"
+    reason = why or (said if measured is None else f"{check} {measured:.3f} {_FAILED[relation]} {wanted}")
     return Finding(check, measured, relation, threshold, passed, rows, digest, "" if passed else reason, low, high)
 
 

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from orchestrator import stage
 from orchestrator.errors import ConfigError
 from stages.columns import Floats, floats, is_numeric, require_columns
 from stages.metrics import Judged, log_losses
-from stages.rows import rows_digest
+from stages.rows import rows_digest, value_codes
 from stages.validation.evaluation import Slice, part_of
 from stages.validation.judging import RESAMPLES, AnyModel, judged, measured, metric_for, task_of
 from stages.validation.record import Finding, found
@@ -142,7 +141,7 @@ def _values(column: Any, name: str, bins: int) -> list[tuple[str, Any]]:
         ends = ["-∞", *(f"{edge:g}" for edge in edges), "∞"]
         found_bins = [(f"({ends[i]}, {ends[i + 1]}]", codes == i) for i in range(len(edges) + 1)]
         return [*found_bins, ("missing", codes == -1)]
-    encoded = pc.dictionary_encode(column.combine_chunks(), null_encoding="encode")
+    encoded = value_codes(column)
     codes = encoded.indices.to_numpy(zero_copy_only=False)
     return [(str(value), codes == code) for code, value in enumerate(encoded.dictionary.to_pylist())]
 

@@ -157,6 +157,8 @@ def test_class_weights_move_probabilities(small: Planned) -> None:
         ("sklearn.linear_model.LogisticRegression", {"C": -1}, "refuses its parameters or rows"),
         ("lightgbm.LGBMClassifier", {"num_leaves": 1}, "refuses its parameters or rows"),
         ("xgboost.XGBClassifier", {"max_depth": -3}, "refuses its parameters or rows"),
+        ("sklearn.cluster.KMeans", {}, "predicts neither classes nor numbers"),
+        ("lightgbm.LGBMRanker", {}, "predicts neither classes nor numbers"),
         ("sklearn.svm.LinearSVC", {}, "gives no probabilities"),
         ("sklearn.ensemble.BaggingClassifier", {"estimator": {"estimator": "os.path"}}, "not the dotted name"),
     ],

@@ -208,6 +208,7 @@ def test_information_of_chance_is_about_none() -> None:
         ([{"onehot": {"column": ["city"]}}], ConfigError, "onehot takes no 'column'. Did you mean 'columns'"),
         ([{"onehot": {}}], ConfigError, "missing a required argument: 'columns'"),
         ([{"onehot": {"columns": ["city"]}, "scale": {}}], ConfigError, "must be one fitter"),
+        ([{"onehot": {"columns": "city"}}], ConfigError, "columns of onehot are a list of names, not 'city'"),
         ([{"onehot": {"columns": ["citty"]}}], NotFound, "no column 'citty'. Did you mean 'city'"),
         ([{"onehot": {"columns": ["y"]}}], DataRejected, "'y' holds double; text is needed"),
         ([{"wording": {"columns": ["city"]}}], DataRejected, "no numeric column"),

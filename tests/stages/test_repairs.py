@@ -47,6 +47,24 @@ def test_misfits_are_nulled_and_counted() -> None:
     ).to_pylist() == [1, None, None]
 
 
+def test_times_with_and_without_an_offset_are_told_apart() -> None:
+    texts = ["2013-01-01T00:00:00+02:00", "2013-01-01 05:00:00", "x", "2013-01-02", "2013-01-02T00:00:00Z"]
+    done = cast(pa.table({"t": texts}), {"t": "timestamp[s]"}, misfits="null")
+    days = [(2012, 12, 31, 22), (2013, 1, 1, 5), None, (2013, 1, 2), (2013, 1, 2)]
+    assert done.table.column("t").to_pylist() == [day and datetime.datetime(*day) for day in days]
+    assert done.nulled == {"t": 1}
+
+
+def test_nested_values_are_rows_too_but_no_keys() -> None:
+    nested = pa.table({"l": [[1], [1], None], "v": [1, 2, 3]})
+    assert deduplicate(nested, ["l"]).column("v").to_pylist() == [1, 3]
+    assert cast(nested, {"l": "int64"}, misfits="null").nulled == {"l": 2}
+    with pytest.raises(DataRejected, match=r"cannot be read as int64 in rows 0, 1: \[1\], \[1\]"):
+        cast(nested, {"l": "int64"})
+    with pytest.raises(DataRejected, match="by which rows cannot be joined"):
+        join(nested.select(["l"]), nested, ["l"])
+
+
 def test_misfits_are_named_with_their_rows() -> None:
     with pytest.raises(
         DataRejected, match=r"'n' holds string and cannot be read as int64 in rows 1, 4, 5: 'x', '2\.5', '9e3'"
