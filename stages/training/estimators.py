@@ -78,14 +78,7 @@ def train_estimator(
     """
     library = library_of(estimator)
     unfitted = build(estimator, params, seed, num_threads)
-    if early_stopping_rounds is not None and (library == "sklearn" or validation is None):
-        raise ConfigError(
-            f"Early stopping of {estimator} needs "
-            + ("its own parameters (such as early_stopping=True)." if library == "sklearn" else "a validation table.")
-        )
-    classifying = is_classifier(unfitted)
-    if not classifying and not is_regressor(unfitted):
-        raise ConfigError(f"{estimator} predicts neither classes nor numbers, so it cannot learn a target.")
+    classifying = _asked_for(unfitted, estimator, early_stopping_rounds, validation is not None)
     rows, labels = read_labels(table, target, classifying)
     encoded = matrix(rows, features.names, "The table given to train_estimator")
     weights = _row_weights(rows, labels, class_weight, weight)
@@ -107,6 +100,18 @@ def train_estimator(
     if score is not None:
         step().report(**{name: score})
     return Trained(model, name, score, curve.losses, curve.kept, len(encoded), dict(params or {}))
+
+
+def _asked_for(estimator: Any, dotted: str, patience: int | None, held_out: bool) -> bool:
+    """Whether it predicts classes; raises ConfigError if it cannot do what is asked of it."""
+    if patience is not None and library_of(dotted) == "sklearn":
+        raise ConfigError(f"Early stopping of {dotted} needs its own parameters (such as early_stopping=True).")
+    if patience is not None and not held_out:
+        raise ConfigError(f"Early stopping of {dotted} needs a validation table.")
+    classifying = is_classifier(estimator)
+    if not classifying and not is_regressor(estimator):
+        raise ConfigError(f"{dotted} predicts neither classes nor numbers, so it cannot learn a target.")
+    return classifying
 
 
 def is_classifier(estimator: Any) -> bool:
