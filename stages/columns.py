@@ -18,6 +18,9 @@ import pyarrow.compute as pc
 from orchestrator.errors import ConfigError, NotFound
 from stages.errors import DataRejected
 
+_OFFSET = r":\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"
+"""How ISO times that carry an offset end."""
+
 Floats = npt.NDArray[np.float64]
 """A one- or two-dimensional array of float64, NaN where a value is missing."""
 
@@ -42,8 +45,12 @@ def require_columns(available: Sequence[str], wanted: Iterable[str], where: str)
 
     Raises:
         NotFound: a column is missing; names it, the place, what is there and the closest match.
+        DataRejected: there are several columns of that name.
     """
+    several = {name for name in available if available.count(name) > 1} if len(set(available)) < len(available) else ()
     for name in wanted:
+        if name in several:
+            raise DataRejected(f"{where} has several columns {name!r}; rename or drop all but one.", column=name)
         if name not in available:
             raise NotFound(
                 f"{where} has no column {name!r}.{suggestion(name, available)} It has: {listed(available)}.",
@@ -83,7 +90,7 @@ def cast_columns(table: pa.Table, types: Mapping[str, str], where: str) -> pa.Ta
         if column.type == wanted:
             continue
         try:
-            cast = _cast(column, wanted)
+            cast = cast_column(column, wanted)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             row, value = _first_misfit(column, wanted)
             raise DataRejected(
@@ -96,13 +103,17 @@ def cast_columns(table: pa.Table, types: Mapping[str, str], where: str) -> pa.Ta
     return table
 
 
-def _cast(column: Any, wanted: pa.DataType) -> Any:
+def cast_column(column: Any, wanted: pa.DataType) -> Any:
+    """Cast one column, ISO times with an offset to UTC where the type has no zone; raises Arrow's own errors."""
     texts = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if texts and pa.types.is_timestamp(wanted) and wanted.tz is None:
         try:
             return pc.cast(column, wanted)
         except pa.ArrowInvalid:
-            return pc.cast(pc.cast(column, pa.timestamp(wanted.unit, "UTC")), wanted)
+            zoned = pc.match_substring_regex(column, _OFFSET)
+            missing = pa.scalar(None, column.type)
+            moments = pc.cast(pc.if_else(zoned, column, missing), pa.timestamp(wanted.unit, "UTC"))
+            return pc.coalesce(pc.cast(pc.if_else(zoned, missing, column), wanted), pc.cast(moments, wanted))
     return pc.cast(column, wanted)
 
 
@@ -112,7 +123,7 @@ def _first_misfit(column: Any, wanted: pa.DataType) -> tuple[int, Any]:
     while high - low > 1:
         middle = (low + high) // 2
         try:
-            _cast(column.slice(low, middle - low), wanted)
+            cast_column(column.slice(low, middle - low), wanted)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             high = middle
         else:
@@ -153,3 +164,77 @@ def matrix(table: pa.Table, names: Sequence[str], where: str) -> Floats:
 def is_numeric(kind: pa.DataType) -> bool:
     """True for integers, floats and booleans: what can be averaged."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def set_numbers(table: pa.Table, name: str, values: Floats) -> pa.Table:
+    """Put a float64 column in place of the one of that name, or at the end; NaN becomes null."""
+    return set_column(table, name, pa.array(values, pa.float64(), from_pandas=True))
+
+
+def set_column(table: pa.Table, name: str, column: Any) -> pa.Table:
+    """Put a column in place of the one of that name, or at the end."""
+    if name in table.column_names:
+        return table.set_column(table.column_names.index(name), name, column)
+    return table.append_column(name, column)
+
+
+def texts(column: Any, name: str) -> Any:
+    """A text column as Arrow strings in one piece, dictionary-encoded ones decoded.
+
+    Raises:
+        DataRejected: the column holds no text.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        raise DataRejected(
+            f"Column {name!r} holds {column.type}; text is needed here (cast it to string first).", column=name
+        )
+    flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return pc.cast(flat, pa.string())
+
+
+def learnable(table: pa.Table, name: str, where: str) -> Floats:
+    """A numeric column to learn from: at least one value, none of them infinite; NaN where a value is missing.
+
+    Raises:
+        NotFound: the column is missing.
+        DataRejected: the column is not numeric, holds no value at all, or an infinite one; names the rows.
+    """
+    values = column_floats(table, name, where)
+    if np.isnan(values).all():
+        raise DataRejected(
+            f"{where}: column {name!r} holds no value to learn from in {len(values)} rows; leave it out.", column=name
+        )
+    infinite = np.isinf(values)
+    if infinite.any():
+        raise DataRejected(
+            f"{where}: column {name!r} is infinite in {rows_named(infinite)}; make these null or clip them first.",
+            column=name,
+            rows=np.flatnonzero(infinite)[:5].tolist(),
+        )
+    return values
+
+
+def rows_named(mask: Any, limit: int = 5) -> str:
+    """The true positions of a mask in words: ``rows 3, 8, 12 (17 in all)``."""
+    found = np.flatnonzero(np.asarray(mask))
+    text = ", ".join(str(row) for row in found[:limit])
+    return f"row{'s' if len(found) != 1 else ''} {text}" + (f" ({len(found)} in all)" if len(found) > limit else "")
+
+
+def require_rows(table: pa.Table, where: str) -> None:
+    """Check that there is something to learn from; raises DataRejected for an empty table."""
+    if not table.num_rows:
+        raise DataRejected(f"{where} has no rows; look at what was read or filtered before it.")
+
+
+def require_choice(value: str, choices: Iterable[str], what: str) -> None:
+    """Check a parameter that takes one of some words.
+
+    Raises:
+        ConfigError: it is none of them; offers the closest.
+    """
+    known = list(choices)
+    if value not in known:
+        raise ConfigError(f"{what} is one of {', '.join(known)}, not {value!r}.{suggestion(value, known)}")

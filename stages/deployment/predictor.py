@@ -1,7 +1,7 @@
-"""A model as a server needs it: from bytes, rows of plain values in, probabilities out.
+"""A model as a server needs it: from bytes, rows of plain values in, predictions out.
 
 Knows nothing of Ray or HTTP. Rows become an Arrow table and take the way that training rows took
-(``Model.predict``); the payload is JSON, so loading it runs no code of its author.
+(``predict`` of the model); the payload is JSON, so loading it runs no code of its author.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from orchestrator.errors import ConfigError
 from stages.columns import suggestion
 from stages.errors import RowRejected
 from stages.features import Calendar, Category, Features, Number
-from stages.features.encoders import InputKind
-from stages.training import Model
+from stages.training import Model, ModelFile, model_file_from_payload, model_file_to_payload
+from stages.training.model_file import FORMAT as FILE_FORMAT
+from stages.transforms import InputKind
 
 FORMAT = "stages.model/1"
 
@@ -29,13 +30,15 @@ DEFAULT_MAX_ROWS = 10_000
 _ARROW_TYPES = {"text": pa.string(), "number": pa.float64(), "time": pa.timestamp("s")}
 
 
-def model_to_payload(model: Model) -> bytes:
+def model_to_payload(model: Model | ModelFile) -> bytes:
     """The model as JSON; equal models give equal bytes."""
+    if isinstance(model, ModelFile):
+        return model_file_to_payload(model)
     document = {"format": FORMAT, "model": asdict(model)}
     return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
 
 
-def model_from_payload(payload: bytes) -> Model:
+def model_from_payload(payload: bytes) -> Model | ModelFile:
     """The model back from its JSON.
 
     Raises:
@@ -43,6 +46,8 @@ def model_from_payload(payload: bytes) -> Model:
     """
     try:
         document = json.loads(payload)
+        if document["format"] == FILE_FORMAT:
+            return model_file_from_payload(payload)
         if document["format"] != FORMAT:
             raise ConfigError(f"The payload has the format {document['format']!r}; this predictor reads {FORMAT!r}.")
         fields = document["model"]
@@ -60,7 +65,7 @@ def model_from_payload(payload: bytes) -> Model:
 
 
 class Predictor:
-    """Answers rows with probabilities.
+    """Answers rows with predictions.
 
     Args:
         payload: What ``model_to_payload`` gave.
@@ -71,15 +76,16 @@ class Predictor:
         self.model = model_from_payload(payload)
         self.max_rows = int((config or {}).get("max_rows", DEFAULT_MAX_ROWS))
 
-    def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-        """Probability of the target for each row.
+    def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Prediction of the target for each row.
 
         Args:
             rows: Each with all inputs of the model; None where a value is missing, times as ISO text or
                 ``datetime`` without a zone. What the model does not use is ignored.
 
         Returns:
-            ``{"probability": p}`` for each row, in order.
+            ``{"probability": p}`` for each row, in order; for other than two classes ``{"label", "probabilities"}``,
+            for a regression ``{"value"}``.
 
         Raises:
             RowRejected: a row lacks an input or carries one of the wrong kind, or there are too many rows.
@@ -87,6 +93,8 @@ class Predictor:
         table = self.to_table(rows)
         if not table.num_rows:
             return []
+        if isinstance(self.model, ModelFile):
+            return self.model.answers(table)
         return [{"probability": float(value)} for value in self.model.predict(table)]
 
     def to_table(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -23,7 +23,7 @@ import pyarrow as pa
 from orchestrator import stage, step
 from orchestrator.errors import ConfigError
 from stages.deployment.predictor import DEFAULT_MAX_ROWS, model_to_payload
-from stages.training import Model
+from stages.training import Model, ModelFile
 
 PREDICTOR = "stages.deployment.predictor:Predictor"
 """The class that a server builds from the payload."""
@@ -50,7 +50,7 @@ class Exercise:
         passed: Every request was answered, and every answer agreed with the offline prediction.
         failures: Requests that were not answered with predictions; ``first_failure`` says why, for the first.
         p50_ms, p95_ms, p99_ms: Latency as the client saw it, connection set-up included in the first request only.
-        max_difference: Largest difference to the offline probability; None if nothing was answered.
+        max_difference: Largest difference to the offline prediction; None if nothing was answered.
     """
 
     deployment: Deployment
@@ -76,7 +76,7 @@ class Exercise:
 
 
 @stage(uses=("serving",), effects=True, timeout="5m")
-def deploy(model: Model, app: str, max_rows: int = DEFAULT_MAX_ROWS) -> Deployment:
+def deploy(model: Model | ModelFile, app: str, max_rows: int = DEFAULT_MAX_ROWS) -> Deployment:
     """Serve a model under an application's name; the same model again changes nothing.
 
     Args:
@@ -97,7 +97,7 @@ def deploy(model: Model, app: str, max_rows: int = DEFAULT_MAX_ROWS) -> Deployme
 @stage(effects=True, timeout="5m")
 def exercise(
     deployment: Deployment,
-    model: Model,
+    model: Model | ModelFile,
     table: pa.Table,
     requests: int = 100,
     rows_per_request: int = 1,
@@ -125,6 +125,8 @@ def exercise(
             began = time.perf_counter()
             try:
                 answers = client.predict(rows[part])
+                if answers.shape != expected[part].shape:
+                    raise ValueError(f"answers of shape {answers.shape} for predictions of {expected[part].shape}")
             except (OSError, http.client.HTTPException, ValueError) as error:
                 failures.append(f"{type(error).__name__}: {error}")
                 continue
@@ -152,6 +154,13 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 
 
+def _number(answer: dict[str, Any]) -> float | list[float]:
+    """What an answer predicts: a probability, a value, or the probability of each class."""
+    if "probabilities" in answer:
+        return [float(value) for value in dict(answer["probabilities"]).values()]
+    return float(answer["value"] if "value" in answer else answer["probability"])
+
+
 class _Client:
     """One kept-alive connection to an endpoint on this machine; set up again after a failure."""
 
@@ -163,7 +172,7 @@ class _Client:
         self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout_s)
 
     def predict(self, rows: Sequence[dict[str, Any]]) -> Any:
-        """Probabilities for rows; raises OSError, HTTPException, or ValueError for an answer that is none."""
+        """Predictions for rows; raises OSError, HTTPException, or ValueError for an answer that is none."""
         try:
             body = json.dumps({"rows": rows})
             self._connection.request("POST", self._path, body, {"Content-Type": "application/json"})
@@ -175,7 +184,7 @@ class _Client:
         if response.status != 200:
             raise ValueError(f"HTTP {response.status}: {text[:300].decode(errors='replace')}")
         try:
-            answers = [float(answer["probability"]) for answer in json.loads(text)["predictions"]]
+            answers = [_number(answer) for answer in json.loads(text)["predictions"]]
         except (KeyError, TypeError) as error:
             raise ValueError(f"not an answer with predictions ({error!r}): {text[:300]!r}") from error
         if len(answers) != len(rows):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 
 from stages.columns import Floats, floats, require_columns
 from stages.errors import DataRejected
-
-InputKind = Literal["text", "number", "time"]
+from stages.transforms import InputKind
 
 UNSEEN = -1
 """Code of a category that training did not see, and of a missing one."""

@@ -13,6 +13,7 @@ from orchestrator.errors import ConfigError
 from stages.columns import column_floats, require_columns, suggestion
 from stages.errors import DataRejected
 from stages.features.encoders import CALENDAR_PARTS, Calendar, Category, Features, Number, assembled
+from stages.features.plan import FeaturePlan
 
 
 @stage(cache="30d", timeout="10m")
@@ -83,7 +84,7 @@ def _fit_number(table: pa.Table, name: str, impute: bool, scale: bool) -> Number
 
 
 @stage(cache="30d", timeout="10m")
-def transform(table: pa.Table, features: Features, keep: Sequence[str] = ()) -> pa.Table:
+def transform(table: pa.Table, features: Features | FeaturePlan, keep: Sequence[str] = ()) -> pa.Table:
     """Encode raw rows into a table of float64 columns, with some raw columns kept beside them.
 
     Args:

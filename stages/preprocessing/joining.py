@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 
 from orchestrator import stage
 from orchestrator.errors import ConfigError
-from stages.columns import require_columns
+from stages.columns import require_choice, require_columns
 from stages.errors import DataRejected
+from stages.rows import group_codes
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ def join(
     on: Sequence[str],
     columns: Sequence[str] | None = None,
     how: Literal["left", "inner"] = "left",
+    duplicates: Literal["error", "first", "last", "all"] = "error",
 ) -> pa.Table:
     """Look up the rows of ``left`` in ``right``: many to one, in the order of ``left``.
 
@@ -38,16 +40,23 @@ def join(
         on: Key columns, by the same names and types in both.
         columns: What to take over from ``right``; all but the keys when not given.
         how: ``left`` keeps rows without a match (nulls), ``inner`` drops them.
+        duplicates: What to do when a key occurs twice in ``right``: refuse, take its first or last row there, or take
+            all of them, which multiplies rows of ``left``.
 
     Raises:
         NotFound: a column is missing.
-        DataRejected: a key occurs twice in ``right`` (rows would multiply), the keys differ in type, or a column
-            would be there twice.
+        DataRejected: a key occurs twice in ``right``, the keys differ in type, or a column would be there twice.
+        ConfigError: ``duplicates`` is not known.
     """
+    require_choice(duplicates, ("error", "first", "last", "all"), "duplicates")
     taken = [name for name in (columns or right.column_names) if name not in on]
     require_columns(left.column_names, on, "The left table of join")
     require_columns(right.column_names, [*on, *taken], "The right table of join")
     for name in on:
+        if pa.types.is_nested(left.schema.field(name).type):
+            raise DataRejected(
+                f"Key {name!r} is {left.schema.field(name).type}, by which rows cannot be joined.", column=name
+            )
         if left.schema.field(name).type != right.schema.field(name).type:
             raise DataRejected(
                 f"Key {name!r} is {left.schema.field(name).type} in the left table of join and "
@@ -56,16 +65,40 @@ def join(
             )
     if twice := [name for name in taken if name in left.column_names]:
         raise DataRejected(f"Both tables of join have {twice}; choose with columns=… or drop them from one side.")
-    counted = right.group_by(list(on)).aggregate([([], "count_all")])
-    if (most := pc.max(counted.column("count_all")).as_py() or 0) > 1:
-        key = counted.filter(pc.equal(counted.column("count_all"), most)).select(list(on)).slice(0, 1).to_pylist()[0]
-        raise DataRejected(f"The right table of join has {most} rows for {key}; the key must be unique there.")
-    order = "__row__"
+    right = _one_row_each(right, on, duplicates)
+    order, place = "__row__", "__place__"
     numbered = left.append_column(order, pa.array(np.arange(left.num_rows)))
+    found = right.select([*on, *taken]).append_column(place, pa.array(np.arange(right.num_rows)))
     kind = "left outer" if how == "left" else "inner"
-    joined = numbered.join(right.select([*on, *taken]), keys=list(on), join_type=kind)
+    joined = numbered.join(found, keys=list(on), join_type=kind)
     # One chunk a column: how the join cuts its output depends on threads, and equal tables are to have equal digests.
-    return joined.sort_by(order).select([*left.column_names, *taken]).combine_chunks()
+    return (
+        joined.sort_by([(order, "ascending"), (place, "ascending")])
+        .select([*left.column_names, *taken])
+        .combine_chunks()
+    )
+
+
+def _one_row_each(right: pa.Table, on: Sequence[str], duplicates: str) -> pa.Table:
+    if duplicates == "all":
+        return right
+    codes = group_codes(right, on, "The right table of join")
+    counts = np.bincount(codes) if len(codes) else np.zeros(1, dtype=np.int64)
+    if counts.max() <= 1:
+        return right
+    if duplicates == "error":
+        rows = np.flatnonzero(codes == counts.argmax())
+        key = right.select(list(on)).slice(int(rows[0]), 1).to_pylist()[0]
+        raise DataRejected(
+            f"The right table of join has {counts.max()} rows for {key}; the key must be unique there "
+            f"({int((counts > 1).sum())} keys are not, the first rows of this one are {rows[:5].tolist()}). Say which "
+            "row to take with duplicates='first' or 'last', or 'all' to multiply rows.",
+            columns=list(on),
+            rows=rows[:5].tolist(),
+        )
+    positions = np.arange(len(codes)) if duplicates == "first" else np.arange(len(codes))[::-1]
+    kept = positions[np.unique(codes[positions], return_index=True)[1]]
+    return right.take(pa.array(np.sort(kept)))
 
 
 @stage(cache="30d", timeout="10m")

@@ -1,7 +1,34 @@
-"""Training: models whose whole state is text, with the features they were trained on."""
+"""Training: models whose whole state is data, with the features they were trained on."""
 
 from stages.training.boosting import train_boosted
+from stages.training.calibration import Calibrated, calibrate
+from stages.training.cross_validation import CrossValidation, FoldScores, cross_validate
+from stages.training.estimators import Trained, train_estimator
+from stages.training.folds import make_folds
 from stages.training.linear import train_logistic
 from stages.training.model import Fitted, Model
+from stages.training.model_file import (
+    Calibrator,
+    ModelFile,
+    model_file_from_payload,
+    model_file_to_payload,
+)
 
-__all__ = ["Fitted", "Model", "train_boosted", "train_logistic"]
+__all__ = [
+    "Calibrated",
+    "Calibrator",
+    "CrossValidation",
+    "Fitted",
+    "FoldScores",
+    "Model",
+    "ModelFile",
+    "Trained",
+    "calibrate",
+    "cross_validate",
+    "make_folds",
+    "model_file_from_payload",
+    "model_file_to_payload",
+    "train_boosted",
+    "train_estimator",
+    "train_logistic",
+]

@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 from orchestrator import stage
 from stages.columns import Floats, require_columns
 from stages.metrics import CalibrationBin, RankedScores, auc, brier, calibration, calibration_error, log_losses
+from stages.rows import rows_digest
 from stages.training import Model
 from stages.training.target import binary_target
+from stages.validation.record import Finding, GateRecord, found, gate
 
 RESAMPLES = 500
 """Bootstrap resamples behind the interval of a comparison."""
@@ -67,7 +69,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """Everything the gate looked at; ``reasons`` says why it did not pass, and is empty if it did."""
+    """Everything the gate looked at; ``reasons`` says why it did not pass, and is empty if it did.
+
+    Attributes:
+        record: The same as findings, as every gate of this package keeps them.
+    """
 
     passed: bool
     reasons: list[str]
@@ -76,6 +82,7 @@ class ValidationReport:
     calibration: list[CalibrationBin]
     calibration_error: float
     comparison: Comparison | None
+    record: GateRecord
 
     def __str__(self) -> str:
         lines = ["gate passed" if self.passed else "gate refused: " + "; ".join(self.reasons), f"  {self.overall}"]
@@ -122,23 +129,32 @@ def validate(
     slices = _slices(table, by, labels, probabilities) if by else []
     bins = calibration(labels, probabilities)
     error = calibration_error(bins)
-    reasons = []
-    if overall.auc is None or overall.auc < min_auc:
-        reasons.append(f"AUC {_shown(overall.auc)} is below {min_auc:g}")
-    if error > max_calibration_error:
-        reasons.append(f"calibration error {error:.3f} is above {max_calibration_error:g}")
+    rows, digest = table.num_rows, rows_digest(table)
+    shown = f"AUC {_shown(overall.auc)} is below {min_auc:g}"
+    findings = [
+        found("AUC", overall.auc, ">=", min_auc, rows, digest, why=shown),
+        found("calibration error", error, "<=", max_calibration_error, rows, digest),
+    ]
     for entry in slices:
-        if entry.rows >= min_slice_rows and entry.auc is not None and entry.auc < min_slice_auc:
-            reasons.append(f"AUC {entry.auc:.3f} of {by} {entry.name} is below {min_slice_auc:g}")
+        if entry.rows >= min_slice_rows and entry.auc is not None:
+            name = f"{by} {entry.name}"
+            why = f"AUC {entry.auc:.3f} of {name} is below {min_slice_auc:g}"
+            findings.append(found(f"AUC of {name}", entry.auc, ">=", min_slice_auc, entry.rows, digest, why=why))
     comparison = None
     if champion is not None:
         comparison = _compare(champion.predict(table), probabilities, labels, table, cluster)
-        if comparison.low <= 0:
-            reasons.append(
-                f"AUC is not surely better than the champion's: gain {comparison.auc_gain:.3f}, "
-                f"95 % interval [{comparison.low:.3f}, {comparison.high:.3f}]"
-            )
-    return ValidationReport(not reasons, reasons, overall, slices, bins, error, comparison)
+        findings.append(_beaten(comparison, rows, digest))
+    record = gate(findings)
+    return ValidationReport(record.passed, record.reasons, overall, slices, bins, error, comparison, record)
+
+
+def _beaten(comparison: Comparison, rows: int, digest: str) -> Finding:
+    low, high = comparison.low, comparison.high
+    why = (
+        f"AUC is not surely better than the champion's: gain {comparison.auc_gain:.3f}, "
+        f"95 % interval [{low:.3f}, {high:.3f}]"
+    )
+    return found("AUC gain over the champion, surely", low, ">", 0.0, rows, digest, low, high, why)
 
 
 def _shown(value: float | None) -> str:

@@ -15,6 +15,12 @@ from stages.columns import cast_columns, column_floats, floats, matrix, require_
 from stages.errors import DataRejected
 
 
+def test_a_name_that_two_columns_have_is_refused() -> None:
+    twice = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
+    with pytest.raises(DataRejected, match="it has several columns 'a'"):
+        require_columns(twice.column_names, ["a"], "it")
+
+
 def test_a_missing_column_is_named_with_place_contents_and_close_match() -> None:
     with pytest.raises(NotFound) as caught:
         require_columns(["arr_delay", "carrier"], ["arr_dely"], "flights.parquet")

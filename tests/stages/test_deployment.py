@@ -17,7 +17,9 @@ from orchestrator.errors import ConfigError
 from orchestrator.graph.context import StepContext, active
 from stages.deployment import Deployment, Predictor, deploy, exercise, model_from_payload, model_to_payload
 from stages.errors import RowRejected
-from stages.training import Fitted
+from stages.features import Planned, transform
+from stages.preprocessing import Split
+from stages.training import Fitted, train_estimator
 
 HttpServer = Callable[[Callable[[Any], tuple[int, Any]]], AbstractContextManager[str]]
 
@@ -146,6 +148,22 @@ def test_bad_answers_are_counted_not_raised(
     assert (found.passed, found.failures, found.max_difference) == (False, 3, None)
     assert found.first_failure is not None
     assert re.search(reason, found.first_failure)
+
+
+def test_a_model_of_several_classes_is_asked_too(
+    http_server: HttpServer, loan_split: Split, loan_plan: Planned, fitted: Fitted, months: Sequence[pa.Table]
+) -> None:
+    train = transform(loan_split.train, loan_plan.plan, keep=["grade"])
+    grades = train_estimator(train, loan_plan.plan, "grade", "lightgbm.LGBMClassifier", {"n_estimators": 3}).model
+    server = Predictor(model_to_payload(grades))
+    with http_server(lambda document: (200, {"predictions": server.predict(document["rows"])})) as url:
+        found = exercise(Deployment("loans", "v1", url), grades, loan_split.test, requests=4, rows_per_request=2)
+    assert found.passed
+    assert found.max_difference == 0
+    wrong = {"probabilities": {"A": 0.5, "B": 0.5}}
+    with http_server(lambda _: (200, {"predictions": [wrong]})) as url:
+        found = exercise(Deployment("flights", "v1", url), fitted.model, months[3], requests=1)
+    assert "answers of shape (1, 2)" in str(found.first_failure)
 
 
 def test_an_endpoint_that_is_gone_is_counted(
