@@ -1,0 +1,126 @@
+"""A Ray cluster of a head and two nodes on this machine, whose parts can be killed and replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+from ray.cluster_utils import Cluster
+
+QUICK_HEALTH = {"health_check_period_ms": 300, "health_check_failure_threshold": 3, "health_check_timeout_ms": 3000}
+"""A lost node is noticed after a second."""
+
+RECONNECT_S = 5
+"""So long may the head be away before Ray ends the processes that depend on it; a minute by default."""
+
+NODES = 2
+CPUS = 2
+"""Of each node. Steps mostly sleep, so there may be more of them than the machine has."""
+
+_UP_S = 60.0
+
+
+class Nodes:
+    """The cluster. The head runs no steps, so that its death is only the head's.
+
+    Args:
+        folder: For Ray's own files; short, because sockets lie below it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = _free_port()
+        self._cluster: Any = None
+        os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = str(RECONNECT_S)
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the head; the same after a new start."""
+        return str(self._cluster.address)
+
+    def start(self) -> None:
+        """Start the head and its nodes."""
+        head = {
+            "num_cpus": 0, "gcs_server_port": self._port, "include_dashboard": False, "_system_config": QUICK_HEALTH,
+            "temp_dir": str(self._folder),
+        }  # fmt: skip
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        for _ in range(NODES):
+            self.add()
+
+    def add(self) -> None:
+        """Add a node."""
+        self._cluster.add_node(num_cpus=CPUS)
+
+    def kill_node_of(self, pids: list[int]) -> int:
+        """Kill the node on which most of these processes live, or any if none lives; returns how many lived there."""
+
+        def lived(node: Any) -> int:
+            (raylet,) = node.all_processes["raylet"]
+            children = {child.pid for child in psutil.Process(raylet.process.pid).children(recursive=True)}
+            return len(children & set(pids))
+
+        counts = {node: lived(node) for node in self._cluster.worker_nodes}
+        node = max(counts, key=lambda one: counts[one])
+        self._cluster.remove_node(node, allow_graceful=False)
+        return counts[node]
+
+    def restart_gcs(self, away_s: float) -> None:
+        """Kill the head's directory of the cluster, and start it again."""
+        head = self._cluster.head_node
+        head.kill_gcs_server()
+        time.sleep(away_s)
+        head.start_gcs_server()
+
+    def kill_head(self) -> None:
+        """Kill all of the head's processes."""
+        self._cluster.remove_node(self._cluster.head_node, allow_graceful=False)
+
+    @property
+    def whole(self) -> bool:
+        """True if head and nodes are there and know each other."""
+        if self._cluster.head_node is None:
+            return False
+        if not all(node.remaining_processes_alive() for node in self._cluster.list_all_nodes()):
+            return False
+        return len(self._cluster.global_state._live_node_ids()) == 1 + NODES
+
+    def mend(self) -> None:
+        """Make the cluster whole: nodes for those that are gone, or everything anew if the head is not what it was."""
+        with contextlib.suppress(Exception):  # Ray's own, of many kinds, when it asks a head that is gone
+            while len(self._cluster.worker_nodes) < NODES:
+                self.add()
+            self._cluster.wait_for_nodes(10)
+            if self.whole:
+                return
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        """End all of it."""
+        for node in [*self._cluster.worker_nodes, *filter(None, [self._cluster.head_node])]:
+            node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+        self._cluster.worker_nodes.clear()
+        self._cluster.head_node = None
+        _await_free(self._port)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_free(port: int) -> None:
+    deadline = time.monotonic() + _UP_S
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return
+        time.sleep(0.1)
+    raise TimeoutError(f"port {port} is still taken")
