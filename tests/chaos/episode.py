@@ -138,13 +138,13 @@ class Episode:
         self.notes.append(text)
 
     def healed(self) -> None:
-        """The faults have stopped."""
-        self.healed_at = time.time()
+        """The faults have stopped; said by the fault, else they have when it returns."""
+        if self.healed_at is None:
+            self.healed_at = time.time()
 
     def finish(self) -> None:
         """Resume the run as often as it has no driver, until it has ended and so have its drivers."""
-        if self.healed_at is None:
-            self.healed()
+        self.healed()
         if not self._gone:
             self.go()
         deadline = time.monotonic() + PATIENCE_S

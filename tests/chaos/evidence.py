@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,9 +74,10 @@ def examine(episode: Episode, outcome: Outcome, expected: str) -> None:
     outcome.notes += episode.notes
 
 
-def examine_stuck(episode: Episode, outcome: Outcome, error: Stuck) -> None:
-    """Note that the run did not come to its end."""
-    outcome.violations.append(f"{PROGRESS}: {error}")
+def examine_stuck(episode: Episode, outcome: Outcome, error: Exception) -> None:
+    """Note that the run did not come to its end, or that the fault could not be done."""
+    where = "" if isinstance(error, Stuck) else "".join(traceback.format_exception(error))
+    outcome.violations.append(f"{PROGRESS}: {where or error}")
     outcome.notes += [*episode.notes, *episode.complaints]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import time
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from ray.cluster_utils import Cluster
 
 QUICK_HEALTH = {"health_check_period_ms": 300, "health_check_failure_threshold": 3, "health_check_timeout_ms": 3000}
 """A lost node is noticed after a second."""
@@ -22,7 +20,8 @@ NODES = 2
 CPUS = 2
 """Of each node. Steps mostly sleep, so there may be more of them than the machine has."""
 
-_UP_S = 60.0
+_UP_S = 30.0
+_ANSWER_S = 5.0
 
 
 class Nodes:
@@ -36,7 +35,8 @@ class Nodes:
         self._folder = folder
         self._port = _free_port()
         self._cluster: Any = None
-        os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = str(RECONNECT_S)
+        self._starts = 0
+        os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = str(RECONNECT_S)  # noqa: SIM112
 
     @property
     def address(self) -> str:
@@ -45,9 +45,13 @@ class Nodes:
 
     def start(self) -> None:
         """Start the head and its nodes."""
+        from ray.cluster_utils import Cluster  # not before: whoever only lists the faults needs no Ray
+
+        self._starts += 1
+        kept = {"gcs_storage": "rocksdb", "gcs_storage_path": str(self._folder / f"gcs{self._starts}")}
         head = {
-            "num_cpus": 0, "gcs_server_port": self._port, "include_dashboard": False, "_system_config": QUICK_HEALTH,
-            "temp_dir": str(self._folder),
+            "num_cpus": 0, "gcs_server_port": self._port, "include_dashboard": False, "temp_dir": str(self._folder),
+            "_system_config": QUICK_HEALTH | kept,
         }  # fmt: skip
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(NODES):
@@ -71,7 +75,7 @@ class Nodes:
         return counts[node]
 
     def restart_gcs(self, away_s: float) -> None:
-        """Kill the head's directory of the cluster, and start it again."""
+        """Kill the head's directory of the cluster (GCS), and start it again; it has kept on disk what it knew."""
         head = self._cluster.head_node
         head.kill_gcs_server()
         time.sleep(away_s)
@@ -84,22 +88,32 @@ class Nodes:
     @property
     def whole(self) -> bool:
         """True if head and nodes are there and know each other."""
-        if self._cluster.head_node is None:
+        nodes = self._cluster.list_all_nodes()
+        if self._cluster.head_node is None or not all(node.remaining_processes_alive() for node in nodes):
             return False
-        if not all(node.remaining_processes_alive() for node in self._cluster.list_all_nodes()):
-            return False
-        return len(self._cluster.global_state._live_node_ids()) == 1 + NODES
+        return self._known() == 1 + NODES
+
+    def _known(self) -> int:
+        """How many living nodes the head knows of; asked by a new client, because an old one may end this process."""
+        from ray._raylet import GcsClient
+
+        try:
+            nodes = GcsClient(address=self.address).get_all_node_info(timeout=_ANSWER_S)
+        except Exception:  # Ray's own, of many kinds, when it asks a head that is gone
+            return 0
+        return sum(node.state == node.ALIVE for node in nodes.values())
 
     def mend(self) -> None:
         """Make the cluster whole: nodes for those that are gone, or everything anew if the head is not what it was."""
-        with contextlib.suppress(Exception):  # Ray's own, of many kinds, when it asks a head that is gone
+        if self._known():
             while len(self._cluster.worker_nodes) < NODES:
                 self.add()
-            self._cluster.wait_for_nodes(10)
-            if self.whole:
-                return
-        self.stop()
-        self.start()
+            deadline = time.monotonic() + _UP_S
+            while not self.whole and self._known() and time.monotonic() < deadline:
+                time.sleep(0.1)
+        if not self.whole:
+            self.stop()
+            self.start()
 
     def stop(self) -> None:
         """End all of it."""

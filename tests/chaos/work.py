@@ -24,7 +24,7 @@ def small(x: int, folder: str, seconds: float) -> int:
     return x + 1
 
 
-@stage(retries=Retry(attempts=4, backoff="50ms..200ms"))
+@stage(retries=Retry(attempts=4, backoff="1s..2s"))
 def shaky(x: int, folder: str, seconds: float) -> int:
     """Fails in its first attempt for every third item."""
     at_work(folder, seconds)

@@ -10,6 +10,9 @@ from tests.chaos.episode import Episode, Stuck
 from tests.chaos.faults import Fault
 from tests.chaos.work import LARGE_BYTES
 
+_HEADER_BYTES = 1_000
+"""At most so much does a codec add."""
+
 
 def bit_flipped(episode: Episode) -> None:
     """One bit of an output is another one before it is read: the run recomputes it, or fails and says what to do."""
@@ -18,6 +21,7 @@ def bit_flipped(episode: Episode) -> None:
     episode.may_fail = True
     path = episode.rng.choice(_outputs(episode.place.home / "artifacts"))
     flip(path, episode.rng.randrange(8 * LARGE_BYTES))
+    episode.healed()
     episode.go()
     episode.wait_for(lambda: episode.state in FINISHED, "the run to end", driven=True)
     if episode.state != "failed":
@@ -40,7 +44,8 @@ def flip(path: Path, bit: int) -> None:
 
 
 def _outputs(artifacts: Path) -> list[Path]:
-    return sorted(path for path in artifacts.glob("??/??/*") if path.stat().st_size == LARGE_BYTES)
+    sizes = range(LARGE_BYTES, LARGE_BYTES + _HEADER_BYTES)
+    return sorted(path for path in artifacts.glob("??/??/*") if path.stat().st_size in sizes)
 
 
 FAULTS = [Fault("a bit flipped in an artifact before it is read", bit_flipped)]

@@ -19,6 +19,7 @@ def stepped(hours: float) -> Callable[[Episode], None]:
         episode.begin()
         episode.wait_for_outcomes(episode.rng.randint(3, episode.width))
         clock.write_text(str(hours * _HOUR_S))
+        episode.healed()
         before = episode.outcomes()
         episode.wait_for(lambda: episode.outcomes() > before or not episode.under_way, "the run to go on", driven=True)
 

@@ -36,6 +36,7 @@ def frozen_and_succeeded(episode: Episode) -> None:
         episode.wait_for(lambda: episode.outcomes() > before, "the second driver to go on", driven=True)
     finally:
         first.send(signal.SIGCONT)
+    episode.healed()
     episode.wait_for(lambda: not first.alive, "the first driver to end by itself")
     if first.process.returncode != 1 or "StaleEpoch" not in first.errors:
         raise Stuck(f"the first driver ended with {first.process.returncode}: {first.errors!r}")

@@ -7,11 +7,14 @@ from tests.chaos.faults import Fault
 
 
 def directory_restarted(episode: Episode) -> None:
-    """The directory of the cluster (GCS) is killed and comes back empty a second later."""
+    """The directory of the cluster (GCS) is killed and comes back a second later, with what it had kept on disk."""
     episode.begin()
     episode.wait_for_outcomes(episode.rng.randint(5, episode.width))
     episode.world.nodes.restart_gcs(away_s=1.0)
-    _mended(episode)
+    episode.healed()
+    before = episode.outcomes()
+    episode.wait_for(lambda: episode.outcomes() > before or not episode.under_way, "the driver to go on or to end")
+    _ended(episode)
 
 
 def head_lost(episode: Episode) -> None:
@@ -19,17 +22,16 @@ def head_lost(episode: Episode) -> None:
     episode.begin()
     episode.wait_for_outcomes(episode.rng.randint(5, episode.width))
     episode.world.nodes.kill_head()
-    _mended(episode)
-
-
-def _mended(episode: Episode) -> None:
-    """The driver goes on or ends by itself; then there is a whole cluster again."""
-    episode.wait_for(
-        lambda: not episode.under_way or episode.world.nodes.whole, "the driver or the cluster to give up or go on"
-    )
+    episode.wait_for(lambda: not episode.drivers[0].alive, "the driver to end by itself")
     episode.world.nodes.mend()
-    if not any(driver.alive for driver in episode.drivers):
-        episode.note(f"the driver ended: {episode.drivers[0].errors.splitlines()[-1:]}")
+    _ended(episode)
+
+
+def _ended(episode: Episode) -> None:
+    first = episode.drivers[0]
+    if not first.alive and first.process.returncode != 0:
+        said = first.errors.splitlines()
+        episode.note(f"the driver ended with {first.process.returncode}: {said[0][:300] if said else 'without a word'}")
 
 
 FAULTS = [

@@ -13,6 +13,7 @@ def holding_unread_outputs(episode: Episode) -> None:
     episode.wait_for_outcomes(len(count("large", episode)), of="large[")
     makers = [line.pid for line in episode.ledger if line.step.startswith("large[")]
     lived = episode.world.nodes.kill_node_of(makers)
+    episode.healed()
     episode.note(f"{lived} processes that had made outputs were on the node")
     episode.go()
     episode.wait_for_outcomes(1, of="read[")
@@ -24,6 +25,7 @@ def at_work(episode: Episode) -> None:
     episode.begin()
     episode.wait_for_outcomes(episode.rng.randint(5, episode.width))
     episode.world.nodes.kill_node_of([line.pid for line in episode.ledger[-5:]])
+    episode.healed()
     episode.world.nodes.mend()
 
 

@@ -43,8 +43,8 @@ def deliver(settings: Settings, run: str, number: int, times: int) -> tuple[list
 
     def one(delivery: int) -> tuple[str, bool]:
         row = replace(
-            origin, id=f"triggered-{number}-{delivery}", pipeline="triggered", state="queued", seq=1, epoch=0, driver="",
-            created_at=time.time(), trigger_key="chaos",
+            origin, id=f"triggered-{number}-{delivery}", pipeline="triggered", state="queued", seq=1, epoch=0,
+            created_at=time.time(), driver="", trigger_key="chaos",
         )  # fmt: skip
         made = here.journal.create(row, [created], {})
         body = {"kind": "signal", "node": "go", "value": 1, "by": "chaos"}
