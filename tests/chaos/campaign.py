@@ -51,6 +51,7 @@ class Campaign:
         """Strike; what comes of it is told on standard error as it comes."""
         began = time.monotonic()
         folder = Path(tempfile.mkdtemp(prefix="orc-chaos-"))
+        folder.chmod(0o711)  # PostgreSQL, which is another user, finds its folder below
         nodes = Nodes(folder / "ray")
         worlds: dict[Store, World] = {}
         expected: dict[Store, str] = {}

@@ -59,9 +59,13 @@ class World:
         self.disk = Disk(folder / "disk", _MEGABYTES[store])
         self.server: PostgresServer | None = None
         self.proxy: Proxy | None = None
-        if store == "postgresql":
-            self.server = _server(self.disk.folder / "postgres")
-            self.proxy = Proxy(self.server.port)
+        try:
+            if store == "postgresql":
+                self.server = _server(self.disk.folder / "postgres")
+                self.proxy = Proxy(self.server.port)
+        except BaseException:
+            self.disk.close()
+            raise
 
     def place(self) -> Place:
         """A fresh home, and a fresh journal in it or on the server."""
