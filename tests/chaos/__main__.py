@@ -31,6 +31,10 @@ def main() -> int:
     seed = secrets.randbits(32) if wanted.seed is None else wanted.seed
     print(f"seed {seed}", file=sys.stderr, flush=True)
     campaign = Campaign(wanted.minutes, _STORES[wanted.store], seed, tuple(wanted.only))
+    try:
+        campaign.least()
+    except ValueError as error:
+        parser.error(str(error))
     campaign.run()
     if wanted.report:
         wanted.report.write_text(to_markdown(campaign))

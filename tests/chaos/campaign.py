@@ -21,8 +21,8 @@ from tests.chaos.world import Store, World
 SHORT_MINUTES = 2.0
 """Up to here every fault strikes once, on one store; with more time every fault on each store, again and again."""
 
-WIDTH = 48
-SECONDS = 0.05
+WIDTH = 40
+SECONDS = 0.04
 
 
 @dataclass
@@ -54,23 +54,22 @@ class Campaign:
         folder.chmod(0o711)  # PostgreSQL, which is another user, finds its folder below
         nodes = Nodes(folder / "ray")
         worlds: dict[Store, World] = {}
-        expected: dict[Store, str] = {}
+        expected = ""
         try:
             nodes.start()
             for store in self.stores:
                 (folder / store).mkdir()
                 worlds[store] = World(folder / store, store, nodes)
             for number, (family, fault, store) in enumerate(self._schedule()):
-                if number >= self._least() and time.monotonic() - began > 60 * self.minutes:
+                if number >= self.least() and time.monotonic() - began > 60 * self.minutes:
                     break
                 reason = fault.impossible(worlds[store])
                 if reason:
                     self.impossible[fault.name] = reason
                     continue
-                if store not in expected:
-                    expected[store] = self._strike(_CALM, worlds[store], "calm", 0, "")
-                if fault is not _CALM:
-                    self._strike(fault, worlds[store], family, number, expected[store])
+                if not expected:
+                    expected = self._strike(_CALM, worlds[store], "calm", number, "")
+                self._strike(fault, worlds[store], family, number, expected)
         finally:
             for world in worlds.values():
                 world.close()
@@ -94,16 +93,25 @@ class Campaign:
                 if store in fault.stores]  # fmt: skip
 
     def _chosen(self) -> list[tuple[str, Fault]]:
-        return [
+        """The faults that are asked for and apply.
+
+        Raises:
+            ValueError: there is none.
+        """
+        chosen = [
             (family, fault)
             for family, faults in all_faults().items()
             for fault in faults
             if any(store in fault.stores for store in self.stores)
+            and fault is not _CALM
             and (not self.only or any(part in f"{family} {fault.name}" for part in self.only))
         ]
+        if not chosen:
+            raise ValueError(f"no fault on {' and '.join(self.stores)} has a name with {' or '.join(self.only)}")
+        return chosen
 
-    def _least(self) -> int:
-        """So many strikes take place whatever the time."""
+    def least(self) -> int:
+        """So many strikes take place whatever the time; raises ValueError if there is nothing to do."""
         return len(self._chosen()) if self.minutes <= SHORT_MINUTES else len(self._round())
 
     def _strike(self, fault: Fault, world: World, family: str, number: int, expected: str) -> str:

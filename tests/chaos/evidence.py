@@ -19,6 +19,7 @@ from tests.backends.ray_fixtures import is_alive
 from tests.chaos.episode import Episode, Stuck
 
 _GONE_S = 60.0
+_NOTE_CHARS = 300
 _OLD_S = 25 * 3600.0
 """Beyond the age at which a temporary file of a writer that died is removed."""
 
@@ -71,7 +72,7 @@ def examine(episode: Episode, outcome: Outcome, expected: str) -> None:
     outcome.repeated = sum(n - 1 for n in Counter((line.step, line.attempt) for line in ledger).values())
     outcome.recovery_s = _recovery_s(episode)
     outcome.violations += [f"{violation.promise}: {violation.evidence}" for violation in found]
-    outcome.notes += episode.notes
+    outcome.notes += [*episode.notes, *(text.splitlines()[-1][:_NOTE_CHARS] for text in episode.complaints)]
 
 
 def examine_stuck(episode: Episode, outcome: Outcome, error: Exception) -> None:

@@ -17,8 +17,8 @@ RECONNECT_S = 5
 """So long may the head be away before Ray ends the processes that depend on it; a minute by default."""
 
 NODES = 2
-CPUS = 2
-"""Of each node. Steps mostly sleep, so there may be more of them than the machine has."""
+CPUS = 1
+"""Of each node: each costs a worker, which takes longer to start than a run's steps take."""
 
 _UP_S = 30.0
 _ANSWER_S = 5.0
