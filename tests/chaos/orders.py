@@ -1,4 +1,4 @@
-"""What step bodies do when they are told to: die in the middle, die just after they have returned, or wait.
+"""What step bodies do when they are told to: die in the middle, or just after they have returned.
 
 An order is a file named after the step; whoever takes it renames it, so each is obeyed once. Nothing of the engine is
 involved, so an order strikes the same step however the engine placed it.
@@ -17,20 +17,16 @@ from orchestrator.testing import write_ledger
 
 DIE = "die"
 DIE_AFTER_RETURN = "die after return"
-WAIT = "wait"
 
 _AFTER_RETURN_S = 0.004
 """Less than the 20 ms in which a worker collects outcomes into a frame."""
 
-_POLL_S = 0.01
 
-
-def give(folder: Path, address: str, order: str) -> Path:
-    """Order the step at an address to do something, once; returns the file, whose removal ends a wait."""
+def give(folder: Path, address: str, order: str) -> None:
+    """Order the step at an address to do something, once."""
     path = _orders(folder) / address.replace("/", "+")
     path.parent.mkdir(exist_ok=True)
     path.write_text(order)
-    return path
 
 
 def taken(folder: Path) -> int:
@@ -57,8 +53,6 @@ def _obey(path: Path) -> None:
         _die()
     elif order == DIE_AFTER_RETURN:
         threading.Timer(_AFTER_RETURN_S, _die).start()
-    while order == WAIT and mine.exists():
-        time.sleep(_POLL_S)
 
 
 def _die() -> None:
