@@ -149,7 +149,7 @@ def _temporary_files(artifacts: Path, pids: set[int]) -> list[Violation]:
 
 def _recovery_s(episode: Episode) -> float | None:
     """None if nothing was left to do when the fault ended."""
-    if episode.healed_at is None:
+    if episode.healed_at is None or episode.state == "failed":
         return None
     after = [line["at"] for line in episode.finished if line["at"] > episode.healed_at and line["steps"]]
     return min(after) - episode.healed_at if after else None
