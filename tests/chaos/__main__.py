@@ -35,7 +35,10 @@ def main() -> int:
         campaign.least()
     except ValueError as error:
         parser.error(str(error))
-    campaign.run()
+    try:
+        campaign.run()
+    except KeyboardInterrupt:
+        print("stopped early; the report has the runs that came to their end", file=sys.stderr)
     if wanted.report:
         wanted.report.write_text(to_markdown(campaign))
     if wanted.json:

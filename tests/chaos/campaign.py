@@ -118,7 +118,6 @@ class Campaign:
         """Run one episode; the digest of its result."""
         seed = f"{self.seed}.{number}"
         outcome = Outcome(fault.name, family, world.store, seed)
-        self.outcomes.append(outcome)
         began = time.monotonic()
         episode = Episode(world, world.place(), random.Random(seed), WIDTH, SECONDS)
         digest = ""
@@ -133,8 +132,9 @@ class Campaign:
         finally:
             episode.end()
             world.nodes.mend()
-            outcome.took_s = time.monotonic() - began
-            _tell(outcome, episode)
+        outcome.took_s = time.monotonic() - began
+        self.outcomes.append(outcome)
+        _tell(outcome, episode)
         return digest
 
 
