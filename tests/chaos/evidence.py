@@ -128,7 +128,7 @@ def _left_behind(episode: Episode) -> list[Violation]:
     while time.monotonic() < deadline:
         left = {
             "process": [str(pid) for pid in pids if is_alive(pid)],
-            "lease": ["of a run"] * episode.world.leases(episode.place),
+            "lease": [owner for owner in [episode.place.here.journal.owner(episode.run)] if owner],
         }
         if not any(left.values()):
             break

@@ -36,7 +36,6 @@ class Place:
     folder: Path
     here: Installation
     environment: dict[str, str]
-    database: str = ""
 
     @property
     def home(self) -> Path:
@@ -76,19 +75,13 @@ class World:
             "ORC_HOME": str(home), "ORC_RAY_ADDRESS": self.nodes.address, "PYTHONPATH": str(_ROOT),
             LEASE_VARIABLE: str(LEASE_S),
         }  # fmt: skip
-        database, direct = "", dict(environment)
+        direct = dict(environment)
         if self.server is not None and self.proxy is not None:
             database = self.server.database().rpartition("/")[2]
             environment["ORC_STORE"] = self.server.url(database, self.proxy.port)
             direct["ORC_STORE"] = self.server.url(database)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ORC_", "CHAOS_"))}
-        return Place(folder, Installation(Settings.from_environment(direct)), kept | environment, database)
-
-    def leases(self, place: Place) -> int:
-        """Holds on runs that nobody has given up."""
-        if self.server is not None:
-            return self.server.execute("SELECT run FROM lease", place.database)
-        return len(list(place.home.rglob("*.lock")))
+        return Place(folder, Installation(Settings.from_environment(direct)), kept | environment)
 
     @contextmanager
     def server_stopped(self) -> Iterator[None]:
