@@ -7,13 +7,16 @@ are committed in the order they were applied, its own fact never comes first. St
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import msgspec
+
 from orchestrator.engine.cells import Cells
-from orchestrator.engine.committer import Committer
+from orchestrator.engine.committer import RETRY_S, Committer
 from orchestrator.engine.islands import Islands
 from orchestrator.engine.lookups import Lookups
 from orchestrator.engine.machine import Machine
@@ -44,6 +47,10 @@ GROUP_S = 0.005
 MOST_UNCOMMITTED = 4096
 """Facts applied beyond the last commit before the loop waits for the disk."""
 
+_STORE_AWAY = "orchestrator.backends.bundles.failure:StoreAway"
+"""What a worker says of a step that it could not give its inputs, or whose output it could not store."""
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -111,6 +118,7 @@ class Driver:
         self._committer = commits(journal, clock, self._committed, executor.wake)
         self._last_snapshot = machine.fold.seq
         self._interrupted = False
+        self._submit_at = 0.0
         executor.open(RunCode(machine.fold.run, created.capsule, self._define, cells.inline_chunk, created.graph))
 
     # ---- from outside
@@ -171,6 +179,7 @@ class Driver:
         if isinstance(event, FromBundle):
             frame = event.frame
             if isinstance(frame, frames.Outcomes):
+                frame = self._hold_back(frame)
                 self.take(self._islands.made(frame, event.worker, now, jitter))
                 self.take(machine.observe_outcomes(frame, event.worker, now, jitter))
             elif isinstance(frame, frames.Released):
@@ -185,6 +194,16 @@ class Driver:
             self.take(machine.observe_lost(event.worker, event.reason, event.bundles, event.timed_out, now, jitter))
         elif isinstance(event, Refused):
             self.take(machine.observe_refused(event.bundle, event.message))
+
+    def _hold_back(self, frame: frames.Outcomes) -> frames.Outcomes:
+        """Without the steps that found the artifact store full or away: nobody's failure, they are sent again later."""
+        away = [failed for failed in frame.failed if _STORE_AWAY in failed.classes]
+        if not away:
+            return frame
+        if self._clock.monotonic() > self._submit_at + RETRY_S:
+            _log.warning("run %s holds steps back: %s", self._machine.fold.run, away[0].message)
+        self._submit_at = self._clock.monotonic() + RETRY_S
+        return msgspec.structs.replace(frame, failed=[failed for failed in frame.failed if failed not in away])
 
     def _accepted(self, event: Accepted) -> None:
         flight = self._machine.flights.get(event.bundle)
@@ -232,8 +251,8 @@ class Driver:
                 self._executor.submit(bundle)
 
     def _may_submit(self) -> bool:
-        """Not while the store is in trouble, and never for a run that another driver has taken over meanwhile."""
-        if self._committer.in_trouble:
+        """Not while a store is in trouble, and never for a run that another driver has taken over meanwhile."""
+        if self._committer.in_trouble or self._clock.monotonic() < self._submit_at:
             return False
         try:
             self._ownership.verify()

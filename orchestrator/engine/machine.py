@@ -279,8 +279,10 @@ class Machine:
         """Retries whose back-off is over become ready; approvals past their deadline fail."""
         if self.fold.retrying and not self.ending:
             for (name, index), due in list(self.fold.retrying.items()):
-                if due <= now:
-                    self.frontier.retry_due(self.fold.nodes[name], index)
+                state = self.fold.nodes[name]
+                # Further away than the back-off can be: the clock has been set back, by hours perhaps.
+                if due <= now or due > now + state.node.policy.retry.cap_s:
+                    self.frontier.retry_due(state, index)
         for node, asked in list(self.fold.waiting.items()):
             if asked.deadline is not None and asked.deadline <= now:
                 failure = f.Failure(_TIMED_OUT, f"nobody answered {asked.text!r} in time")

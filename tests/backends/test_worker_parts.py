@@ -102,7 +102,7 @@ def test_what_waits_leaves_by_itself() -> None:
     assert sent.frames[0].completed[0].stop == 1
 
 
-def test_a_large_chunk_is_stored_and_a_full_disk_fails_its_steps() -> None:
+def test_a_large_chunk_is_stored_and_a_full_disk_is_not_its_steps_fault() -> None:
     stored: list[bytes] = []
 
     def put(data: bytes) -> str:
@@ -123,8 +123,9 @@ def test_a_large_chunk_is_stored_and_a_full_disk_fails_its_steps() -> None:
     sent.outbox.flush("bundle", finished=True)
     failed = [failed for frame in sent.frames for failed in frame.failed]
     assert [(one.node, one.index, one.classes[0]) for one in failed] == [
-        ("n", 3, "orchestrator.errors:StoreUnavailable")
+        ("n", 3, "orchestrator.backends.bundles.failure:StoreAway")
     ]
+    assert "orchestrator.errors:StoreUnavailable" in failed[0].classes
     assert not any(frame.completed for frame in sent.frames)
 
 

@@ -280,3 +280,24 @@ def test_a_step_is_never_on_two_workers_at_once() -> None:
     world.take(world.machine.observe_due(world.now))
     (again,) = world.planner.plan(4, barriers=True)
     assert [(s.node, s.start, s.stop, s.attempts) for s in again.segments] == [("double", 0, 1, {0: 2})]
+
+
+def test_a_retry_does_not_wait_for_a_clock_that_was_set_back() -> None:
+    def fails(x: int) -> int:
+        raise Boom
+
+    @pipeline
+    def single() -> Any:
+        return double(1)
+
+    world = World(single.graph(), {**FUNCTIONS, "double": fails})
+    world.take(world.machine.derive(world.now))
+    (bundle,) = world.planner.plan(4, barriers=True)
+    failure = f.Failure(("builtins:ConnectionError", "builtins:Exception"), "no answer")
+    world.take(world.machine.failed("double", 0, failure, bundle.id, world.now, lambda: 1.0))
+    world.machine._close_flight(bundle.id)
+    world.take(world.machine.observe_due(world.now))
+    assert list(world.planner.plan(4, barriers=True)) == []
+    world.take(world.machine.observe_due(world.now - 3 * 3600))
+    (again,) = world.planner.plan(4, barriers=True)
+    assert [(s.node, s.start, s.stop, s.attempts) for s in again.segments] == [("double", 0, 1, {0: 2})]

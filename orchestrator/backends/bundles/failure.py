@@ -6,12 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 from traceback import walk_tb
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, StoreUnavailable
 from orchestrator.ports.frames import Failed
 
 MESSAGE_CHARS = 8_000
 FRAMES = 30
 _ENGINE = str(Path(__file__).resolve().parents[2]) + "/"
+
+
+class StoreAway(StoreUnavailable):
+    """The worker itself, and no step's body, found the store full or away: no failure of the step."""
+
+    code = StoreUnavailable.code
+
+
+def not_the_bodys(error: BaseException) -> BaseException:
+    """An error that came while inputs were read or outputs stored, so that the driver can tell."""
+    return StoreAway(error.message) if isinstance(error, StoreUnavailable) else error
 
 
 def describe_failure(

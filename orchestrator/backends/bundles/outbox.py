@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Mapping
 from sys import byteorder
 
-from orchestrator.backends.bundles.failure import describe_failure
+from orchestrator.backends.bundles.failure import describe_failure, not_the_bodys
 from orchestrator.ports.frames import (
     Call,
     Completed,
@@ -99,8 +99,9 @@ class _Gathered:
             self.start = self.stop = 0
         self.elapsed = array("I")
 
-    def lose_outputs(self, error: Exception) -> None:
+    def lose_outputs(self, cause: Exception) -> None:
         """The outputs could not be stored: every step they belong to has failed."""
+        error = not_the_bodys(cause)
         for done in self.completed + self.batches:
             indexes = range(done.start, done.stop) if done in self.completed else (0,)
             self.failed += [describe_failure(done.node, index, error) for index in indexes]

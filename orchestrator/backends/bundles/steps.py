@@ -17,14 +17,14 @@ from orchestrator.backends.bundles.arguments import Arguments, Reader, compile_a
 from orchestrator.backends.bundles.bundle import Part, RunningBundle
 from orchestrator.backends.bundles.chunks import DecodedChunks
 from orchestrator.backends.bundles.context import BundleStep, Contexts
-from orchestrator.backends.bundles.failure import describe_failure
+from orchestrator.backends.bundles.failure import describe_failure, not_the_bodys
 from orchestrator.backends.bundles.leave import Leave
 from orchestrator.backends.bundles.logs import Log
 from orchestrator.backends.bundles.outbox import Outbox
 from orchestrator.backends.bundles.outputs import InputMissing, Made, Outputs
 from orchestrator.backends.bundles.surroundings import Surroundings
 from orchestrator.backends.bundles.watchdog import Watch
-from orchestrator.errors import ReplayMismatch
+from orchestrator.errors import ReplayMismatch, StoreUnavailable
 from orchestrator.graph.context import Caller, enter
 from orchestrator.graph.node import Node
 from orchestrator.ports.frames import CHECKPOINTS, Failed, Input, Span
@@ -202,7 +202,7 @@ class StepRunner:
             self._give_back(self._bundle.id, self._bundle.drop_part(part))
         except BaseException as error:
             watch.end()
-            shown = watch.error() if watch.cause else error
+            shown = watch.error() if watch.cause else not_the_bodys(error)
             while (index := self._bundle.take(part)) is not None:
                 failed = describe_failure(segment.node, index, shown, root, self._services.log.mask)
                 self._services.outbox.fail(self._bundle.id, failed)
@@ -325,7 +325,10 @@ class StepRunner:
             started = perf_counter_ns()
             result = function(*args, **kwargs)
             self._elapsed_us = min((perf_counter_ns() - started) // 1000, _LONGEST_US)
-            return encode(result)
+            try:
+                return encode(result)
+            except StoreUnavailable as error:
+                raise not_the_bodys(error) from error
 
         return body
 

@@ -1,0 +1,1 @@
+"""Real faults on a real Ray cluster of several nodes, with evidence from outside: ``python -m tests.chaos --help``."""
