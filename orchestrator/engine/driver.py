@@ -160,7 +160,7 @@ class Driver:
         if self._machine.flights and not self._machine.frontier.ready:
             idle = self._executor.idle()
             if idle:
-                self._machine.releases += self._planner.take_back(idle, self._clock.monotonic())
+                self._machine.releases += self._planner.take_back(idle)
         self._act()
 
     def take(self, facts: Iterable[f.Fact]) -> None:
@@ -208,7 +208,7 @@ class Driver:
     def _accepted(self, event: Accepted) -> None:
         flight = self._machine.flights.get(event.bundle)
         if flight is not None:
-            flight.worker, flight.since_s = event.worker, self._clock.monotonic()
+            flight.worker = event.worker
             started = f.BundleStarted(tuple(flight.segments), event.bundle, event.worker)
             self.take([started] if len(flight.segments) > 1 else f.apart(started))
 
