@@ -256,7 +256,7 @@ class _Sweep:
             number += 1
 
     def _copy(self, name: str) -> Path:
-        return Path(shutil.copytree(self._base, self._folder / name))
+        return Path(shutil.copytree(self._base, self._folder / name, symlinks=True))  # the project is only linked
 
     def _fresh(self, name: str) -> Path:
         folder = self._folder / name

@@ -19,7 +19,9 @@ from orchestrator.app.installation import Installation
 from orchestrator.app.run import Run
 from orchestrator.app.runner import Runner
 from orchestrator.config.settings import Settings
+from orchestrator.graph.fact import SupervisionEnded
 from orchestrator.graph.pipeline import Pipeline, RunOptions
+from orchestrator.ports.journal import Append
 from tests.corpus import flows
 from tests.corpus.record import DIGESTS, HERE, digests, without_paths, write_run
 
@@ -78,8 +80,17 @@ def _resumed(runner: Runner, marker: Path) -> None:
     run = runner.start(flows.held, {"marker": str(marker)}, RunOptions(on="local"))
     _until(lambda: run["total"].done)
     run.stop()
+    _given_up(runner.installation, run.id)
     marker.touch()
     runner.resume(run.id).wait()
+
+
+def _given_up(here: Installation, run: str) -> None:
+    """What a supervisor writes whose drivers die again and again."""
+    ownership = here.journal.own(run, "supervisor")
+    row, fact = here.journal.run(run), SupervisionEnded("10 drivers in a row died without getting anywhere")
+    here.journal.append(Append(run, ownership.epoch, row.seq, here.clock.now(), [fact]))
+    ownership.release()
 
 
 def _recoded(runner: Runner, marker: Path) -> None:
