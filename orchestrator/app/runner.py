@@ -14,7 +14,7 @@ import msgspec
 from orchestrator.app.backend import choose_backend, open_executor
 from orchestrator.app.checkout import git_commit
 from orchestrator.app.collector import Spared
-from orchestrator.app.inputs import file_versions
+from orchestrator.app.inputs import file_versions, seal_inputs
 from orchestrator.app.installation import Installation
 from orchestrator.app.picture import plan_html
 from orchestrator.app.run import Run
@@ -26,7 +26,7 @@ from orchestrator.engine.recovery import started
 from orchestrator.engine.state import RunFold
 from orchestrator.errors import RunError
 from orchestrator.graph import fact as f
-from orchestrator.graph.json import graph_to_json, seal
+from orchestrator.graph.json import graph_to_json
 from orchestrator.graph.node import Graph
 from orchestrator.ports.executor import Executor
 from orchestrator.ports.journal import Ownership, RunRow
@@ -61,7 +61,7 @@ class Runner:
 
     def plan(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions) -> Plan:
         """What ``run`` would do and why; runs nothing and writes nothing but small constants of the graph."""
-        graph = self._sealed(pipeline.graph(**params))
+        graph, _ = seal_inputs(self.installation, pipeline.graph(**params))
         machine = Machine(RunFold("", graph), self._encode_error)
         cells = self.installation.cells("", machine.chunks)
         Plan.draw = staticmethod(plan_html)
@@ -100,8 +100,8 @@ class Runner:
         backend = choose_backend(self.installation.settings, traced.graph, options.on)
         executor = self._executors(backend)  # its workers warm up while the store opens
         try:
-            graph = self._sealed(traced.graph)
-            run, created = self._create(graph, traced, params, options, backend)
+            graph, versions = seal_inputs(self.installation, traced.graph)
+            run, created = self._create(graph, versions, traced, params, options, backend)
             ownership = self.installation.journal.own(run, _driver_name())
             fold = RunFold(run, graph, created=created, seq=1)
             return self._drive(fold, ownership, backend, executor, detach, spared)
@@ -110,7 +110,13 @@ class Runner:
             raise
 
     def _create(
-        self, graph: Graph, traced: Traced, params: Mapping[str, Any], options: RunOptions, backend: str
+        self,
+        graph: Graph,
+        versions: Mapping[str, str],
+        traced: Traced,
+        params: Mapping[str, Any],
+        options: RunOptions,
+        backend: str,
     ) -> tuple[str, f.RunCreated]:
         """Record a new run; its id and first fact."""
         from orchestrator.backends.capsule import build
@@ -122,6 +128,7 @@ class Runner:
         created = f.RunCreated(
             name, stored, capsule, {name: _shown(value) for name, value in params.items()}, backend,
             dict(options.tags), git_commit(Path.cwd()), secrets.randbits(32), file_versions(here, graph),
+            cursors=here.registry.positions(name), versions=versions,
         )  # fmt: skip
         row = RunRow(run, name, "queued", 1, 0, here.clock.now(), tags=dict(options.tags))
         here.journal.create(row, [created], {})
@@ -230,9 +237,6 @@ class Runner:
             ownership.release()
             raise
         return Run(here, ownership.run, session)
-
-    def _sealed(self, graph: Graph) -> Graph:
-        return seal(graph, self.installation.values.encode)
 
     def _encode_error(self, failure: f.Failure) -> tuple[str, bytes]:
         from orchestrator.artifacts.errors import item_error_chunk

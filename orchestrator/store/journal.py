@@ -15,13 +15,23 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.errors import JournalCorrupt, NotFound, StaleEpoch
-from orchestrator.graph.fact import FINISHED, DriverStarted, Fact, Recorded, RunFinished, RunState
+from orchestrator.graph.fact import (
+    FINISHED,
+    CursorMoved,
+    DriverStarted,
+    Fact,
+    Recorded,
+    RunFinished,
+    RunState,
+    VersionPublished,
+)
 from orchestrator.ports.journal import Append, CacheEntry, InboxRow, RunRow, Snapshot
 from orchestrator.ports.values import digest_bytes
 from orchestrator.store import schema
 from orchestrator.store.cache import find_cached, find_nearest, keep
 from orchestrator.store.codec import decode_fact, decode_mapping, encode_fact, encode_mapping
 from orchestrator.store.owner import RunOwnership
+from orchestrator.store.registry import SqlRegistry, move, publish
 from orchestrator.store.retention import forget_expired, forget_run, held_bytes, reusable_until
 from orchestrator.store.roots import Load, live_digests
 from orchestrator.store.runs import batches, find_run, list_runs
@@ -136,6 +146,7 @@ class SqlJournal:
 
         Raises:
             StaleEpoch: also if the run has ended.
+            CursorElsewhere: a cursor that the run moves is not where the run found it.
             NotFound: no such run.
             ValueError: the facts contradict each other or cannot be encoded.
         """
@@ -161,6 +172,11 @@ class SqlJournal:
             if append.taken:
                 connection.execute(_TAKE, [{"of_run": append.run, "of_key": key} for key in append.taken])
             keep(self._database.insert, connection, append.cache, append.at)
+            for fact in append.facts:
+                if isinstance(fact, VersionPublished):
+                    publish(self._database.insert, connection, append.run, fact, append.at)
+                elif isinstance(fact, CursorMoved):
+                    move(self._database.insert, connection, append.run, fact, append.at)
         return append.seq + len(rows)
 
     def save_snapshot(self, run: str, snapshot: Snapshot) -> None:
@@ -269,6 +285,11 @@ class SqlJournal:
             JournalCorrupt: something cannot be read, so that it is not known what it names: collect nothing.
         """
         return live_digests(self._database, time.time(), load, without)
+
+    @property
+    def registry(self) -> SqlRegistry:
+        """Named versions and cursors in the same database."""
+        return SqlRegistry(self._database)
 
     # ---- removal of runs
 

@@ -6,9 +6,22 @@ Ids are ordered by code point in every database, which the search by a beginning
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
-HEAD = "0001"
+HEAD = "0003"
 """Newest migration under ``migrations/versions``; they are numbered upwards."""
 
 metadata = MetaData()
@@ -93,6 +106,49 @@ cache = Table(
     Column("parts", LargeBinary, nullable=False),
     Column("written_at", Double, nullable=False),
     Index("cache_by_stage", "stage", "written_at"),
+)
+
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("pipeline", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    # No foreign keys from here on to runs: cursors and versions outlive the runs that made them.
+    Column("run", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+named = Table(
+    "named",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("newest", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+)
+
+published = Table(
+    "published",
+    metadata,
+    Column("name", Text, ForeignKey("named.name"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("cell", LargeBinary, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("item", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+published_tag = Table(
+    "published_tag",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("tag", Text, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    ForeignKeyConstraint(["name", "number"], ["published.name", "published.number"]),
 )
 
 version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

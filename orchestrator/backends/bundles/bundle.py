@@ -34,6 +34,7 @@ class RunningBundle:
         self.id = run.bundle
         self.run = run.run
         self.seed = run.seed
+        self.cursors = run.cursors
         self.inline = inline
         self.parts = [Part(segment) for segment in run.segments]
         self.made: Made = {}
