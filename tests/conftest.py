@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# One Ray and one S3 server for the whole session, for whichever tests need them.
-pytest_plugins = ["tests.backends.ray_fixtures", "tests.artifacts.s3_server"]
+# One Ray, one PostgreSQL and one S3 server for the whole session, for whichever tests need them.
+pytest_plugins = ["tests.backends.ray_fixtures", "tests.store.postgres_server", "tests.artifacts.s3_server"]
 
 settings.register_profile("steady", deadline=None)  # the machine's load is no property of the code
 settings.load_profile("steady")
@@ -39,5 +39,5 @@ def _starts_ray(item: pytest.Item) -> bool:
     return (
         item.get_closest_marker("ray") is not None
         or "local_ray" in getattr(item, "fixturenames", ())
-        or (call is not None and "ray" in call.params.values())
+        or (call is not None and any(isinstance(value, str) and value == "ray" for value in call.params.values()))
     )

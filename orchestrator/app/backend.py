@@ -48,16 +48,22 @@ def _open_local(settings: Settings) -> Executor:
     from orchestrator.backends.bundles.pipes import PipeTransport
     from orchestrator.backends.bundles.pool import KEEP_S
 
-    place = Place("local", (worker_settings(settings), settings.slots))
+    place = Place("local", (worker_settings(settings), settings.slots, _leave_s(settings)))
     kept = shelf().take(place)
     if kept is not None:
         return kept
     transport = PipeTransport(worker_settings(settings), settings.slots)
     transport.warm()
-    return WarmPool(transport, KEEP_S, None, lambda: True, shelf(), place)
+    return WarmPool(transport, KEEP_S, _leave_s(settings), lambda: True, shelf(), place)
+
+
+def _leave_s(settings: Settings) -> float | None:
+    """For how long workers go on starting steps for a silent driver: half a lease, and for ever on a journal whose
+    runs cannot be taken over while their driver lives."""
+    return settings.lease_s / 2 if settings.journal_url.startswith("postgresql") else None
 
 
 def _open_ray(settings: Settings) -> Executor:
     from orchestrator.app.ray_backend import open_ray
 
-    return open_ray(settings.ray_address, worker_settings(settings))
+    return open_ray(settings.ray_address, worker_settings(settings), _leave_s(settings))

@@ -46,7 +46,7 @@ class Installation:
     def _database(self) -> SqlJournal:
         from orchestrator.store import open_journal
 
-        return open_journal(self.settings.journal_url)
+        return open_journal(self.settings.journal_url, lease_s=self.settings.lease_s)
 
     @cached_property
     def registry(self) -> Registry:
@@ -77,14 +77,14 @@ class Installation:
 
     # ---- reading runs
 
-    def created(self, run: str) -> f.RunCreated:
-        """The first fact of a run.
+    def created(self, run: str, journal: Journal | None = None) -> f.RunCreated:
+        """The first fact of a run, in another journal if one is given.
 
         Raises:
             NotFound: no such run.
             JournalCorrupt: the run does not begin with its creation.
         """
-        for recorded in self.journal.facts(run):
+        for recorded in (journal or self.journal).facts(run):
             if isinstance(recorded.fact, f.RunCreated):
                 return recorded.fact
             break

@@ -27,14 +27,14 @@ def shared_local_cluster(home: Path) -> StandingCluster:
     return StandingCluster(home)
 
 
-def open_ray(address: str | None, settings: WorkerSettings) -> Pool:
+def open_ray(address: str | None, settings: WorkerSettings, leave_s: float | None) -> Pool:
     """Places for bundles on the cluster at an address, or on a local Ray."""
     worker, cluster = RayWorker(settings), _cluster(address, settings)
-    place = Place("ray", (settings, id(cluster)))
+    place = Place("ray", (settings, id(cluster), leave_s))
     kept = shelf().take(place)
     if kept is not None:
         return kept
-    return WarmPool(_transport(cluster, worker), IDLE_S, None, lambda: cluster.alive, shelf(), place)
+    return WarmPool(_transport(cluster, worker), IDLE_S, leave_s, lambda: cluster.alive, shelf(), place)
 
 
 def _cluster(address: str | None, settings: WorkerSettings) -> Cluster:

@@ -24,7 +24,7 @@ from orchestrator.engine.machine import Machine
 from orchestrator.engine.plan import Plan, make_plan
 from orchestrator.engine.recovery import started
 from orchestrator.engine.state import RunFold
-from orchestrator.errors import RunError
+from orchestrator.errors import ConfigError, RunError, RunOwned
 from orchestrator.graph import fact as f
 from orchestrator.graph.json import graph_to_json
 from orchestrator.graph.node import Graph
@@ -85,7 +85,13 @@ class Runner:
     def start(
         self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions, detach: bool = False
     ) -> Run:
-        """Begin a run, driven by a thread of this process, and return at once."""
+        """Begin a run, driven by a thread of this process, and return at once.
+
+        With a key that has a run, that one is returned: driven on here if nobody drives it and it has not ended.
+        """
+        known = self.installation.journal.run_of_key(options.key) if options.key is not None else None
+        if known is not None:
+            return self._of_key(pipeline, known, options, detach)
         spared = Spared()
         try:
             return self._start(pipeline, params, options, detach, spared)
@@ -101,46 +107,117 @@ class Runner:
         executor = self._executors(backend)  # its workers warm up while the store opens
         try:
             graph, versions = seal_inputs(self.installation, traced.graph)
-            run, created = self._create(graph, versions, traced, params, options, backend)
-            ownership = self.installation.journal.own(run, _driver_name())
+            run, created = self._create(new_id(graph), graph, versions, traced, params, options, backend)
+            if created is None:
+                executor.close()
+                spared.end()
+                return self._of_key(pipeline, run, options, detach)
+            try:
+                ownership = self.installation.journal.own(run, _driver_name())
+            except RunOwned:  # another delivery of the key was faster
+                executor.close()
+                spared.end()
+                return Run(self.installation, run)
             fold = RunFold(run, graph, created=created, seq=1)
             return self._drive(fold, ownership, backend, executor, detach, spared)
         except BaseException:
             executor.close()
             raise
 
+    def _of_key(self, pipeline: Pipeline[..., Any], run: str, options: RunOptions, detach: bool) -> Run:
+        """The run that a trigger key has already; whoever made it may have died before driving it."""
+        here = self.installation
+        row = here.journal.run(run)
+        if row.pipeline != pipeline.name:
+            raise ConfigError(f"key {options.key!r} belongs to run {run} of pipeline {row.pipeline}; use another key")
+        if row.state in f.FINISHED or here.journal.owner(run) is not None:
+            return Run(here, run)
+        try:
+            return self.resume(run, options.on, detach)
+        except RunError:  # somebody else drives it, or has ended it, by now
+            return Run(here, run)
+
     def _create(
         self,
+        run: str,
         graph: Graph,
         versions: Mapping[str, str],
         traced: Traced,
         params: Mapping[str, Any],
         options: RunOptions,
         backend: str,
-    ) -> tuple[str, f.RunCreated]:
-        """Record a new run; its id and first fact."""
+    ) -> tuple[str, f.RunCreated | None]:
+        """Record a new run; its id and first fact, or the run that the key has got meanwhile."""
         from orchestrator.backends.capsule import build
 
         here, name = self.installation, graph.pipeline
         capsule = build(traced.stages, here.artifacts)
         stored = here.artifacts.put(msgspec.json.encode(graph_to_json(graph)))
-        run = f"{name}-{secrets.token_hex(4)}"
         created = f.RunCreated(
             name, stored, capsule, {name: _shown(value) for name, value in params.items()}, backend,
             dict(options.tags), git_commit(Path.cwd()), secrets.randbits(32), file_versions(here, graph),
             cursors=here.registry.positions(name), versions=versions,
         )  # fmt: skip
-        row = RunRow(run, name, "queued", 1, 0, here.clock.now(), tags=dict(options.tags))
-        here.journal.create(row, [created], {})
-        return run, created
+        row = RunRow(run, name, "queued", 1, 0, here.clock.now(), tags=dict(options.tags), trigger_key=options.key)
+        there = here.journal.create(row, [created], {})
+        return there, created if there == run else None
+
+    # ---- runs on the cluster
+
+    def submit(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions) -> Run:
+        """Bring a run to the cluster, where it goes on without this process; returns once it is in good hands there.
+
+        Raises:
+            DefinitionError: the wiring is wrong; nothing was sent.
+            ConfigError, BackendError: as ``app.submit.submit``.
+        """
+        from orchestrator.app.submit import submit
+
+        if options.on == "local":
+            raise ConfigError("a submitted run goes to the cluster; leave on='local' out, or use run() or start()")
+        traced = pipeline.trace(**params)
+        graph, versions = seal_inputs(self.installation, traced.graph)
+        run, here = new_id(graph), self.installation
+        known = here.journal.run_of_key(options.key) if options.key is not None else None
+        if known is not None:
+            return Run(here, known)
+
+        def create() -> None:
+            there, _ = self._create(run, graph, versions, traced, params, options, "ray")
+            if there != run:
+                raise RunOwned(f"key {options.key!r} has got run {there} meanwhile; follow that: orc show {there}")
+
+        return submit(here, run, 1, create)
+
+    def resubmit(self, run: str) -> Run:
+        """Bring a run that nobody drives to the cluster; finished steps are not run again.
+
+        Raises:
+            NotFound: no such run.
+            RunOwned: a living driver holds it.
+            RunError: the run has ended.
+            ConfigError, BackendError: as ``app.submit.submit``.
+        """
+        from orchestrator.app.submit import submit
+
+        row = self.installation.journal.run(run)
+        refuse_ended(row)
+        driver = self.installation.journal.owner(row.id)
+        if driver is not None:
+            raise RunOwned(f"run {row.id} is driven by {driver}; wait for it, or end that process")
+        return submit(self.installation, row.id, row.epoch + 1, lambda: None)
 
     # ---- runs that exist
 
-    def resume(self, run: str, on: str | None = None, detach: bool = False, code: NewCode | None = None) -> Run:
+    def resume(
+        self, run: str, on: str | None = None, detach: bool = False, code: NewCode | None = None, wait_s: float = 0.0
+    ) -> Run:
         """Take a run over and drive it on; finished steps are not run again.
 
         Args:
             code: What ``compare`` made: go on with that code instead of the run's own.
+            wait_s: How long to wait for a living driver to let go of the run; if it ends it meanwhile, the run is
+                returned as it is.
 
         Raises:
             NotFound: no such run.
@@ -153,7 +230,11 @@ class Runner:
         backend = self._backend(on, here.created(row.id).on, code)
         executor = self._executors(backend)
         try:
-            ownership = here.journal.own(row.id, _driver_name())
+            ownership = here.journal.own(row.id, _driver_name(), wait_s)
+            if here.journal.run(row.id).state in f.FINISHED:
+                ownership.release()
+                executor.close()
+                return Run(here, row.id)
             try:
                 if code is not None:
                     from orchestrator.app.new_code import adopt
@@ -256,6 +337,11 @@ def refuse_ended(row: RunRow) -> None:
     if row.state in ("failed", "cancelled"):
         advice += f" --keep takes over what finished, orc rerun {row.id} --code … also with corrected code"
     raise RunError(f"run {row.id} has ended ({row.state}); there is nothing to resume. Instead, {advice}")
+
+
+def new_id(graph: Graph) -> str:
+    """An id for a new run."""
+    return f"{graph.pipeline}-{secrets.token_hex(4)}"
 
 
 def _driver_name() -> str:

@@ -251,6 +251,22 @@ class ProjectDocument(Struct, frozen=True):
     files: list[str]
 
 
+class DatabaseDocument(Struct, frozen=True):
+    """Output of ``orc db ... --json``.
+
+    ``found`` is the schema that the database had (null if it was empty), ``rows`` counts by table what was backed up or
+    restored, and ``checks`` says what was looked at.
+    """
+
+    action: Literal["upgrade", "check", "backup", "restore"]
+    store: str
+    found: str | None
+    schema: str
+    file: str | None
+    rows: dict[str, int]
+    checks: list[CheckItem]
+
+
 class AnswerDocument(Struct, frozen=True):
     """Output of ``orc approve``, ``signal`` and ``cancel`` with ``--json``.
 
@@ -260,6 +276,14 @@ class AnswerDocument(Struct, frozen=True):
     run: str
     address: str
     driver: str | None
+
+
+class SubmitDocument(Struct, frozen=True):
+    """Output of ``orc submit --detach --json``: a run that goes on at a cluster, and the name of its Ray job there."""
+
+    run: str
+    job: str
+    address: str
 
 
 class UpDocument(Struct, frozen=True):
@@ -362,6 +386,33 @@ class DifferenceDocument(Struct, frozen=True):
     metrics: dict[str, tuple[float | None, float | None]]
 
 
+class FindingItem(Struct, frozen=True):
+    """A step that is not safe to repeat; ``step`` is empty if a promise of the engine itself was broken."""
+
+    step: str
+    kind: str
+    evidence: str
+    fix: str
+
+
+class TortureDocument(Struct, frozen=True):
+    """Output of ``orc torture --json``.
+
+    ``state`` is that of the run without faults, ``writes`` how many writes of journal and artifacts it makes; a process
+    was killed ``kills`` times at ``points`` crash points, and ``resumes`` processes took over.
+    """
+
+    pipeline: str
+    state: State
+    steps: int
+    writes: int
+    points: int
+    kills: int
+    resumes: int
+    elapsed_s: float
+    findings: list[FindingItem]
+
+
 DOCUMENTS: Final[dict[str, Any]] = {
     "answer": AnswerDocument,
     "changes": ChangesDocument,
@@ -371,11 +422,14 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "down": DownDocument,
     "event": Fact | RunEnded,
     "gc": CollectionDocument,
+    "db": DatabaseDocument,
     "get": ValueDocument,
     "init": ProjectDocument,
     "ls": list[RunItem],
     "plan": PlanDocument,
     "show": RunDocument,
+    "submit": SubmitDocument,
+    "torture": TortureDocument,
     "up": UpDocument,
     "versions": list[VersionItem],
     "verification": VerificationDocument,

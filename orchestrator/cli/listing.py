@@ -10,10 +10,12 @@ import typer
 
 from orchestrator.app.installation import Installation
 from orchestrator.app.picture import run_graph
+from orchestrator.app.run import Run
 from orchestrator.cli.documents import RunDocument, RunItem
+from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.following import Follower
 from orchestrator.cli.output import iso, local_time, table, write, write_json
-from orchestrator.cli.running import RunId
+from orchestrator.cli.running import FOLLOW, RunId, watch
 from orchestrator.config.suggestion import meant_or_known
 from orchestrator.errors import ConfigError
 from orchestrator.graph.fact import FINISHED
@@ -52,11 +54,14 @@ def ls(
 def show(
     run_id: RunId,
     json: Json = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="show the progress of the run until it ends")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="draw the run into a file")] = None,
-) -> None:
+) -> int:
     """Show a run and its steps."""
     here = Installation()
     row = here.journal.run(run_id)
+    if follow:
+        return watch(here, lambda: Run(here, row.id), None, False, json, False, FOLLOW)
     follower = Follower(here, row.id)
     follower.advance()
     document = run_document(here, row, follower)
@@ -64,7 +69,7 @@ def show(
         svg.write_text(graph_svg(run_graph(follower.fold), follower.statuses()))
     if json:
         write_json(document)
-        return
+        return ExitCode.OK
     item = document.run
     write(f"{item.id}  {described_state(item)}  started {_local(item.started_at)}  took {_took(item)}")
     if document.reason:
@@ -74,6 +79,7 @@ def show(
     write("\n".join(line.text for line in follower.lines()))
     for address, text in document.waiting.items():
         write(f"waits for an answer: {address}: {text}")
+    return ExitCode.OK
 
 
 def run_item(here: Installation, row: RunRow) -> RunItem:

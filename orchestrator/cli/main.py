@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "plan": Command("planning", "plan", "say what a run would do and why, without doing it"),
     "resume": Command("running", "resume", "go on with a run whose driver is gone"),
     "rerun": Command("rerun", "rerun", "start a new run from the record of another, or verify that one"),
+    "submit": Command("submit", "submit", "run a pipeline on a cluster, where it goes on without this process"),
+    "export": Command("export", "export", "write a manifest that runs a pipeline on Kubernetes"),
     "cancel": Command("answers", "cancel", "end a run"),
     "ls": Command("listing", "ls", "list runs, newest first"),
     "show": Command("listing", "show", "show a run and its steps"),
@@ -42,8 +44,10 @@ COMMANDS: Final = {
     "why": Command("steps", "why", "say why a step ran, waited, was reused or failed"),
     "approve": Command("answers", "approve", "answer a step that waits for a person"),
     "signal": Command("answers", "signal", "answer a step that waits for a program"),
+    "torture": Command("torture", "torture", "kill a pipeline at every write and name the steps unsafe to repeat"),
     "up": Command("up", "up", "keep a local Ray up, so that runs on Ray start at once"),
     "down": Command("up", "down", "end the local Ray that orc up keeps"),
+    "db": Command("db", "db", "upgrade, check, back up or restore the journal"),
     "gc": Command("upkeep", "gc", "remove old runs and artifacts that nothing needs any more"),
     "doctor": Command("upkeep", "doctor", "check this installation"),
 }
@@ -57,7 +61,8 @@ Durable machine-learning pipelines, from raw data to a served model.
 
 _CODES: Final = """\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 refused by a gate, 4 not found, 5 cluster unreachable, 6 degraded,
-124 timed out, 130 interrupted. Settings: ORC_HOME, ORC_STORE, ORC_ARTIFACTS, ORC_RAY_ADDRESS, ORC_SLOTS.
+124 timed out, 130 interrupted. Settings: ORC_HOME, ORC_STORE, ORC_ARTIFACTS, ORC_RAY_ADDRESS, ORC_SLOTS,
+ORC_LEASE.
 """
 
 

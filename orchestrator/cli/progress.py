@@ -170,6 +170,8 @@ def told(recorded: f.Recorded, follower: Follower) -> list[str]:
     if isinstance(fact, f.ApprovalRequested):
         command = "approve" if follower.fold.nodes[fact.node].node.kind == "approval" else "signal"
         return [f"waiting   {fact.node}: {fact.text}  (orc {command} {follower.run} {fact.node})"]
+    if isinstance(fact, f.SupervisionEnded):
+        return [f"given up  {_first_line(fact.reason)}  (orc resume {follower.run})"]
     if isinstance(fact, f.CancelRequested):
         return [f"cancelled{f' by {fact.by}' if fact.by else ''}{f': {fact.reason}' if fact.reason else ''}"]
     return []

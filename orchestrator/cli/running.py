@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from orchestrator.app.installation import Installation
     from orchestrator.app.run import Run
 
+FOLLOW = "it goes on; follow it with: orc show --follow"
+"""What to do about a run that another process drives."""
+
 _TURN_S = 0.1
 _TERMINAL_LINES = 20
 
@@ -54,6 +57,13 @@ NewValues = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what --code would change")]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", metavar="KEY", help="one key, one run: with a key that has a run, follow that one"),
+]
+Wait = Annotated[
+    str, typer.Option("--wait", metavar="DURATION", help="wait this long for a living driver to let go of the run")
+]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="a run's id, or a unique beginning of it")]
 
 
@@ -62,6 +72,7 @@ def run(
     values: Values = None,
     on: On = None,
     tag: Tags = None,
+    key: Key = None,
     detach: Detach = False,
     timeout: TimeLimit = None,
     allow_degraded: AllowDegraded = False,
@@ -71,9 +82,12 @@ def run(
     """Run a pipeline and wait for its end."""
     runner = Runner()
     job = load_job(what, values or [])
-    pipeline = job.pipeline.options(on=backend_of(on), tags=_tags(tag or []))
+    pipeline = job.pipeline.options(on=backend_of(on), tags=tags_of(tag or []), key=key)
 
     def start() -> Run:
+        known = runner.installation.journal.run_of_key(key) if key is not None else None
+        if known is not None:
+            note(f"key {key!r} has a run already: {known}")
         return runner.start(pipeline, job.params, pipeline.run_options, detach)
 
     return watch(runner.installation, start, timeout, allow_degraded, json, quiet)
@@ -86,6 +100,7 @@ def resume(
     yes: Yes = False,
     dry_run: DryRun = False,
     on: On = None,
+    wait: Wait = "0s",
     detach: Detach = False,
     timeout: TimeLimit = None,
     allow_degraded: AllowDegraded = False,
@@ -107,17 +122,30 @@ def resume(
         if not ask("Go on with this code?", yes):
             return ExitCode.FAILED
 
+    wait_s = seconds(wait)
+
     def start() -> Run:
-        return runner.resume(run_id, backend_of(on), detach, new)
+        return runner.resume(run_id, backend_of(on), detach, new, wait_s)
 
     return watch(runner.installation, start, timeout, allow_degraded, json, quiet)
 
 
 def watch(
-    here: Installation, start: Callable[[], Run], timeout: str | None, allow_degraded: bool, as_json: bool, quiet: bool
+    here: Installation,
+    start: Callable[[], Run],
+    timeout: str | None,
+    allow_degraded: bool,
+    as_json: bool,
+    quiet: bool,
+    goes_on: str = "go on with: orc resume",
 ) -> int:
-    """Start a run, show its progress until it ends, and report; the exit code."""
-    ended = drive(here, start, timeout, as_json, quiet)
+    """Show the progress of a run until it ends, and report that; the exit code.
+
+    Args:
+        start: Gives the run; if this process drives it, it stops to do so when it is interrupted or time is up.
+        goes_on: What to do about a run that is left before its end; its id follows.
+    """
+    ended = drive(here, start, timeout, as_json, quiet, goes_on)
     return ended if isinstance(ended, ExitCode) else _report(*ended, allow_degraded, as_json)
 
 
@@ -130,9 +158,14 @@ class Ended(NamedTuple):
 
 
 def drive(
-    here: Installation, start: Callable[[], Run], timeout: str | None, as_json: bool, quiet: bool
+    here: Installation,
+    start: Callable[[], Run],
+    timeout: str | None,
+    as_json: bool,
+    quiet: bool,
+    goes_on: str = "go on with: orc resume",
 ) -> Ended | ExitCode:
-    """Start a run and show its progress until its driver returns; an exit code if it was left before that."""
+    """Show the progress of a run until its driver returns; an exit code if it was left before that. As ``watch``."""
     limit_s = None if timeout is None else seconds(timeout)
     began = time.monotonic()
     running = start()
@@ -144,11 +177,11 @@ def drive(
             if limit_s is not None and time.monotonic() - began > limit_s:
                 running.stop()
                 limit = duration_text(limit_s)
-                note(f"run {running.id} has not ended within {limit}; go on with: orc resume {running.id}")
+                note(f"run {running.id} has not ended within {limit}; {goes_on} {running.id}")
                 return ExitCode.TIMED_OUT
     except KeyboardInterrupt:
         running.stop()
-        note(f"interrupted; go on with: orc resume {running.id}")
+        note(f"interrupted; {goes_on} {running.id}")
         return ExitCode.INTERRUPTED
     finally:
         progress.show(follower.advance())
@@ -231,7 +264,8 @@ def backend_of(on: str | None) -> Literal["local", "ray"] | None:
     return cast("Literal['local', 'ray'] | None", on)
 
 
-def _tags(written: list[str]) -> dict[str, str]:
+def tags_of(written: list[str]) -> dict[str, str]:
+    """What ``--tag`` options say; raises ConfigError."""
     tags: dict[str, str] = {}
     for text in written:
         name, equals, value = text.partition("=")

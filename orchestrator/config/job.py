@@ -56,10 +56,14 @@ class ConfiguredPipeline(Pipeline[..., Any]):
         return replace(traced, graph=with_stage_options(traced.graph, self._document))
 
     def options(
-        self, *, on: Literal["local", "ray"] | None = None, tags: Mapping[str, str] | None = None
+        self,
+        *,
+        on: Literal["local", "ray"] | None = None,
+        tags: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> ConfiguredPipeline:
         """As ``Pipeline.options``."""
-        return ConfiguredPipeline(super().options(on=on, tags=tags), self._document)
+        return ConfiguredPipeline(super().options(on=on, tags=tags, key=key), self._document)
 
 
 def load_job(what: str, arguments: Iterable[str] = (), env: Mapping[str, str] | None = None) -> Job:

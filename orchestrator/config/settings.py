@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, InvalidDuration
+from orchestrator.types import seconds
 
 VARIABLES: Final[Mapping[str, str]] = {
     "ORC_HOME": "directory that holds the journal, artifacts, logs and keys (default ~/.orc)",
     "ORC_STORE": "URL of the journal, sqlite:///… or postgresql://… (default ORC_HOME/journal.db)",
     "ORC_ARTIFACTS": "fsspec URL of the artifact store (default ORC_HOME/artifacts)",
     "ORC_RAY_ADDRESS": "address of the Ray cluster that runs every step (default: local workers, or a local Ray)",
+    "ORC_LEASE": "PostgreSQL: time after which the run of a silent driver may be taken over (default 10s)",
     "ORC_SLOTS": "steps that may run at once on local workers (default: the CPUs of this process)",
 }
 """Every variable and what it is for; ``ORC_PARAM_<NAME>`` sets a pipeline parameter besides."""
@@ -43,6 +45,7 @@ class Settings:
         artifacts_url: fsspec URL of the artifact store, without a trailing slash.
         ray_address: Address of a Ray cluster, or None for local workers.
         slots: Steps that may run at once on local workers, 1 or more.
+        lease_s: Seconds after which a driver that does not answer may be succeeded, where drivers hold leases.
     """
 
     home: Path
@@ -50,6 +53,7 @@ class Settings:
     artifacts_url: str = field(repr=False)
     ray_address: str | None
     slots: int
+    lease_s: float = 10.0
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -69,6 +73,7 @@ class Settings:
             artifacts_url=_artifacts_url(_text(env, "ORC_ARTIFACTS"), home),
             ray_address=_text(env, "ORC_RAY_ADDRESS"),
             slots=_slots(_text(env, "ORC_SLOTS")),
+            lease_s=_lease_s(_text(env, "ORC_LEASE") or "10s"),
         )
 
     @property
@@ -170,6 +175,16 @@ def _slots(text: str | None) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise ConfigError(f"ORC_SLOTS is {text!r}; write a whole number of steps, 1 or more")
     return int(text)
+
+
+def _lease_s(text: str) -> float:
+    try:
+        lease_s = seconds(text)
+    except InvalidDuration as error:
+        raise ConfigError(f"ORC_LEASE is {text!r}; write a duration such as 10s") from error
+    if not 1 <= lease_s <= 3600:
+        raise ConfigError(f"ORC_LEASE is {text!r}; write a duration from 1s to 1h")
+    return lease_s
 
 
 def _process_cpus() -> int:

@@ -155,7 +155,7 @@ class Driver:
         if self._machine.flights and not self._machine.frontier.ready:
             idle = self._executor.idle()
             if idle:
-                self._machine.releases += self._planner.take_back(idle)
+                self._machine.releases += self._planner.take_back(idle, self._clock.monotonic())
         self._act()
 
     def take(self, facts: Iterable[f.Fact]) -> None:
@@ -194,7 +194,7 @@ class Driver:
     def _accepted(self, event: Accepted) -> None:
         flight = self._machine.flights.get(event.bundle)
         if flight is not None:
-            flight.worker = event.worker
+            flight.worker, flight.since_s = event.worker, self._clock.monotonic()
             started = f.BundleStarted(tuple(flight.segments), event.bundle, event.worker)
             self.take([started] if len(flight.segments) > 1 else f.apart(started))
 
@@ -204,6 +204,7 @@ class Driver:
         A driver with nothing to submit learns here that another has taken over; a store that is away is asked later.
         """
         self._inbox_read_at = self._clock.monotonic()
+        self._ownership.verify()  # also one that only waits finds out that it lost the run
         fold = self._machine.fold
         try:
             self._ownership.verify()

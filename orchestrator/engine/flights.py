@@ -8,13 +8,18 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Flight:
-    """A bundle on a worker: what it still owes."""
+    """A bundle on a worker: what it still owes.
+
+    Attributes:
+        since_s: When the worker got it, in monotonic seconds.
+    """
 
     segments: Sequence[tuple[str, int, int]]
     alone: bool = False
     host: bool = False
     heavy: bool = False
     worker: str = ""
+    since_s: float = 0.0
     size: int = 0
     releasing: bool = False
     cancelled: bool = False

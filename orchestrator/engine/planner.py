@@ -23,6 +23,9 @@ from orchestrator.ports.frames import Segment
 TRIP_S = 0.002
 """Work below this is not worth splitting between workers."""
 
+PATIENCE_S = 0.05
+"""So long even the smallest step may wait behind another while a slot is idle."""
+
 MAX_HEAVY = 64
 """Heavy steps handed to the executor at once; they queue there for their resources."""
 
@@ -82,18 +85,23 @@ class Planner:
             front.ready_count and front.state.node.policy.barrier for front in self._machine.frontier.ready.values()
         )
 
-    def take_back(self, idle: int) -> Iterator[tuple[str, int]]:
+    def take_back(self, idle: int, now_s: float) -> Iterator[tuple[str, int]]:
         """Unstarted steps that an idle slot should have instead: (bundle, number of steps).
 
-        All of a bundle that is queued behind another on its worker, or half of what one that runs still owes.
+        All of a bundle that is queued behind another on its worker, or half of what one that runs still owes; if that
+        is worth the trip, or what it is queued behind has taken longer than one.
+
+        Args:
+            now_s: Monotonic seconds.
         """
-        candidates, busy = [], set()
+        candidates: list[tuple[int, str, int]] = []
+        busy: dict[str, float] = {}
         for bundle, flight in self._machine.flights.items():
             queued = flight.worker in busy
-            busy.add(flight.worker)
+            is_slow = now_s - busy.setdefault(flight.worker, flight.since_s) > PATIENCE_S
             if not flight.segments or (not queued and self._machine.frontier.fronts[flight.segments[-1][0]].unmet):
                 continue
-            owed = self._stealable(flight)
+            owed = self._stealable(flight, 0.0 if queued and is_slow else TRIP_S)
             count = owed if queued else owed // 2
             if count:
                 candidates.append((owed, bundle, count))
@@ -204,7 +212,7 @@ class Planner:
         )  # fmt: skip
         return bundle
 
-    def _stealable(self, flight: Flight) -> int:
+    def _stealable(self, flight: Flight, worth_s: float) -> int:
         """Steps that a flight still owes, if it is one to take from and their work is worth the trip; else 0."""
         if flight.host or flight.heavy or flight.alone or flight.releasing or flight.cancelled or not flight.worker:
             return 0
@@ -215,7 +223,7 @@ class Planner:
             step_s = self._pace.step_s(pace_key(fronts[node].state.node))
             owed += count
             work_s += count * (BUNDLE_S if step_s is None else step_s)
-        return owed if work_s >= TRIP_S else 0
+        return owed if work_s >= worth_s else 0
 
 
 def _kind(node: Node) -> str:

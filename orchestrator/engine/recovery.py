@@ -10,10 +10,10 @@ from orchestrator.engine.state import RunFold
 from orchestrator.errors import JournalCorrupt
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import Graph
-from orchestrator.ports.journal import Journal
+from orchestrator.ports.journal import Records
 
 
-def load_fold(journal: Journal, run: str, graph: Graph, use_snapshot: bool = True) -> RunFold:
+def load_fold(journal: Records, run: str, graph: Graph, use_snapshot: bool = True) -> RunFold:
     """State of a run from its journal.
 
     Raises:

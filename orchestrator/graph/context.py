@@ -97,6 +97,7 @@ class StepContext:
         run_id: The run; ``local`` for a plain call.
         node: Id of the step's node, ``index`` its item.
         attempt: Counts from 1.
+        epoch: That of the driver that sent the step; each driver of a run has a higher one. 0 for a plain call.
         seed: Seed of ``random``; the same for every attempt.
         uses: Ports the stage declared; ``ports`` the ones that the worker can hand out.
         caller: Runs the stages that the body calls; None if they are to be plain functions.
@@ -116,6 +117,7 @@ class StepContext:
         index: int = 0,
         *,
         attempt: int = 1,
+        epoch: int = 0,
         seed: int = 0,
         uses: tuple[str, ...] = (),
         ports: Mapping[str, Any] | None = None,
@@ -131,6 +133,7 @@ class StepContext:
         self.node = node
         self.index = index
         self.attempt = attempt
+        self.epoch = epoch
         self.seed = seed
         self.caller = caller
         self.key_was_read = False

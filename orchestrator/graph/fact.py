@@ -362,6 +362,13 @@ class CancelRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class SupervisionEnded:
+    """Whoever started a new driver for the run whenever one died has given up; the run can be resumed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """The run has ended. ``outcome`` is ``refused`` when a gate said no."""
 
@@ -374,7 +381,7 @@ Fact: TypeAlias = (
     RunCreated | DriverStarted | CodeChanged | NodeAdded | MapExpanded | StepsStarted | BundleStarted | StepsCompleted
     | NodesCompleted | BatchesProduced | CacheMissed | AttemptFailed | StepFailed | StepsSkipped | MetricsReported
     | CheckpointSaved | CursorsRead | CursorMoved | VersionPublished | LogsWritten | WorkerStarted | WorkerLost
-    | ApprovalRequested | CancelRequested | RunFinished
+    | ApprovalRequested | CancelRequested | SupervisionEnded | RunFinished
 )  # fmt: skip
 
 

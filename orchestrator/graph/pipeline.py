@@ -32,10 +32,12 @@ class RunOptions:
     Attributes:
         on: ``local`` or ``ray``; None lets the settings and the graph decide.
         tags: Kept with the run.
+        key: What the run is for, if it may only be made once: a second start with the key is handed the same run.
     """
 
     on: Literal["local", "ray"] | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
 
 
 class Runner(Protocol):
@@ -47,6 +49,10 @@ class Runner(Protocol):
 
     def start(self, pipeline: Pipeline[Any, Any], params: Mapping[str, Any], options: RunOptions) -> Any:
         """Start a run and return it at once."""
+        ...
+
+    def submit(self, pipeline: Pipeline[Any, Any], params: Mapping[str, Any], options: RunOptions) -> Any:
+        """Bring a run to the cluster and return it; it goes on without this process."""
         ...
 
     def plan(self, pipeline: Pipeline[Any, Any], params: Mapping[str, Any], options: RunOptions) -> Any:
@@ -134,14 +140,35 @@ class Pipeline(Generic[P, R]):
         """
         return self.make_runner().start(self, self._params(args, kwargs), self.run_options)
 
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Make a run on the cluster of ``ORC_RAY_ADDRESS`` and return it; it goes on without this process.
+
+        Raises:
+            DefinitionError: the wiring is wrong; nothing was sent.
+            ConfigError: there is no cluster, or it does not see the stores; says what to do.
+            BackendError: the cluster does not answer, or has other versions.
+        """
+        return self.make_runner().submit(self, self._params(args, kwargs), self.run_options)
+
     def options(
-        self, *, on: Literal["local", "ray"] | None = None, tags: Mapping[str, str] | None = None
+        self,
+        *,
+        on: Literal["local", "ray"] | None = None,
+        tags: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> Pipeline[P, R]:
-        """The same pipeline with other settings for its runs: ``churn.options(on="local").run()``."""
+        """The same pipeline with other settings for its runs: ``churn.options(on="local").run()``.
+
+        Args:
+            key: One key, one run: whoever starts with a key that has a run is handed that run, whatever became of it.
+        """
+        if key is not None and not (key and key.isprintable()):
+            raise refusal(InvalidPipeline, f"pipeline {self.name!r}: key={key!r}; write printable characters")
         if on not in (None, "local", "ray"):
             raise refusal(InvalidPipeline, f"pipeline {self.name!r}: on={on!r}; write 'local' or 'ray'")
         merged = {**self.run_options.tags, **{str(key): str(value) for key, value in (tags or {}).items()}}
-        return Pipeline(self.function, self.name, RunOptions(on or self.run_options.on, merged), self._local_names)
+        options = RunOptions(on or self.run_options.on, merged, key or self.run_options.key)
+        return Pipeline(self.function, self.name, options, self._local_names)
 
     @functools.cached_property
     def parameters(self) -> Parameters:

@@ -2,11 +2,13 @@
 
 Promises that every back end keeps and ``tests/store/test_journal_conformance.py`` checks: an append is all or
 nothing and durable when it returns; ``seq`` is gap-free from 1; an append with an older epoch or another ``seq``
-than the run's changes nothing and raises StaleEpoch; finished runs accept no facts.
+than the run's changes nothing and raises StaleEpoch; finished runs accept no facts; the same append may be repeated
+after a lost acknowledgement without doubling anything; a trigger key belongs to one run.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -17,7 +19,11 @@ from orchestrator.types import Digest
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as the journal's index knows it; a projection of its facts, kept in the same transactions."""
+    """A run as the journal's index knows it; a projection of its facts, kept in the same transactions.
+
+    Attributes:
+        trigger_key: What the run was made for, if only one run may be: a delivery of a webhook, an hour of a schedule.
+    """
 
     id: str
     pipeline: str
@@ -29,6 +35,7 @@ class RunRow:
     finished_at: float | None = None
     driver: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    trigger_key: str | None = None
 
 
 class CacheEntry(NamedTuple):
@@ -60,12 +67,15 @@ class Snapshot(NamedTuple):
 class Append:
     """One transaction of a driver.
 
+    The same object may be appended again when it is not known whether it was committed.
+
     Attributes:
         epoch, seq: What the driver believes the run's epoch and last seq to be.
         chunks: Inline chunks the facts refer to, by digest.
         taken: Keys of inbox rows that these facts answer; they are removed with the same commit.
         cache: Outputs that become reusable.
         state: The run's state after these facts; None leaves it.
+        attempt: Random; kept with the run, so that a repetition finds out that the first time was a success.
     """
 
     run: str
@@ -77,6 +87,7 @@ class Append:
     taken: Sequence[str] = ()
     cache: Mapping[str, CacheEntry] = field(default_factory=dict)
     state: RunState | None = None
+    attempt: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 class Ownership(Protocol):
@@ -99,19 +110,46 @@ class Ownership(Protocol):
         ...
 
 
-class Journal(Protocol):
+class Records(Protocol):
+    """What is known of runs: all that it takes to bring one back."""
+
+    def facts(self, run: str, after: int = 0) -> Iterator[Recorded]:
+        """Facts with ``seq > after`` in order.
+
+        Raises:
+            NotFound: no such run.
+            JournalCorrupt: a gap, or a fact that cannot be read.
+        """
+        ...
+
+    def snapshot(self, run: str) -> Snapshot | None:
+        """The run's snapshot, if any."""
+        ...
+
+
+class Journal(Records, Protocol):
     """Durable, gap-free facts of runs. Thread-safe."""
 
-    def create(self, row: RunRow, facts: Sequence[Fact], chunks: Mapping[Digest, bytes]) -> None:
+    def create(self, row: RunRow, facts: Sequence[Fact], chunks: Mapping[Digest, bytes]) -> str:
         """Make a run with its first facts (seq 1…), state and tags from ``row``.
+
+        Returns:
+            The run's id; that of another run if the trigger key already has one. Then nothing was written.
 
         Raises:
             ValueError: the id is empty or taken.
         """
         ...
 
-    def own(self, run: str, driver: str) -> Ownership:
+    def run_of_key(self, trigger_key: str) -> str | None:
+        """The run that was made for a trigger key, or None."""
+        ...
+
+    def own(self, run: str, driver: str, wait_s: float = 0.0) -> Ownership:
         """Take a run over under the next epoch.
+
+        Args:
+            wait_s: How long to wait for a living driver to let go of it.
 
         Raises:
             NotFound: no such run.
@@ -129,16 +167,8 @@ class Journal(Protocol):
         Raises:
             StaleEpoch: the run's epoch or seq is not what the driver believes; nothing was written.
             CursorElsewhere: a cursor that the facts move is not where the run found it; nothing was written.
-            StoreUnavailable: disk full or no connection; nothing was written, the same append may be tried again.
-        """
-        ...
-
-    def facts(self, run: str, after: int = 0) -> Iterator[Recorded]:
-        """Facts with ``seq > after`` in order.
-
-        Raises:
-            NotFound: no such run.
-            JournalCorrupt: a gap, or a fact that cannot be read.
+            StoreUnavailable: disk full or no connection; the same append may be tried again, also if this one was
+                written and only its acknowledgement got lost.
         """
         ...
 
@@ -148,10 +178,6 @@ class Journal(Protocol):
 
     def save_snapshot(self, run: str, snapshot: Snapshot) -> None:
         """Replace the run's snapshot."""
-        ...
-
-    def snapshot(self, run: str) -> Snapshot | None:
-        """The run's snapshot, if any."""
         ...
 
     def post(self, run: str, key: str, body: Mapping[str, Any], at: float) -> bool:

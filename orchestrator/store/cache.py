@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select
-from sqlalchemy.dialects.sqlite import Insert
 
 from orchestrator.ports.journal import CacheEntry
 from orchestrator.store.codec import decode_mapping, encode_mapping
@@ -34,7 +33,7 @@ def find_nearest(connection: Connection, stage: str, now: float) -> CacheEntry |
 
 
 def keep(
-    insert: Callable[[Any], Insert], connection: Connection, entries: Mapping[str, CacheEntry], written_at: float
+    insert: Callable[[Any], Any], connection: Connection, entries: Mapping[str, CacheEntry], written_at: float
 ) -> None:
     """Add entries, or put them in the place of older ones."""
     if not entries:

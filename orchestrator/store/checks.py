@@ -1,4 +1,6 @@
-"""What ``orc doctor`` asks about a journal: is the library sound, is the disk local, is the file whole?"""
+"""What ``orc doctor`` asks about a journal: is the library sound, is the disk local, is the file whole?
+
+And of a server: does it answer, and does it keep what it acknowledges?"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.store.opening import is_server, open_server
 from orchestrator.store.sqlite import SqliteDatabase, dbapi, path_of
 
 _BUG_FROM = (3, 7, 0)
@@ -44,8 +47,30 @@ def check_journal(url: str) -> list[Finding]:
     Raises:
         ConfigError: the URL names no journal.
     """
+    if is_server(url):
+        return [check_server(url)]
     path = path_of(url)
     return [check_library(dbapi.sqlite_version), check_disk(path, mounts()), check_file(path)]
+
+
+def check_server(url: str) -> Finding:
+    """Does the server answer, and are its settings such that what it acknowledges survives a power failure?"""
+    try:
+        database = open_server(url)
+    except OrchestratorError as error:
+        return Finding("postgresql", False, error.message)
+    try:
+        settings = database.settings()
+    except OrchestratorError as error:
+        return Finding("postgresql", False, error.message)
+    finally:
+        database.close()
+    version = f"PostgreSQL {settings['server_version']}"
+    loose = [name for name in ("fsync", "full_page_writes", "synchronous_commit") if settings[name] == "off"]
+    if loose:
+        text = f"{version} loses acknowledged facts in a power failure; switch on: {', '.join(loose)}"
+        return Finding("postgresql", False, text)
+    return Finding("postgresql", True, version)
 
 
 def check_library(version: str) -> Finding:

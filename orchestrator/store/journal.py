@@ -1,66 +1,42 @@
 """The journal on a SQL database.
 
-Every transaction of a driver opens with one statement that is fence, gap-free sequence and expected state at once:
-it moves the run's ``seq`` only where epoch and ``seq`` are what the driver believes and the run has not ended.
+Every method that writes is one transaction that does no harm when it is done twice, because a connection can break
+after the database has committed and before it has said so: random ids tell whether the first time was a success.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, bindparam, insert, select, update
 
-from orchestrator.errors import JournalCorrupt, NotFound, StaleEpoch
-from orchestrator.graph.fact import (
-    FINISHED,
-    CursorMoved,
-    DriverStarted,
-    Fact,
-    Recorded,
-    RunFinished,
-    RunState,
-    VersionPublished,
-)
-from orchestrator.ports.journal import Append, CacheEntry, InboxRow, RunRow, Snapshot
+from orchestrator.errors import JournalCorrupt, RunOwned
+from orchestrator.graph.fact import CursorMoved, Fact, Recorded, VersionPublished
+from orchestrator.ports.journal import Append, CacheEntry, InboxRow, Ownership, RunRow, Snapshot
 from orchestrator.ports.values import digest_bytes
 from orchestrator.store import schema
 from orchestrator.store.cache import find_cached, find_nearest, keep
 from orchestrator.store.codec import decode_fact, decode_mapping, encode_fact, encode_mapping
-from orchestrator.store.owner import RunOwnership
+from orchestrator.store.database import Database, FactRow
+from orchestrator.store.fence import pass_fence, standing, state_after
 from orchestrator.store.registry import SqlRegistry, move, publish
 from orchestrator.store.retention import forget_expired, forget_run, held_bytes, reusable_until
 from orchestrator.store.roots import Load, live_digests
-from orchestrator.store.runs import batches, find_run, list_runs
-from orchestrator.store.sqlite import BUSY_TIMEOUT_S, FactRow, SqliteDatabase, path_of
+from orchestrator.store.runs import batches, find_run, list_runs, made_before, run_of_key
 from orchestrator.types import Digest
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _FACTS_PER_READ = 4096
 
-_runs = schema.run.c
-_FENCE = (
-    update(schema.run)
-    .where(
-        _runs.id == bindparam("run"),
-        _runs.epoch == bindparam("believed_epoch"),
-        _runs.seq == bindparam("believed_seq"),
-        _runs.state.not_in(sorted(FINISHED)),
-    )
-    .values(
-        seq=_runs.seq + bindparam("count"),
-        state=func.coalesce(bindparam("new_state"), _runs.state),
-        started_at=func.coalesce(_runs.started_at, bindparam("started")),
-        finished_at=bindparam("finished"),
-    )
-)
-_STANDING = select(_runs.epoch, _runs.seq, _runs.state).where(_runs.id == bindparam("run"))
-_TAKE_OVER = (
-    update(schema.run).where(_runs.id == bindparam("run")).values(epoch=_runs.epoch + 1, driver=bindparam("name"))
-)
+OWN_POLL_S = 0.2
+"""Pause between two attempts of a driver that waits for a run."""
+
 _FACTS = (
     select(schema.fact.c.seq, schema.fact.c.kind, schema.fact.c.at, schema.fact.c.body)
     .where(
@@ -74,6 +50,7 @@ _FACTS = (
 _CHUNK = select(schema.chunk.c.data).where(
     schema.chunk.c.run == bindparam("run"), schema.chunk.c.digest == bindparam("digest")
 )
+_SNAPSHOT = select(schema.snapshot).where(schema.snapshot.c.run == bindparam("run"))
 _TAKE = (
     update(schema.inbox)
     .where(schema.inbox.c.run == bindparam("of_run"), schema.inbox.c.key == bindparam("of_key"))
@@ -84,62 +61,54 @@ _WAITING = (
     .where(schema.inbox.c.run == bindparam("run"), ~schema.inbox.c.taken)
     .order_by(schema.inbox.c.number)
 )
-
-
-def open_journal(url: str, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqlJournal:
-    """Open the journal at ``sqlite:///path``, making it if need be.
-
-    Args:
-        url: See ``sqlite.path_of``.
-        busy_timeout_s: How long a write waits for another process before StoreUnavailable.
-
-    Raises:
-        ConfigError: the URL names no database that this release can use.
-        StoreUnavailable, SchemaTooNew, JournalCorrupt: see ``SqliteDatabase``.
-    """
-    return SqlJournal(SqliteDatabase(path_of(url), busy_timeout_s))
+_POSTED = select(schema.inbox.c.attempt).where(
+    schema.inbox.c.run == bindparam("run"), schema.inbox.c.key == bindparam("key")
+)
 
 
 class SqlJournal:
     """``ports.journal.Journal`` on a SQL database. Thread-safe; other processes may use the same database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     # ---- what drivers write
 
-    def create(self, row: RunRow, facts: Sequence[Fact], chunks: Mapping[Digest, bytes]) -> None:
-        """Make a run; see ``Journal.create``."""
+    def create(self, row: RunRow, facts: Sequence[Fact], chunks: Mapping[Digest, bytes]) -> str:
+        """Make a run, unless its trigger key has one; see ``Journal.create``."""
         if not row.id.isprintable() or not row.id:
             raise ValueError(f"{row.id!r} cannot be the id of a run; use printable characters")
         rows = _fact_rows(row.id, 0, row.created_at, facts)
-        values = {column.name: getattr(row, column.name) for column in schema.run.c}
-        with self._database.write() as connection:
-            try:
-                connection.execute(insert(schema.run), values | {"seq": len(rows)})
-            except IntegrityError as error:
-                raise ValueError(f"there is a run {row.id!r} already; choose another id") from error
+        values = {column.name: getattr(row, column.name) for column in schema.run.c if column.name != "attempt"}
+        values |= {"seq": len(rows), "attempt": secrets.token_hex(8)}
+
+        def create(connection: Connection) -> str:
+            if connection.execute(self._database.insert(schema.run).on_conflict_do_nothing(), values).rowcount != 1:
+                return made_before(connection, values)
             if row.tags:
                 tags = [{"run": row.id, "name": name, "value": value} for name, value in row.tags.items()]
                 connection.execute(insert(schema.tags), tags)
             self._write(connection, row.id, rows, chunks)
+            return row.id
 
-    def own(self, run: str, driver: str) -> RunOwnership:
+        return self._change(create)
+
+    def own(self, run: str, driver: str, wait_s: float = 0.0) -> Ownership:
         """Take a run over under the next epoch; see ``Journal.own``."""
-        self._standing(run)
-        lock = self._database.locks.take(run, driver)
-        try:
-            with self._database.write() as connection:
-                connection.execute(_TAKE_OVER, {"run": run, "name": driver})
-                epoch = connection.execute(_STANDING, {"run": run}).one().epoch
-        except BaseException:
-            lock.release()
-            raise
-        return RunOwnership(run, epoch, lock)
+        self._ask(lambda connection: standing(connection, run))
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                return self._database.own(run, driver)
+            except RunOwned:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise
+                time.sleep(min(left_s, OWN_POLL_S))
 
     def owner(self, run: str) -> str | None:
         """The living driver that holds the run, or None."""
-        return self._database.locks.holder(run)
+        return self._database.holder(run)
 
     def append(self, append: Append) -> int:
         """Commit one transaction and return the run's new last ``seq``; see ``Journal.append``.
@@ -151,23 +120,11 @@ class SqlJournal:
             ValueError: the facts contradict each other or cannot be encoded.
         """
         rows = _fact_rows(append.run, append.seq, append.at, append.facts)
-        state = _state_after(append)
-        started = any(isinstance(fact, DriverStarted) for fact in append.facts)
-        with self._database.write() as connection:
-            moved = connection.execute(
-                _FENCE,
-                {
-                    "run": append.run,
-                    "believed_epoch": append.epoch,
-                    "believed_seq": append.seq,
-                    "count": len(rows),
-                    "new_state": state,
-                    "started": append.at if started else None,
-                    "finished": append.at if state in FINISHED else None,
-                },
-            )
-            if moved.rowcount != 1:
-                _refuse(self._standing(append.run, connection), append)
+        state = state_after(append)
+
+        def commit(connection: Connection) -> None:
+            if not pass_fence(connection, append, state):
+                return
             self._write(connection, append.run, rows, append.chunks)
             if append.taken:
                 connection.execute(_TAKE, [{"of_run": append.run, "of_key": key} for key in append.taken])
@@ -177,6 +134,8 @@ class SqlJournal:
                     publish(self._database.insert, connection, append.run, fact, append.at)
                 elif isinstance(fact, CursorMoved):
                     move(self._database.insert, connection, append.run, fact, append.at)
+
+        self._change(commit)
         return append.seq + len(rows)
 
     def save_snapshot(self, run: str, snapshot: Snapshot) -> None:
@@ -187,27 +146,28 @@ class SqlJournal:
             ValueError: the snapshot is ahead of the run's facts.
         """
         values = {"run": run, "seq": snapshot.seq, "digest": digest_bytes(snapshot.body), "body": snapshot.body}
-        with self._database.write() as connection:
-            last = self._standing(run, connection).seq
+        statement = self._database.insert(schema.snapshot)
+        new = statement.excluded
+        # A driver that was frozen and succeeded must not put its older state back.
+        statement = statement.on_conflict_do_update(
+            index_elements=["run"],
+            set_={"seq": new.seq, "digest": new.digest, "body": new.body},
+            where=schema.snapshot.c.seq <= new.seq,
+        )
+
+        def save(connection: Connection) -> None:
+            last = standing(connection, run).seq
             if snapshot.seq > last:
                 raise ValueError(f"run {run}: a snapshot of fact {snapshot.seq} is ahead of the last fact, {last}")
-            statement = self._database.insert(schema.snapshot)
-            new = statement.excluded
-            # A driver that was frozen and succeeded must not put its older state back.
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["run"],
-                    set_={"seq": new.seq, "digest": new.digest, "body": new.body},
-                    where=schema.snapshot.c.seq <= new.seq,
-                ),
-                values,
-            )
+            connection.execute(statement, values)
+
+        self._change(save)
 
     # ---- what drivers and others read
 
     def facts(self, run: str, after: int = 0) -> Iterator[Recorded]:
         """Facts with ``seq > after``, up to the last one at the time of the call; see ``Journal.facts``."""
-        return self._read_facts(run, after, self._standing(run).seq)
+        return self._read_facts(run, after, self._ask(lambda connection: standing(connection, run)).seq)
 
     def chunk(self, run: str, digest: Digest) -> bytes | None:
         """An inline chunk of the run, or None if it is not inline.
@@ -215,17 +175,15 @@ class SqlJournal:
         Raises:
             JournalCorrupt: its bytes have another digest.
         """
-        with self._database.read() as connection:
-            data: bytes | None = connection.execute(_CHUNK, {"run": run, "digest": digest}).scalar_one_or_none()
+        values = {"run": run, "digest": digest}
+        data: bytes | None = self._ask(lambda connection: connection.execute(_CHUNK, values).scalar_one_or_none())
         if data is not None and digest_bytes(data) != digest:
             raise JournalCorrupt(f"run {run}: chunk {digest} is damaged; restore the journal from a backup", run=run)
         return data
 
     def snapshot(self, run: str) -> Snapshot | None:
         """The run's snapshot, if any; a damaged one counts as none, since the facts hold everything it did."""
-        query = select(schema.snapshot).where(schema.snapshot.c.run == run)
-        with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
+        row = self._ask(lambda connection: connection.execute(_SNAPSHOT, {"run": run}).one_or_none())
         if row is None:
             return None
         if digest_bytes(row.body) != row.digest:
@@ -237,41 +195,48 @@ class SqlJournal:
 
     def post(self, run: str, key: str, body: Mapping[str, Any], at: float) -> bool:
         """Put a request into the run's inbox; False if one with this key was ever posted."""
-        values = {"run": run, "key": key, "body": encode_mapping(body, f"request {key!r}"), "at": at, "taken": False}
-        with self._database.write() as connection:
-            self._standing(run, connection)
+        body_bytes, attempt = encode_mapping(body, f"request {key!r}"), secrets.token_hex(8)
+        values = {"run": run, "key": key, "body": body_bytes, "at": at, "taken": False, "attempt": attempt}
+
+        def post(connection: Connection) -> bool:
+            standing(connection, run)
             added = connection.execute(self._database.insert(schema.inbox).on_conflict_do_nothing(), values)
-            return added.rowcount == 1
+            return added.rowcount == 1 or connection.execute(_POSTED, {"run": run, "key": key}).scalar_one() == attempt
+
+        return self._change(post)
 
     def inbox(self, run: str) -> list[InboxRow]:
         """Requests not yet taken, in the order in which they were posted."""
-        with self._database.read() as connection:
-            rows = connection.execute(_WAITING, {"run": run}).all()
+        rows = self._ask(lambda connection: connection.execute(_WAITING, {"run": run}).all())
         return [InboxRow(row.key, decode_mapping(row.body, f"run {run}: request {row.key!r}"), row.at) for row in rows]
 
     # ---- cache, index, collection
 
     def cached(self, keys: Sequence[str], now: float) -> dict[str, CacheEntry]:
         """Reusable outputs among these keys that have not expired."""
-        with self._database.read() as connection:
-            return {key: entry for some in batches(keys) for key, entry in find_cached(connection, some, now)}
+        return self._ask(
+            lambda connection: {
+                key: entry for some in batches(keys) for key, entry in find_cached(connection, some, now)
+            }
+        )
 
     def nearest_cached(self, stage: str, now: float) -> CacheEntry | None:
         """The newest unexpired entry that this stage's node wrote."""
-        with self._database.read() as connection:
-            return find_nearest(connection, stage, now)
+        return self._ask(lambda connection: find_nearest(connection, stage, now))
 
     def run(self, run: str) -> RunRow:
         """One run, by id or by a unique beginning of it; raises NotFound."""
-        with self._database.read() as connection:
-            return find_run(connection, run)
+        return self._ask(lambda connection: find_run(connection, run))
+
+    def run_of_key(self, trigger_key: str) -> str | None:
+        """The run that was made for a trigger key, or None."""
+        return self._ask(lambda connection: run_of_key(connection, trigger_key))
 
     def runs(
         self, pipeline: str | None = None, state: str | None = None, limit: int = 50, before: float | None = None
     ) -> list[RunRow]:
         """Runs, newest first; ``before`` pages by creation time."""
-        with self._database.read() as connection:
-            return list_runs(connection, pipeline, state, limit, before)
+        return self._ask(lambda connection: list_runs(connection, pipeline, state, limit, before))
 
     def live_digests(self, load: Load, without: Collection[str] = ()) -> Iterator[Digest]:
         """Every digest that some fact, chunk, graph, capsule or unexpired cache entry names, some more than once.
@@ -317,17 +282,21 @@ class SqlJournal:
         """Release the runs owned through this journal and close connections; no error if already done."""
         self._database.close()
 
-    # ---- inside a transaction
+    # ---- transactions
 
-    def _standing(self, run: str, connection: Connection | None = None) -> Row[int, int, str]:
-        """Epoch, seq and state of a run; raises NotFound."""
-        if connection is None:
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        def ask() -> T:
             with self._database.read() as connection:
-                return self._standing(run, connection)
-        row = connection.execute(_STANDING, {"run": run}).one_or_none()
-        if row is None:
-            raise NotFound(f"there is no run {run!r}; `orc ls` lists the runs", run=run)
-        return row
+                return question(connection)
+
+        return self._database.repeat(ask)
+
+    def _change(self, change: Callable[[Connection], T]) -> T:
+        def commit() -> T:
+            with self._database.write() as connection:
+                return change(connection)
+
+        return self._database.repeat(commit)
 
     def _write(self, connection: Connection, run: str, rows: list[FactRow], chunks: Mapping[Digest, bytes]) -> None:
         if rows:
@@ -340,8 +309,8 @@ class SqlJournal:
         """Facts ``after+1..last``, some thousand at a time, so that no reader keeps a transaction open."""
         seq = max(after, 0)
         while seq < last:
-            with self._database.read() as connection:
-                rows = connection.execute(_FACTS, {"run": run, "after": seq, "last": last}).all()
+            values = {"run": run, "after": seq, "last": last}
+            rows = self._ask(lambda connection, values=values: connection.execute(_FACTS, values).all())  # type: ignore[misc]
             if not rows:
                 raise _gap(run, seq + 1)
             for row in rows:
@@ -353,31 +322,6 @@ class SqlJournal:
 
 def _fact_rows(run: str, seq: int, at: float, facts: Sequence[Fact]) -> list[FactRow]:
     return [(run, number, *encode_fact(fact), at) for number, fact in enumerate(facts, seq + 1)]
-
-
-def _state_after(append: Append) -> RunState | None:
-    """State that a run has after an append; its last fact decides if the run ends with it."""
-    ends = [fact for fact in append.facts if isinstance(fact, RunFinished)]
-    if not ends:
-        return append.state
-    if ends[0] is not append.facts[-1]:
-        raise ValueError(f"run {append.run}: facts follow RunFinished in one append; it must be the last")
-    if append.state not in (None, ends[0].state):
-        raise ValueError(f"run {append.run}: state {append.state!r} contradicts RunFinished({ends[0].state!r})")
-    return ends[0].state
-
-
-def _refuse(standing: Row[int, int, str], append: Append) -> NoReturn:
-    """Say why the fence did not open."""
-    if standing.state in FINISHED:
-        raise StaleEpoch(f"run {append.run} is {standing.state}; a finished run takes no more facts", run=append.run)
-    raise StaleEpoch(
-        f"run {append.run} stands at epoch {standing.epoch}, fact {standing.seq}, but this driver believes epoch "
-        f"{append.epoch}, fact {append.seq}; another driver has taken over, so this one must stop",
-        run=append.run,
-        epoch=standing.epoch,
-        seq=standing.seq,
-    )
 
 
 def _gap(run: str, seq: int) -> JournalCorrupt:

@@ -24,7 +24,7 @@ class RunOwnership:
         self._lock = lock
 
     def verify(self) -> None:
-        """Nobody takes over while this process holds the lock, frozen or not."""
+        """Nothing to do: the kernel gives the lock to nobody else while this process lives, frozen or not."""
 
     def release(self) -> None:
         """Give the run up; no error if already done."""
@@ -60,7 +60,7 @@ class RunLocks:
             if lock is None:
                 name = holder(path) or "another driver"
                 raise RunOwned(
-                    f"run {run} is driven by {name}; wait for it, or end that process and resume the run",
+                    f"run {run} is driven by {name}; wait for it (orc resume --wait), or end that process and resume",
                     run=run,
                     driver=name,
                 )

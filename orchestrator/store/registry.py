@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
-from sqlalchemy.dialects.sqlite import Insert
 
 from orchestrator.errors import CursorElsewhere, NotFound
 from orchestrator.graph.fact import CursorMoved, Position, VersionPublished
 from orchestrator.graph.version import NEWEST, VersionAddress
 from orchestrator.ports.registry import CursorRow, PublishedVersion
+from orchestrator.store.database import Database
 from orchestrator.store.schema import cursor, named, published, published_tag
-from orchestrator.store.sqlite import SqliteDatabase
 
-NewRow = Callable[[Any], Insert]
+T = TypeVar("T")
+
+NewRow = Callable[[Any], Any]
 """Makes the database's own insert, which knows conflicts."""
 
 _SHOWN = 5
@@ -84,7 +85,7 @@ def move(new_row: NewRow, connection: Connection, run: str, fact: CursorMoved, a
         )
 
 
-def cells_of_versions(database: SqliteDatabase) -> Iterator[tuple[str, bytes]]:
+def cells_of_versions(database: Database) -> Iterator[tuple[str, bytes]]:
     """Address and cell of every version."""
     name, number = "", 0
     while True:
@@ -100,7 +101,7 @@ def cells_of_versions(database: SqliteDatabase) -> Iterator[tuple[str, bytes]]:
 class SqlRegistry:
     """``ports.registry.Registry`` on the journal's database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     def positions(self, pipeline: str) -> dict[str, Position]:
@@ -112,8 +113,7 @@ class SqlRegistry:
         query = select(cursor).order_by(cursor.c.pipeline, cursor.c.name)
         if pipeline is not None:
             query = query.where(cursor.c.pipeline == pipeline)
-        with self._database.read() as connection:
-            return [CursorRow(**row._mapping) for row in connection.execute(query)]
+        return self._ask(lambda connection: [CursorRow(**row._mapping) for row in connection.execute(query)])
 
     def versions(self, name: str | None = None) -> list[PublishedVersion]:
         """Versions by name, newest first."""
@@ -122,16 +122,18 @@ class SqlRegistry:
         if name is not None:
             query = query.where(published.c.name == name)
             tagged = tagged.where(published_tag.c.name == name)
-        with self._database.read() as connection:
+
+        def read(connection: Connection) -> list[PublishedVersion]:
             tags: dict[tuple[str, int], list[str]] = {}
             for row in connection.execute(tagged):
                 tags.setdefault((row.name, row.number), []).append(row.tag)
             return [_version(row, tags.get((row.name, row.number), [])) for row in connection.execute(query)]
 
+        return self._ask(read)
+
     def find(self, address: VersionAddress) -> PublishedVersion:
         """One version; raises NotFound, naming what there is."""
-        with self._database.read() as connection:
-            return _find(connection, address)
+        return self._ask(lambda connection: _find(connection, address))
 
     def tag(self, address: VersionAddress, tag: str, at: float) -> PublishedVersion:
         """Let a tag name this version from now on; see ``Registry.tag``."""
@@ -161,6 +163,15 @@ class SqlRegistry:
                 return False
             query = delete(published).where(published.c.name == name, published.c.number == number)
             return connection.execute(query).rowcount == 1
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        """The answer to a question in a transaction of its own, asked again if the connection was lost."""
+
+        def ask() -> T:
+            with self._database.read() as connection:
+                return question(connection)
+
+        return self._database.repeat(ask)
 
 
 def _find(connection: Connection, address: VersionAddress) -> PublishedVersion:

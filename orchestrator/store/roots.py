@@ -28,10 +28,10 @@ from orchestrator.graph.json import graph_from_json, node_from_json
 from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node
 from orchestrator.ports.values import Cell, decode_cell, decode_chunk, digest_bytes, entries
 from orchestrator.store.codec import decode_fact
+from orchestrator.store.database import Database
 from orchestrator.store.registry import cells_of_versions
 from orchestrator.store.runs import batches
 from orchestrator.store.schema import cache, chunk, fact
-from orchestrator.store.sqlite import SqliteDatabase
 from orchestrator.types import Digest
 
 Load: TypeAlias = Callable[[Digest], bytes | memoryview]
@@ -61,7 +61,7 @@ _UNREADABLE = (msgspec.DecodeError, UserError, ValueError, KeyError, TypeError, 
 """What the decoders of chunks and graphs raise on bytes that are something else."""
 
 
-def live_digests(database: SqliteDatabase, now: float, load: Load, without: Collection[str] = ()) -> Iterator[Digest]:
+def live_digests(database: Database, now: float, load: Load, without: Collection[str] = ()) -> Iterator[Digest]:
     """Digests in no order, some more than once; see ``SqlJournal.live_digests``."""
     for run, facts in _facts(database):
         if run in without:
@@ -87,7 +87,7 @@ def live_digests(database: SqliteDatabase, now: float, load: Load, without: Coll
                 raise JournalCorrupt(f"version {address} cannot be read: {error}", version=address) from error
 
 
-def _facts(database: SqliteDatabase) -> Iterator[tuple[str, list[tuple[int, Fact]]]]:
+def _facts(database: Database) -> Iterator[tuple[str, list[tuple[int, Fact]]]]:
     """Facts that name digests, a page at a time, by run."""
     run, seq = "", 0
     while True:
@@ -102,7 +102,7 @@ def _facts(database: SqliteDatabase) -> Iterator[tuple[str, list[tuple[int, Fact
         run, seq = rows[-1].run, rows[-1].seq
 
 
-def _reusable(database: SqliteDatabase, now: float) -> Iterator[tuple[str, set[Digest]]]:
+def _reusable(database: Database, now: float) -> Iterator[tuple[str, set[Digest]]]:
     """Chunks of unexpired cache entries, a page at a time, by run."""
     key = ""
     while True:
@@ -117,7 +117,7 @@ def _reusable(database: SqliteDatabase, now: float) -> Iterator[tuple[str, set[D
         key = rows[-1].key
 
 
-def _in_chunks(database: SqliteDatabase, run: str, chunks: set[Digest]) -> Iterator[Digest]:
+def _in_chunks(database: Database, run: str, chunks: set[Digest]) -> Iterator[Digest]:
     """Chunks themselves, and what those of them that are inline name."""
     yield from chunks
     for digest, data in _inline(database, run, chunks).items():
@@ -127,7 +127,7 @@ def _in_chunks(database: SqliteDatabase, run: str, chunks: set[Digest]) -> Itera
             raise JournalCorrupt(f"run {run}: chunk {digest} cannot be read: {error}", run=run) from error
 
 
-def _in_graph(database: SqliteDatabase, run: str, digest: Digest, load: Load) -> Iterator[Digest]:
+def _in_graph(database: Database, run: str, digest: Digest, load: Load) -> Iterator[Digest]:
     """What the constants of a graph name; nothing if the graph is lost, which whoever resumes the run is told."""
     data: bytes | memoryview | None = _inline(database, run, {digest}).get(digest)
     try:
@@ -142,7 +142,7 @@ def _in_graph(database: SqliteDatabase, run: str, digest: Digest, load: Load) ->
         raise JournalCorrupt(f"run {run}: its graph {digest} cannot be read: {error}", run=run) from error
 
 
-def _inline(database: SqliteDatabase, run: str, digests: set[Digest]) -> dict[Digest, bytes]:
+def _inline(database: Database, run: str, digests: set[Digest]) -> dict[Digest, bytes]:
     """Those of a run's digests that are chunks in the journal, verified."""
     found = {}
     with database.read() as connection:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select
 
@@ -14,7 +15,30 @@ from orchestrator.store.schema import tags
 _SHOWN = 5
 _KEYS_PER_QUERY = 500
 
-_FROM = select(runs).where(runs.c.id >= bindparam("beginning")).order_by(runs.c.id).limit(_SHOWN + 1)
+_SHOWN_COLUMNS = [column for column in runs.c if column.name != "attempt"]
+_FROM = select(*_SHOWN_COLUMNS).where(runs.c.id >= bindparam("beginning")).order_by(runs.c.id).limit(_SHOWN + 1)
+_OF_KEY = select(runs.c.id, runs.c.attempt).where(runs.c.trigger_key == bindparam("key"))
+_MADE_BY = select(runs.c.attempt).where(runs.c.id == bindparam("run"))
+
+
+def run_of_key(connection: Connection, trigger_key: str) -> str | None:
+    """The run that was made for a trigger key, or None."""
+    row = connection.execute(_OF_KEY, {"key": trigger_key}).one_or_none()
+    return None if row is None else row.id
+
+
+def made_before(connection: Connection, values: Mapping[str, Any]) -> str:
+    """The run that is there instead of the one with these values: that of its trigger key, or that very one.
+
+    Raises:
+        ValueError: another run has the id.
+    """
+    if connection.execute(_MADE_BY, {"run": values["id"]}).scalar_one_or_none() == values["attempt"]:
+        return str(values["id"])
+    found = run_of_key(connection, values["trigger_key"]) if values["trigger_key"] is not None else None
+    if found is None:
+        raise ValueError(f"there is a run {values['id']!r} already; choose another id")
+    return found
 
 
 def find_run(connection: Connection, beginning: str) -> RunRow:
@@ -38,7 +62,7 @@ def list_runs(
     connection: Connection, pipeline: str | None, state: str | None, limit: int, before: float | None
 ) -> list[RunRow]:
     """Runs that match, newest first."""
-    query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(max(limit, 0))
+    query = select(*_SHOWN_COLUMNS).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(max(limit, 0))
     if pipeline is not None:
         query = query.where(runs.c.pipeline == pipeline)
     if state is not None:

@@ -26,39 +26,60 @@ HEAD = "0003"
 
 metadata = MetaData()
 
+TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+"""SQLite orders by code point anyway; PostgreSQL would order as people in some country do."""
+
 run = Table(
     "run",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("pipeline", Text, nullable=False),
-    Column("state", Text, nullable=False),
+    Column("id", TEXT, primary_key=True),
+    Column("pipeline", TEXT, nullable=False),
+    Column("state", TEXT, nullable=False),
     Column("seq", Integer, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
-    Column("driver", Text, nullable=False),
+    Column("driver", TEXT, nullable=False),
+    Column("trigger_key", TEXT),
+    # Random id of the transaction that last moved the run: tells whoever lost the answer to a COMMIT what became of it.
+    Column("attempt", TEXT, nullable=False, server_default=""),
     Index("run_by_age", "created_at"),
     Index("run_by_pipeline", "pipeline", "created_at"),
     Index("run_by_state", "state", "created_at"),
+    Index("run_of_key", "trigger_key", unique=True),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    # Who drives a run, and until when on the database's clock. Apart from the run, so that a heartbeat never waits
+    # for a commit. Databases whose owners hold kernel locks leave it empty.
+    Column("run", TEXT, ForeignKey("run.id"), primary_key=True),
+    Column("driver", TEXT, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("token", TEXT, nullable=False),
+    Column("expires_at", Double, nullable=False),
 )
 
 tags = Table(
     "tags",
     metadata,
-    Column("run", Text, ForeignKey("run.id"), primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("run", TEXT, ForeignKey("run.id"), primary_key=True),
+    Column("name", TEXT, primary_key=True),
+    Column("value", TEXT, nullable=False),
 )
 
 fact = Table(
     "fact",
     metadata,
-    Column("run", Text, ForeignKey("run.id"), primary_key=True),
+    Column("run", TEXT, primary_key=True),
     Column("seq", Integer, primary_key=True),
-    Column("kind", Text, nullable=False),
+    Column("kind", TEXT, nullable=False),
     Column("at", Double, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    # PostgreSQL checks references row by row, which halves the rate of facts; the fence has just touched the run.
+    ForeignKeyConstraint(["run"], ["run.id"]).ddl_if(dialect="sqlite"),
     # Facts of a run lie side by side in the primary key's own tree: half the pages of a table plus an index.
     sqlite_with_rowid=False,
 )
@@ -66,17 +87,17 @@ fact = Table(
 chunk = Table(
     "chunk",
     metadata,
-    Column("run", Text, ForeignKey("run.id"), primary_key=True),
-    Column("digest", Text, primary_key=True),
+    Column("run", TEXT, ForeignKey("run.id"), primary_key=True),
+    Column("digest", TEXT, primary_key=True),
     Column("data", LargeBinary, nullable=False),
 )
 
 snapshot = Table(
     "snapshot",
     metadata,
-    Column("run", Text, ForeignKey("run.id"), primary_key=True),
+    Column("run", TEXT, ForeignKey("run.id"), primary_key=True),
     Column("seq", Integer, nullable=False),
-    Column("digest", Text, nullable=False),
+    Column("digest", TEXT, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )
 
@@ -84,25 +105,26 @@ inbox = Table(
     "inbox",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("run", Text, ForeignKey("run.id"), nullable=False),
-    Column("key", Text, nullable=False),
+    Column("run", TEXT, ForeignKey("run.id"), nullable=False),
+    Column("key", TEXT, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("at", Double, nullable=False),
     # A request that was taken stays as a key, so that the same key is never accepted again.
     Column("taken", Boolean, nullable=False),
+    Column("attempt", TEXT, nullable=False, server_default=""),
     Index("inbox_once", "run", "key", unique=True),
 )
 
 cache = Table(
     "cache",
     metadata,
-    Column("key", Text, primary_key=True),
+    Column("key", TEXT, primary_key=True),
     # No foreign key: an entry may outlive the run that made it, and a lost chunk is only a cache miss.
-    Column("run", Text, nullable=False),
-    Column("chunk", Text, nullable=False),
+    Column("run", TEXT, nullable=False),
+    Column("chunk", TEXT, nullable=False),
     Column("at", Integer, nullable=False),
     Column("expires_at", Double, nullable=False),
-    Column("stage", Text, nullable=False),
+    Column("stage", TEXT, nullable=False),
     Column("parts", LargeBinary, nullable=False),
     Column("written_at", Double, nullable=False),
     Index("cache_by_stage", "stage", "written_at"),
@@ -111,32 +133,32 @@ cache = Table(
 cursor = Table(
     "cursor",
     metadata,
-    Column("pipeline", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("pipeline", TEXT, primary_key=True),
+    Column("name", TEXT, primary_key=True),
+    Column("value", TEXT, nullable=False),
     Column("version", Integer, nullable=False),
     # No foreign keys from here on to runs: cursors and versions outlive the runs that made them.
-    Column("run", Text, nullable=False),
+    Column("run", TEXT, nullable=False),
     Column("at", Double, nullable=False),
 )
 
 named = Table(
     "named",
     metadata,
-    Column("name", Text, primary_key=True),
+    Column("name", TEXT, primary_key=True),
     Column("newest", Integer, nullable=False),
-    Column("digest", Text, nullable=False),
+    Column("digest", TEXT, nullable=False),
 )
 
 published = Table(
     "published",
     metadata,
-    Column("name", Text, ForeignKey("named.name"), primary_key=True),
+    Column("name", TEXT, ForeignKey("named.name"), primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("digest", Text, nullable=False),
+    Column("digest", TEXT, nullable=False),
     Column("cell", LargeBinary, nullable=False),
-    Column("run", Text, nullable=False),
-    Column("node", Text, nullable=False),
+    Column("run", TEXT, nullable=False),
+    Column("node", TEXT, nullable=False),
     Column("item", Integer, nullable=False),
     Column("at", Double, nullable=False),
 )
@@ -144,8 +166,8 @@ published = Table(
 published_tag = Table(
     "published_tag",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("tag", Text, primary_key=True),
+    Column("name", TEXT, primary_key=True),
+    Column("tag", TEXT, primary_key=True),
     Column("number", Integer, nullable=False),
     Column("at", Double, nullable=False),
     ForeignKeyConstraint(["name", "number"], ["published.name", "published.number"]),

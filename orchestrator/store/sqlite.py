@@ -8,10 +8,10 @@ than the system often has, whose write-ahead log may have a bug that damages the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -19,9 +19,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import ConfigError, JournalCorrupt, StoreError, StoreUnavailable
+from orchestrator.store.database import FactRow, raise_epoch
 from orchestrator.store.lock import take_within
 from orchestrator.store.migrations import prepare, revision
-from orchestrator.store.owner import RunLocks
+from orchestrator.store.owner import RunLocks, RunOwnership
 from orchestrator.store.schema import HEAD
 
 try:
@@ -32,12 +33,11 @@ except ImportError:
 dbapi: Any = library
 """The SQLite in use: one per process, since two would drop each other's locks on a file."""
 
-FactRow: TypeAlias = tuple[str, int, str, bytes, float]
-"""run, seq, kind, body, at"""
+T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 10.0
 
-_PRAGMAS = (
+PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA fullfsync = ON",
@@ -68,7 +68,9 @@ def path_of(url: str) -> Path:
     """
     scheme, _, path = url.partition(":///")
     if scheme != "sqlite" or path in ("", ":memory:") or "\0" in path:
-        raise ConfigError(f"{url!r} is no journal; set ORC_STORE to sqlite:///path/to/journal.db")
+        raise ConfigError(
+            f"{url!r} is no journal; set ORC_STORE to sqlite:///path/to/journal.db or postgresql://user@host/database"
+        )
     return Path(path).expanduser().absolute()
 
 
@@ -86,6 +88,8 @@ class SqliteDatabase:
             JournalCorrupt, ConfigError: it is damaged, or something other than a journal.
         """
         self.path = path.absolute()
+        self.label = str(self.path)
+        self.found: str | None = None
         self._make_folder()
         folder = self.path.with_name(self.path.name + "-locks")
         self.locks = RunLocks(folder)
@@ -114,10 +118,40 @@ class SqliteDatabase:
         with self._translated(), self._writer.begin() as connection:
             yield connection
 
+    def still(self) -> AbstractContextManager[Connection]:
+        """A transaction that sees one state of all tables: in WAL mode every one that reads does."""
+        return self.read()
+
+    def repeat(self, work: Callable[[], T]) -> T:
+        """Do work once: there is no connection that could break."""
+        return work()
+
     def insert_facts(self, connection: Connection, rows: list[FactRow]) -> None:
         """Insert facts in one go."""
         # The hot statement of every run: a Core insert costs more per row than SQLite itself does.
         connection.exec_driver_sql("INSERT INTO fact (run, seq, kind, body, at) VALUES (?, ?, ?, ?, ?)", rows)
+
+    def own(self, run: str, driver: str) -> RunOwnership:
+        """Lock a run's file and begin its next epoch; raises RunOwned."""
+        lock = self.locks.take(run, driver)
+        try:
+            with self.write() as connection:
+                epoch = raise_epoch(connection, run, driver)
+        except BaseException:
+            lock.release()
+            raise
+        return RunOwnership(run, epoch, lock)
+
+    def holder(self, run: str) -> str | None:
+        """The living driver that holds a run, or None."""
+        return self.locks.holder(run)
+
+    def damage(self) -> list[str]:
+        """What SQLite finds wrong with pages, indexes, constraints and references."""
+        with self.read() as connection:
+            found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(5)")]
+            lost = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(5)
+        return [text for text in found if text != "ok"] + [f"a row of {row[0]} belongs to no run" for row in lost]
 
     def close(self) -> None:
         """Release locks and close connections."""
@@ -144,10 +178,10 @@ class SqliteDatabase:
             raise StoreUnavailable(f"{self.path} cannot be opened: another process is upgrading it; try again")
         try:
             with self.read() as connection:
-                present = revision(connection, str(self.path))
-            if present != HEAD:
+                self.found = revision(connection, self.label)
+            if self.found != HEAD:
                 with self.write() as connection:
-                    prepare(connection, present, str(self.path))
+                    prepare(connection, self.found, self.label)
         except BaseException:
             self.close()
             raise
@@ -170,7 +204,7 @@ class SqliteDatabase:
 
 
 def _configure(connection: Any, _record: object) -> None:
-    for pragma in _PRAGMAS:
+    for pragma in PRAGMAS:
         connection.execute(pragma).close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from orchestrator.engine.plan import Plan
     from orchestrator.ports.executor import Executor
 
+Around = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes the function that is called in the place of a stage's own."""
+
 
 class InProcess:
     """Runs pipelines in this process: journal, artifacts, retries and cache as always, but no workers and no Ray.
@@ -25,25 +28,39 @@ class InProcess:
     Args:
         home: Where runs are kept, such as pytest's ``tmp_path``.
         installation: Instead of ``home``.
+        on_facts: Told of every committed group of facts, from a thread of the driver.
+        ports: What ``step().serving`` and its like hand out, such as ``{"serving": FileServing(folder)}``.
+        around: Put around the function of every stage, to watch it.
     """
 
     def __init__(
-        self, home: Path | None = None, installation: Installation | None = None, on_facts: Observer | None = None
+        self,
+        home: Path | None = None,
+        installation: Installation | None = None,
+        on_facts: Observer | None = None,
+        ports: Mapping[str, Any] | None = None,
+        around: Around | None = None,
     ) -> None:
         if installation is None:
             installation = Installation(Settings.from_environment({"ORC_HOME": str(home)}))
         self.installation = installation
         self._stages: dict[str, Stage[..., Any]] = {}
+        self._ports = ports
+        self._around = around
         self.runner = Runner(installation, on_facts, executors=self._executor)
+
+    def know(self, stages: Mapping[str, Stage[..., Any]]) -> None:
+        """Take these stages (``Traced.stages``) as they are, not by import."""
+        self._stages.update(stages)
 
     def run(self, pipeline: Pipeline[..., Any], tags: Mapping[str, str] | None = None, **params: Any) -> Run:
         """Run to the end; raises RunFailed or RunCancelled."""
-        self._stages.update(pipeline.trace(**params).stages)
+        self.know(pipeline.trace(**params).stages)
         return self.runner.run(pipeline, params, RunOptions(tags=tags or {}))
 
     def start(self, pipeline: Pipeline[..., Any], **params: Any) -> Run:
         """Begin a run and return at once."""
-        self._stages.update(pipeline.trace(**params).stages)
+        self.know(pipeline.trace(**params).stages)
         return self.runner.start(pipeline, params, RunOptions())
 
     def plan(self, pipeline: Pipeline[..., Any], **params: Any) -> Plan:
@@ -62,6 +79,22 @@ class InProcess:
         return self.runner.resume_with(run, code, accept).wait()
 
     def _executor(self, backend: str) -> Executor:
-        from orchestrator.backends.inline import inline_executor
+        from orchestrator.backends.bundles.pool import Pool
+        from orchestrator.backends.inline import InlineTransport, LiveCode
 
-        return inline_executor(self.installation.values, self.installation.artifacts, self._stages)
+        here, code = self.installation, _WatchedCode(LiveCode(self._stages), self._around)
+        return Pool(InlineTransport(here.values, here.artifacts, lambda capsule: code, ports=self._ports))
+
+
+class _WatchedCode:
+    """The stages of this process, with something around each."""
+
+    root = ""
+
+    def __init__(self, code: Any, around: Around | None) -> None:
+        self._code = code
+        self._around = around
+
+    def function(self, reference: str) -> Callable[..., Any]:
+        found: Callable[..., Any] = self._code.function(reference)
+        return found if self._around is None else self._around(found)

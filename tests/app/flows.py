@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import File, Retry, Secret, approve, dynamic, pipeline, signal, stage, step, when
-from orchestrator.testing import write_ledger
+from orchestrator.testing import outside, write_ledger
 
 
 @dataclass
@@ -243,6 +243,60 @@ def everything(ledger: str) -> dict[str, Any]:
 @stage
 def large(n: int) -> list[int]:
     return list(range(n))
+
+
+@stage
+def drawn() -> str:
+    return f"{step().random.getrandbits(64):x}"
+
+
+@stage(effects=True)
+def sent(payload: str) -> str:
+    """Sends its payload once, by key, as a receiver that knows the keys it has seen would have it."""
+    write_ledger(outside() / "ledger", payload, with_key=True)
+    (outside() / f"sent-{step().key}").write_text(payload)
+    return payload
+
+
+@stage(uses=("serving",), effects=True)
+def served(payload: str) -> str:
+    serving = step().serving
+    return str(serving.deploy("shop", payload[:8], "m:Predictor", payload.encode()).version)
+
+
+@stage(retries=Retry(attempts=4, backoff="0s..0s"))
+def shaken(x: int) -> int:
+    if step().attempt == 1 and x % 3 == 0:
+        raise ConnectionError("first time")
+    return x * x
+
+
+@dynamic(max_steps=20)
+def counted(n: int) -> int:
+    while n > 0:
+        n = lessened(n)
+    return n
+
+
+@stage
+def lessened(n: int) -> int:
+    return n - 1
+
+
+@pipeline
+def swept() -> dict[str, Any]:
+    """Maps, retries, a dynamic part, a stream, an approval, a signal, effects, a deployment, and a large output."""
+    payload = drawn()
+    agreed = approve("go on?")
+    return {
+        "sent": sent(payload),
+        "seen": [same(payload), same(signal("labels"))],
+        "total": total(shaken.map(numbers(6))),
+        "counted": counted(3),
+        "streamed": total(double.map(batches(3))),
+        "served": when(agreed, then=lambda: served(payload), otherwise=lambda: word("kept")),
+        "big": large(100_000),
+    }
 
 
 @stage

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -10,10 +9,8 @@ import subprocess
 import sys
 import textwrap
 import time
-import uuid
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -21,7 +18,7 @@ from orchestrator.app.installation import Installation
 from orchestrator.app.run import Run
 from orchestrator.app.runs import Runs
 from orchestrator.config.settings import Settings
-from orchestrator.testing import CrashingInstallation, CrashPoint, InProcess, check_run, read_ledger
+from orchestrator.testing import check_run, read_ledger, sweep
 from tests.app import flows
 
 ROOT = Path(__file__).parents[2]
@@ -136,62 +133,23 @@ def finish_is_right(here: Installation, run_id: str, ledger: Path) -> None:
 # ---- the sweep: die at every write, in one process that does everything
 
 
-def sweep_child(home: str, ledger: str, point: CrashPoint | None, answer: str) -> None:
-    """Run (or resume) the pipeline in this process, dying at the given write; leave the number of writes behind."""
-    installation = CrashingInstallation(Settings.from_environment({"ORC_HOME": home}), point)
-    process = InProcess(installation=installation)
-    unfinished = [row.id for row in installation.journal.runs() if row.finished_at is None]
-    if unfinished:
-        process.resume(unfinished[0])
-    elif not installation.journal.runs():
-        process.run(flows.everything, ledger=ledger)
-    Path(answer).write_text(str(installation.writes))
+@pytest.mark.timeout(600)
+def test_dying_at_every_write_and_again_while_recovering_breaks_no_promise() -> None:
+    swept = sweep(flows.swept, answers={"labels": [1, 2]})
+    assert swept.broken() == []
+    assert swept.reference.verdict.state == "succeeded"
+    assert {"own", "append", "post", "put"} <= set(swept.writes)
+    assert swept.creation[-1] == "create"
+    assert swept.points >= 3 * (len(swept.creation) + len(swept.writes))
+    first_deaths = sum(bool(universe.deaths) for universe in swept.universes)
+    assert first_deaths > 0.8 * swept.points
+    assert swept.kills > 1.5 * swept.points
+    kinds = {facts.kind for facts in swept.reference.verdict.nodes.values()}
+    assert {"stage", "dynamic", "approval", "signal", "branch", "choice"} <= kinds
+    assert {point.moment for universe in swept.universes for point in universe.deaths} == {"before", "commit", "after"}
 
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([__name__])
-
-
-def run_sweep_child(home: Path, ledger: Path, point: CrashPoint | None) -> int | None:
-    """Number of writes, or None if the child died as it was told to."""
-    answer = Path(f"{home}.{uuid.uuid4().hex}")
-    child = FORKS.Process(target=sweep_child, args=(str(home), str(ledger), point, str(answer)))
-    child.start()
-    child.join(120)
-    if child.exitcode == -signal.SIGKILL:
-        return None
-    assert child.exitcode == 0
-    return int(answer.read_text())
-
-
-def test_the_sweep_counts_writes(tmp_path: Path) -> None:
-    writes = run_sweep_child(tmp_path / "home", tmp_path / "ledger", None)
-    assert writes is not None
-    assert writes > 15
-    here = Installation(Settings.from_environment({"ORC_HOME": str(tmp_path / "home")}))
-    finish_is_right(here, here.journal.runs()[0].id, tmp_path / "ledger")
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_dying_at_every_write_and_again_while_recovering_loses_and_repeats_nothing(
-    tmp_path: Path, moment: Literal["before", "after"]
-) -> None:
-    writes = run_sweep_child(tmp_path / "count", tmp_path / "count-ledger", None)
-    assert writes is not None
-
-    def die_at(number: int) -> bool:
-        home, ledger = tmp_path / f"home{number}", tmp_path / f"ledger{number}"
-        died = run_sweep_child(home, ledger, CrashPoint(number, moment)) is None
-        run_sweep_child(home, ledger, CrashPoint(2 + number % 5, moment))
-        run_sweep_child(home, ledger, None)
-        here = Installation(Settings.from_environment({"ORC_HOME": str(home)}))
-        rows = here.journal.runs()
-        assert len(rows) == 1, f"dying {moment} write {number}"
-        finish_is_right(here, rows[0].id, ledger)
-        here.close()
-        return died
-
-    with ThreadPoolExecutor(2) as both:
-        died = sum(both.map(die_at, range(1, writes + 1)))
-    assert died > writes // 2
+def test_a_sweep_leaves_the_users_own_home_alone() -> None:
+    swept = sweep(flows.swept, answers={"labels": [1, 2]}, points=2)
+    assert swept.points == 2
+    assert not Path(os.environ["ORC_HOME"]).exists()

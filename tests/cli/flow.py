@@ -96,3 +96,22 @@ def miswired() -> int:
 @pipeline
 def raising() -> int:
     return 1 // 0
+
+
+@stage
+def after(x: int, folder: str) -> int:
+    while x == 3:
+        (Path(folder) / "reached").touch()
+        if (Path(folder) / "gate").exists():
+            break
+        time.sleep(0.05)
+    return x + 1
+
+
+@pipeline
+def stepwise(folder: str) -> int:
+    """Twenty steps in a row; the fourth waits until there is a file ``gate``."""
+    x: int = 0
+    for _ in range(20):
+        x = after(x, folder)
+    return x

@@ -81,6 +81,17 @@ def test_bad_slots_are_refused(slots: str) -> None:
         Settings.from_environment({"ORC_SLOTS": slots})
 
 
+@pytest.mark.parametrize(("lease", "lease_s"), [("2s", 2.0), ("1m", 60.0), ("", 10.0)])
+def test_the_time_of_a_lease(lease: str, lease_s: float) -> None:
+    assert Settings.from_environment({"ORC_LEASE": lease}).lease_s == lease_s
+
+
+@pytest.mark.parametrize("lease", ["0s", "2h", "soon", "-1s"])
+def test_a_bad_lease_is_refused(lease: str) -> None:
+    with pytest.raises(ConfigError, match="ORC_LEASE"):
+        Settings.from_environment({"ORC_LEASE": lease})
+
+
 @pytest.mark.parametrize("store", ["journal.db", "mysql://db/orc", "http://[bad"])
 def test_bad_store_is_refused(store: str) -> None:
     with pytest.raises(ConfigError, match="ORC_STORE"):

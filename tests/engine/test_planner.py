@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator import Pipeline, pipeline, stage, step
+from orchestrator.engine.flights import Flight
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.pace import Pace
 from orchestrator.engine.planner import Planner, pace_key
@@ -12,6 +13,7 @@ from orchestrator.engine.state import RunFold
 from orchestrator.graph import fact as f
 from orchestrator.graph.json import seal
 from orchestrator.ports.executor import Bundle
+from orchestrator.ports.frames import Segment
 from tests.engine.simulation import encode, encode_error
 
 
@@ -168,10 +170,10 @@ def test_a_step_with_effects_never_follows_in_the_bundle_of_its_input() -> None:
 def test_unstarted_steps_are_taken_back_for_an_idle_slot() -> None:
     bench = Bench(wide, slots=1, step_us=400)
     (bundle,) = bench.planner.plan(1, barriers=True)
-    assert list(bench.planner.take_back(1)) == []
+    assert list(bench.planner.take_back(1, 0.0)) == []
     bench.machine.flights[bundle.id].worker = "w"
-    assert list(bench.planner.take_back(1)) == [(bundle.id, 50)]
-    assert list(bench.planner.take_back(1)) == []
+    assert list(bench.planner.take_back(1, 0.0)) == [(bundle.id, 50)]
+    assert list(bench.planner.take_back(1, 0.0)) == []
 
 
 def test_an_item_that_must_run_alone_splits_the_range() -> None:
@@ -215,7 +217,19 @@ def test_a_bundle_queued_behind_another_is_taken_back_whole() -> None:
     first, second, third = bench.planner.plan(3, barriers=True)
     for bundle, worker in ((first, "a"), (second, "a"), (third, "b")):
         bench.machine.flights[bundle.id].worker = worker
-    assert list(bench.planner.take_back(1)) == [(second.id, 1)]
+    assert list(bench.planner.take_back(1, 0.0)) == [(second.id, 1)]
+
+
+def test_the_smallest_step_is_taken_back_from_behind_one_that_goes_on_and_on() -> None:
+    bench = Bench(wide, slots=1, step_us=5)
+    (first,) = bench.planner.plan(1, barriers=True)
+    (other,) = [Bundle("queued", "run", 1, 0, [Segment("one", 99, 100, [])])]
+    bench.machine.flights[first.id].segments = [("one", 0, 1)]
+    bench.machine.flights[other.id] = Flight([("one", 99, 100)], size=1)
+    for flight in bench.machine.flights.values():
+        flight.worker, flight.since_s = "a", 10.0
+    assert list(bench.planner.take_back(1, 10.01)) == []
+    assert list(bench.planner.take_back(1, 10.2)) == [(other.id, 1)]
 
 
 def test_steps_that_were_skipped_while_they_were_ready_are_not_handed_out() -> None:

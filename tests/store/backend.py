@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import pytest
 
 from orchestrator.graph.fact import Fact, MapExpanded, StepsCompleted
 from orchestrator.ports.journal import Append, Journal, RunRow
 from orchestrator.ports.values import digest_bytes, encode_cell, encode_chunk
 from orchestrator.store import SqlJournal, open_journal
 from orchestrator.store.sqlite import dbapi
+from tests.store.postgres_server import PostgresServer
+
+
+class Backend(Protocol):
+    """A database of its own; ``open`` may be called several times, ``harm`` damages it by hand."""
+
+    @property
+    def url(self) -> str: ...
+
+    def open(self, busy_timeout_s: float = 10.0) -> SqlJournal: ...
+
+    def harm(self, sql: str, *values: Any) -> None:
+        """Run a statement that changes one row; ``?`` stands for a value."""
+
+    def expire(self, run: str) -> None:
+        """Let the hold of a dead driver end without waiting for it, if it does not by itself."""
+
+    def copy(self, number: int) -> str:
+        """URL of a copy of the database, which nobody may have open."""
+
+    def close(self) -> None: ...
 
 
 @dataclass
 class SqliteBackend:
-    """A database in a folder of its own; ``open`` may be called several times, ``harm`` damages it by hand."""
+    """A file in a folder of its own."""
 
     folder: Path
     opened: list[Journal] = field(default_factory=list)
@@ -41,12 +65,63 @@ class SqliteBackend:
             assert connection.execute(sql, values).rowcount == 1
         connection.close()
 
+    def expire(self, run: str) -> None:
+        """The kernel has done so."""
+
+    def copy(self, number: int) -> str:
+        copy = self.path.with_name(f"copy-{number}.db")
+        shutil.copy(self.path, copy)
+        return f"sqlite:///{copy}"
+
     def close(self) -> None:
         for journal in self.opened:
             journal.close()
 
 
-BACKENDS = {"sqlite": SqliteBackend}
+@dataclass
+class PostgresBackend:
+    """A database on the session's server. The lease is short, for tests that wait until one runs out."""
+
+    server: PostgresServer
+    url: str
+    lease_s: float = 10.0
+    opened: list[Journal] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    def open(self, busy_timeout_s: float = 10.0) -> SqlJournal:
+        journal = open_journal(self.url, busy_timeout_s, self.lease_s)
+        self.opened.append(journal)
+        return journal
+
+    def harm(self, sql: str, *values: Any) -> None:
+        assert self.server.execute(sql.replace("?", "%s"), self.name, *values) == 1
+
+    def expire(self, run: str) -> None:
+        self.harm("UPDATE lease SET expires_at = 0 WHERE run = ?", run)
+
+    def copy(self, number: int) -> str:
+        name = f"{self.name}_{number}"
+        self.server.execute(f"CREATE DATABASE {name} TEMPLATE {self.name}")
+        return self.server.url(name)
+
+    def close(self) -> None:
+        for journal in self.opened:
+            journal.close()
+        self.server.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+
+BACKENDS = ("sqlite", "postgres")
+
+
+def make_backend(request: pytest.FixtureRequest, name: str, folder: Path) -> Backend:
+    """A new database of a kind; the server is only started for those that need it."""
+    if name == "sqlite":
+        return SqliteBackend(folder)
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return PostgresBackend(server, server.database())
 
 
 def row(run: str = "r1", **changes: Any) -> RunRow:

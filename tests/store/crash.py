@@ -10,7 +10,9 @@ CHUNK = a_chunk("first", "second")
 CREATED = RunCreated("churn", "g" * 64, "c" * 64, {})
 ENTRIES = {key: CacheEntry("r1", CHUNK[0], 0, 99.0, {"stage": "s"}) for key in ("k1", "k2")}
 FACTS = [*facts(3), completed(CHUNK[0])]
-TRANSACTION = append(0, 1, FACTS, chunks={CHUNK[0]: CHUNK[1]}, taken=["go"], cache=ENTRIES, state="waiting")
+TRANSACTION = append(
+    0, 1, FACTS, chunks={CHUNK[0]: CHUNK[1]}, taken=["go"], cache=ENTRIES, state="waiting", attempt="1"
+)
 
 
 def before(journal: Journal) -> None:

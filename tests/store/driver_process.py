@@ -4,38 +4,41 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 from sqlalchemy.pool import Pool
 
-from orchestrator.errors import RunOwned, StoreUnavailable
+from orchestrator.errors import RunOwned, StaleEpoch, StoreUnavailable
 from orchestrator.graph.fact import MapExpanded
-from orchestrator.store import open_journal
-from tests.store.backend import append, facts
+from orchestrator.store import open_database, open_journal
+from orchestrator.store.fence import pass_fence
+from tests.store.backend import append, facts, row
 from tests.store.crash import TRANSACTION
+
+SHORT_LEASE_S = 1.0
 
 
 def say(*words: object) -> None:
     print(*words, flush=True)
 
 
-def hold(url: str, driver: str) -> None:
-    """Own the run until killed, or until standard input ends."""
-    journal = open_journal(url)
+def hold(url: str, driver: str, lease_s: str = "60") -> None:
+    """Own the run until killed, or until told to release it."""
+    journal = open_journal(url, lease_s=float(lease_s))
     try:
         ownership = journal.own("r1", driver)
     except RunOwned as error:
         say("refused", error)
         return
     say("owned", ownership.epoch)
-    sys.stdin.read()
+    sys.stdin.readline()
     ownership.release()
+    say("released")
 
 
 def append_for_ever(url: str, group: str) -> None:
@@ -49,44 +52,78 @@ def append_for_ever(url: str, group: str) -> None:
         say(seq)
 
 
-def kill_at_each_statement(url: str) -> None:
-    """Append once in a copy of the database per statement, killed just before it; then once killed after the commit."""
-    source = Path(url.removeprefix("sqlite:///"))
-    number = 1
-    while True:
-        copy = source.with_name(f"killed-{number}.db")
-        shutil.copy(source, copy)
+def append_when_told(url: str) -> None:
+    """Own the run under a short lease, and append a fact for each line of standard input."""
+    journal = open_journal(url, lease_s=SHORT_LEASE_S)
+    ownership = journal.own("r1", "frozen")
+    say("owned", ownership.epoch)
+    seq = journal.run("r1").seq
+    for line in sys.stdin:
+        try:
+            if line == "verify\n":
+                ownership.verify()
+                say("still mine")
+            else:
+                seq = journal.append(append(ownership.epoch, seq, [MapExpanded("told", seq)]))
+                say("appended", seq)
+        except StaleEpoch as error:
+            say("stale", error)
+
+
+def freeze_inside_a_transaction(url: str) -> None:
+    """Own the run under a short lease, pass the fence, and stop before the commit."""
+    database = open_database(url, lease_s=SHORT_LEASE_S)
+    epoch = database.own("r1", "frozen").epoch
+    with database.write() as connection:
+        assert pass_fence(connection, append(epoch, 1, facts(3)), None)
+        say("inside")
+        os.kill(os.getpid(), signal.SIGSTOP)
+    say("committed")
+
+
+def create_with_key(url: str, first: str, count: str) -> None:
+    """Make runs with one trigger key; prints which run there is each time."""
+    journal = open_journal(url)
+    say("ready")
+    sys.stdin.readline()
+    for number in range(int(first), int(first) + int(count)):
+        say(journal.create(row(f"delivery-{number}", trigger_key="once"), facts(1), {}))
+
+
+def kill_at_each_statement(*urls: str) -> None:
+    """Append in each of some equal databases, in the first killed before the first statement, and so on."""
+    for number, url in enumerate(urls, 1):
         child = os.fork()
         if child == 0:
-            append_and_die(f"sqlite:///{copy}", number)
+            append_and_die(url, number)
         _, status = os.waitpid(child, 0)
-        assert os.WIFSIGNALED(status)
         assert os.WTERMSIG(status) == signal.SIGKILL
-        acknowledged = copy.with_suffix(".acknowledged").exists()
-        say(copy.name, int(acknowledged))
-        if acknowledged:
-            return
-        number += 1
 
 
 def append_and_die(url: str, number: int) -> None:
+    """Append, killed just before the statement of that number, or after the commit, which is then acknowledged."""
     seen = 0
     armed = False
 
-    def count(_statement: str) -> None:
+    def count(*_: object) -> None:
         nonlocal seen
         seen += armed
         if seen == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    @event.listens_for(Pool, "connect")
-    def trace(connection: Any, _record: object) -> None:
-        connection.set_trace_callback(count)
+    if url.startswith("sqlite"):
+
+        @event.listens_for(Pool, "connect")
+        def trace(connection: Any, _record: object) -> None:
+            connection.set_trace_callback(count)
+    else:
+        event.listen(Engine, "before_cursor_execute", count)
+        event.listen(Engine, "commit", count)
 
     journal = open_journal(url)
     armed = True
     journal.append(TRANSACTION)
-    Path(url.removeprefix("sqlite:///")).with_suffix(".acknowledged").touch()
+    say("acknowledged", number)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -122,5 +159,8 @@ def fork_while_owning(url: str) -> None:
 
 COMMANDS = {
     command.__name__: command
-    for command in (hold, append_for_ever, kill_at_each_statement, fill_disk, fork_while_owning)
-}
+    for command in (
+        hold, append_for_ever, append_when_told, freeze_inside_a_transaction, create_with_key, kill_at_each_statement,
+        fill_disk, fork_while_owning,
+    )
+}  # fmt: skip

@@ -19,7 +19,7 @@ from orchestrator.store.checks import (
     parse_proc_mounts,
 )
 from orchestrator.store.sqlite import dbapi
-from tests.store.backend import SqliteBackend, facts, row
+from tests.store.backend import PostgresBackend, SqliteBackend, facts, row
 
 
 @pytest.mark.parametrize(
@@ -92,19 +92,29 @@ def test_this_machine_has_a_root(tmp_path: Path) -> None:
     assert file_system(tmp_path, mounts()) != "unknown"
 
 
-def test_a_sound_journal_and_a_damaged_one(backend: SqliteBackend) -> None:
-    journal = backend.open()
+def test_a_sound_journal_and_a_damaged_one(sqlite: SqliteBackend) -> None:
+    journal = sqlite.open()
     journal.create(row(), facts(20_000), {})
     journal.close()
-    findings = check_journal(backend.url)
+    findings = check_journal(sqlite.url)
     assert [finding.name for finding in findings] == ["sqlite", "journal disk", "journal file"]
     assert findings[2].ok
-    with backend.path.open("r+b") as file:
+    with sqlite.path.open("r+b") as file:
         file.seek(4096 * 30)
         file.write(b"\xff" * 4096)
-    finding = check_journal(backend.url)[2]
+    finding = check_journal(sqlite.url)[2]
     assert not finding.ok
     assert "restore it from a backup" in finding.text
+
+
+def test_a_server_that_answers_and_one_that_does_not(on_server: PostgresBackend) -> None:
+    [finding] = check_journal(on_server.url)
+    assert (finding.name, finding.ok) == ("postgresql", True)
+    assert finding.text.startswith("PostgreSQL 1")
+    [finding] = check_journal("postgresql://orc:s3cret@127.0.0.1:1/none")
+    assert not finding.ok
+    assert "does not answer" in finding.text
+    assert "s3cret" not in finding.text
 
 
 def test_a_file_that_does_not_open_or_does_not_exist(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from orchestrator.graph import fact as f
 from orchestrator.graph.fact import DriverStarted, MapExpanded, Recorded, RunCreated, RunFinished
 from orchestrator.ports.journal import CacheEntry, Journal, Snapshot
 from orchestrator.store import SqlJournal
-from tests.store.backend import SqliteBackend, a_chunk, append, completed, facts, row
+from tests.store.backend import Backend, a_chunk, append, completed, facts, row
 
 CREATED = RunCreated("churn", "g" * 64, "c" * 64, {"path": "'x.csv'"}, tags={"team": "ml"})
 
@@ -46,6 +46,19 @@ def test_an_empty_taken_or_unprintable_id_is_refused(journal: SqlJournal, run: s
     assert len(journal.runs()) == 1
 
 
+def test_a_trigger_key_has_one_run(journal: SqlJournal) -> None:
+    digest, data = a_chunk(1)
+    assert journal.run_of_key("hour 7") is None
+    assert journal.create(row(trigger_key="hour 7", tags={"n": "1"}), [CREATED], {}) == "r1"
+    assert journal.create(row("r2", trigger_key="hour 7", tags={"n": "2"}), facts(3), {digest: data}) == "r1"
+    assert journal.create(row("r3", trigger_key="hour 8"), [CREATED], {}) == "r3"
+    assert journal.run_of_key("hour 7") == "r1"
+    assert {found.id for found in journal.runs()} == {"r1", "r3"}
+    assert journal.run("r1").trigger_key == "hour 7"
+    for run in ("r4", "r5"):
+        assert journal.create(row(run), [], {}) == run
+
+
 # ---- append
 
 
@@ -73,7 +86,7 @@ def test_append_moves_seq_facts_state_chunks_inbox_and_cache_together(journal: S
     assert journal.cached(["key"], 8.0) == {"key": entry}
 
 
-def test_others_see_facts_when_append_returns(backend: SqliteBackend, journal: SqlJournal) -> None:
+def test_others_see_facts_when_append_returns(backend: Backend, journal: SqlJournal) -> None:
     journal.create(row(), [CREATED], {})
     journal.append(append(0, 1, facts(5)))
     assert len(list(backend.open().facts("r1"))) == 6
@@ -88,7 +101,7 @@ def test_another_epoch_or_seq_changes_nothing(journal: SqlJournal, epoch: int, s
     digest, data = a_chunk(7)
     entry = CacheEntry("r1", digest, 0, math.inf)
     stale = append(epoch, seq, facts(2), chunks={digest: data}, taken=["go"], cache={"key": entry}, state="failed")
-    with pytest.raises(StaleEpoch, match="r1 stands at epoch 1, fact 1"):
+    with pytest.raises(StaleEpoch, match="r1 stands at epoch 1, fact 1" if epoch else "r1 has been taken over by me"):
         journal.append(stale)
     assert everything(journal) == before
     assert journal.chunk("r1", digest) is None
@@ -100,6 +113,18 @@ def test_an_append_without_facts_is_fenced_too(journal: SqlJournal) -> None:
     assert journal.run("r1").state == "waiting"
     with pytest.raises(StaleEpoch):
         journal.append(append(0, 2, state="running"))
+
+
+def test_the_same_append_again_changes_nothing_more(journal: SqlJournal) -> None:
+    journal.create(row(), [CREATED], {})
+    journal.post("r1", "go", {}, 1.0)
+    first = append(0, 1, facts(2), taken=["go"], state="running")
+    assert [journal.append(first) for _ in range(3)] == [3, 3, 3]
+    last = append(0, 3, [RunFinished("failed")])
+    assert [journal.append(last) for _ in range(2)] == [4, 4]
+    assert len(list(journal.facts("r1"))) == 4
+    with pytest.raises(StaleEpoch):
+        journal.append(first)
 
 
 def test_append_to_no_run_says_so(journal: SqlJournal) -> None:
@@ -190,7 +215,7 @@ def test_a_reader_that_stops_halfway_blocks_nobody(journal: SqlJournal) -> None:
 
 
 @pytest.mark.parametrize("missing", [1, 4, 10])
-def test_a_missing_fact_is_found(backend: SqliteBackend, journal: SqlJournal, missing: int) -> None:
+def test_a_missing_fact_is_found(backend: Backend, journal: SqlJournal, missing: int) -> None:
     journal.create(row(), facts(10), {})
     backend.harm("DELETE FROM fact WHERE run = 'r1' AND seq = ?", missing)
     with pytest.raises(JournalCorrupt, match=f"run r1: fact {missing} is missing") as caught:
@@ -210,7 +235,7 @@ def test_a_missing_fact_is_found(backend: SqliteBackend, journal: SqlJournal, mi
     ],
 )
 def test_an_unreadable_fact_is_named(
-    backend: SqliteBackend, journal: SqlJournal, column: str, value: object, told: str
+    backend: Backend, journal: SqlJournal, column: str, value: object, told: str
 ) -> None:
     journal.create(row(), facts(3), {})
     backend.harm(f"UPDATE fact SET {column} = ? WHERE run = 'r1' AND seq = 2", value)
@@ -221,7 +246,7 @@ def test_an_unreadable_fact_is_named(
 # ---- chunks and snapshots
 
 
-def test_a_damaged_chunk_is_never_handed_out(backend: SqliteBackend, journal: SqlJournal) -> None:
+def test_a_damaged_chunk_is_never_handed_out(backend: Backend, journal: SqlJournal) -> None:
     digest, data = a_chunk("abc")
     journal.create(row(), [CREATED], {digest: data})
     backend.harm("UPDATE chunk SET data = ?", data + b"\0")
@@ -248,7 +273,7 @@ def test_a_snapshot_ahead_of_the_facts_or_of_no_run_is_refused(journal: SqlJourn
 
 
 def test_a_damaged_snapshot_counts_as_none(
-    backend: SqliteBackend, journal: SqlJournal, caplog: pytest.LogCaptureFixture
+    backend: Backend, journal: SqlJournal, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal.create(row(), facts(5), {})
     journal.save_snapshot("r1", Snapshot(5, b"state"))
@@ -289,7 +314,7 @@ def test_a_request_that_cannot_be_stored_is_refused(journal: SqlJournal) -> None
     assert journal.post("r1", "a", {}, 1.0)
 
 
-def test_requests_posted_at_once_all_arrive_and_each_key_once(backend: SqliteBackend, journal: SqlJournal) -> None:
+def test_requests_posted_at_once_all_arrive_and_each_key_once(backend: Backend, journal: SqlJournal) -> None:
     journal.create(row(), [CREATED], {})
     others = [journal, backend.open(), backend.open()]
 

@@ -13,16 +13,19 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy import URL, Connection, Engine, create_engine, text
 
 from orchestrator.errors import ConfigError, JournalCorrupt, SchemaTooNew, StoreUnavailable
-from orchestrator.store import SqlJournal, open_journal
+from orchestrator.store import SqlJournal, open_database, open_journal
 from orchestrator.store.migrations import alembic_config
-from orchestrator.store.schema import HEAD, metadata
+from orchestrator.store.schema import HEAD, metadata, version
 from orchestrator.store.sqlite import dbapi
-from tests.store.backend import append, facts, row
+from tests.store.backend import Backend, PostgresBackend, append, facts, row
 
 ROOT = Path(__file__).parents[2]
+OLD_RUN = (
+    "INSERT INTO run (id, pipeline, state, seq, epoch, created_at, driver) VALUES ('r1', 'p', 'queued', 0, 0, 1, '')"
+)
 
 
 def engine_of(path: Path) -> Engine:
@@ -55,6 +58,84 @@ def test_migrations_lead_to_the_tables_that_a_fresh_database_has(tmp_path: Path)
     assert schema_of(tmp_path / "migrated.db") == schema_of(tmp_path / "fresh.db")
 
 
+def test_migrations_on_a_server_lead_to_the_tables_that_a_fresh_database_has(on_server: PostgresBackend) -> None:
+    with open_database(on_server.url).write() as connection:
+        fresh = columns_of(connection)
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        # The one reference that only SQLite checks.
+        assert [(kind, constraint.parent.name) for kind, constraint in differences] == [("add_fk", "fact")]
+        for table in [*reversed(metadata.sorted_tables), version]:
+            connection.execute(text(f"DROP TABLE {table.name}"))
+        command.upgrade(alembic_config(connection), "head")
+        assert columns_of(connection) == fresh
+        collations = {str(collation) for *_, collation in fresh if collation is not None}
+        assert collations == {"C"}
+
+
+def columns_of(connection: Connection) -> list[tuple[object, ...]]:
+    """Columns, indexes and constraints as PostgreSQL describes them."""
+    columns = connection.execute(
+        text(
+            "SELECT table_name, column_name, ordinal_position, data_type, is_nullable, column_default, collation_name "
+            "FROM information_schema.columns WHERE table_schema = 'public' AND table_name != 'alembic_version' "
+            "ORDER BY table_name, ordinal_position"
+        )
+    )
+    indexes = connection.execute(
+        text(
+            "SELECT indexname, indexdef, NULL FROM pg_indexes WHERE schemaname = 'public' "
+            "AND tablename != 'alembic_version' ORDER BY 1"
+        )
+    )
+    constraints = connection.execute(
+        text(
+            "SELECT conname, pg_get_constraintdef(oid), NULL FROM pg_constraint "
+            "WHERE connamespace = 'public'::regnamespace AND conrelid != 'alembic_version'::regclass ORDER BY 1"
+        )
+    )
+    return [tuple(row) for row in (*columns, *indexes, *constraints)]
+
+
+def test_a_server_is_upgraded_from_the_first_schema(on_server: PostgresBackend) -> None:
+    on_server.open().close()
+    database = open_database(on_server.url)
+    with database.write() as connection:
+        for table in [*reversed(metadata.sorted_tables), version]:
+            connection.execute(text(f"DROP TABLE {table.name}"))
+        command.upgrade(alembic_config(connection), "0001")
+        connection.execute(text(OLD_RUN))
+    database.close()
+    opened = open_database(on_server.url)
+    assert opened.found == "0001"
+    opened.close()
+    journal = on_server.open()
+    assert journal.append(append(journal.own("r1", "me").epoch, 0, facts(2))) == 2
+
+
+def test_an_upgraded_sqlite_file_keeps_its_runs(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    engine = engine_of(path)
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(connection), "0001")
+        connection.execute(text(OLD_RUN))
+    engine.dispose()
+    journal = open_journal(f"sqlite:///{path}")
+    assert journal.append(append(journal.own("r1", "me").epoch, 0, facts(2))) == 2
+    assert journal.run("r1").trigger_key is None
+    journal.close()
+
+
+def test_a_newer_or_foreign_database_on_a_server_is_refused(on_server: PostgresBackend) -> None:
+    on_server.server.execute("CREATE TABLE customer (id int)", on_server.name)
+    with pytest.raises(ConfigError, match="has a table 'customer'"):
+        on_server.open()
+    on_server.server.execute("DROP TABLE customer", on_server.name)
+    on_server.open().close()
+    on_server.harm("UPDATE alembic_version SET version_num = '9000'")
+    with pytest.raises(SchemaTooNew, match=f"schema 9000, this one knows {HEAD}"):
+        on_server.open()
+
+
 def test_an_older_database_is_upgraded_and_can_be_used(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     engine = engine_of(path)
@@ -81,7 +162,7 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9000'"))
     engine.dispose()
-    with pytest.raises(SchemaTooNew, match="schema 9000, this one knows 0001"):
+    with pytest.raises(SchemaTooNew, match=f"schema 9000, this one knows {HEAD}"):
         open_journal(f"sqlite:///{path}")
 
 
@@ -142,13 +223,13 @@ def test_a_path_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (tmp_path / "journal.db").is_file()
 
 
-def test_many_open_a_new_database_at_once(tmp_path: Path) -> None:
+def test_many_open_a_new_database_at_once(backend: Backend) -> None:
     journals: list[SqlJournal] = []
     failures: list[BaseException] = []
 
     def begin(number: int) -> None:
         try:
-            journals.append(open_journal(f"sqlite:///{tmp_path}/new/journal.db"))
+            journals.append(backend.open())
             journals[-1].create(row(f"r{number}"), facts(1), {})
         except BaseException as error:
             failures.append(error)
@@ -161,8 +242,6 @@ def test_many_open_a_new_database_at_once(tmp_path: Path) -> None:
         thread.join()
     assert failures == []
     assert len(journals[0].runs()) == 8
-    for journal in journals:
-        journal.close()
 
 
 def test_processes_open_a_new_database_at_once(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from orchestrator.graph.node import Const, DictExpr, Graph, ListExpr, Node
 from orchestrator.ports.journal import CacheEntry
 from orchestrator.ports.values import Entry, digest_bytes, encode_cell, encode_chunk, encode_manifest
 from orchestrator.store import SqlJournal
-from tests.store.backend import SqliteBackend, append, completed, row
+from tests.store.backend import Backend, append, completed, row
 
 
 def artifact(name: str, codec: str = "pickle") -> Entry:
@@ -108,7 +108,7 @@ def test_many_runs_and_pages(journal: SqlJournal) -> None:
     assert set(journal.live_digests(load())) == expected
 
 
-def test_damage_stops_a_collection(backend: SqliteBackend, journal: SqlJournal) -> None:
+def test_damage_stops_a_collection(backend: Backend, journal: SqlJournal) -> None:
     digest, data = chunk(artifact("x"))
     journal.create(row(), [completed(digest)], {digest: data})
     backend.harm("UPDATE chunk SET data = ?", data[:-1])

@@ -33,6 +33,7 @@ class RunningBundle:
     def __init__(self, run: Run, inline: Mapping[Digest, bytes]) -> None:
         self.id = run.bundle
         self.run = run.run
+        self.epoch = run.epoch
         self.seed = run.seed
         self.cursors = run.cursors
         self.inline = inline

@@ -63,6 +63,7 @@ class Contexts:
         self,
         run: str,
         bundle: str,
+        epoch: int,
         seed: int,
         outbox: Outbox,
         watch: Watch,
@@ -75,6 +76,7 @@ class Contexts:
         self._own = {
             "_outbox": outbox,
             "_watch": watch,
+            "epoch": epoch,
             "_bundle": bundle,
             "_run_seed": seed,
             "_values": values,

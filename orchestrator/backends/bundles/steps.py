@@ -181,6 +181,7 @@ class StepRunner:
         self._contexts = Contexts(
             bundle.run,
             bundle.id,
+            bundle.epoch,
             bundle.seed,
             services.outbox,
             watch,

@@ -83,7 +83,7 @@ class Connection:
         self._store = store
         self._place = place
         self._away_until = 0.0
-        self._replies: set[int] = set()
+        self._replies: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
@@ -128,7 +128,7 @@ class Connection:
         """Commit, as far as the weather lets it."""
         place = self._place
         self._reach()
-        if id(append) in self._replies and not place.likely("forget"):
+        if append.attempt in self._replies and not place.likely("forget"):
             return append.seq + len(append.facts)  # the store knows this transaction again
         if place.likely("away") or place.likely("full"):
             place.note("finds the store away or full")
@@ -140,7 +140,7 @@ class Connection:
         seq = self._store.append(append)
         if place.likely("lose_reply"):
             place.note("loses the reply to a commit")
-            self._replies.add(id(append))
+            self._replies.add(append.attempt)
             raise StoreUnavailable("the connection broke")
         if place.likely("die_after_commit"):
             place.note("dies after a commit")

@@ -86,12 +86,13 @@ class Store:
 
     # ---- what drivers write
 
-    def create(self, row: RunRow, facts: Sequence[Fact], chunks: Mapping[Digest, bytes]) -> None:
+    def create(self, row: RunRow, facts: Sequence[Fact], chunks: Mapping[Digest, bytes]) -> str:
         """See ``Journal.create``."""
         if not row.id or not row.id.isprintable() or row.id in self._runs:
             raise ValueError(f"{row.id!r} cannot be the id of a run: it is empty, unprintable or taken")
         stored = self._runs[row.id] = StoredRun(replace(row, seq=len(facts)), chunks=dict(chunks))
         stored.facts += [Recorded(seq, row.created_at, fact) for seq, fact in enumerate(facts, 1)]
+        return row.id
 
     def own(self, run: str, driver: str) -> Lease:
         """See ``Journal.own``."""

@@ -7,7 +7,7 @@ Frames of one worker arrive in order, those of different workers in any; what a 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -20,9 +20,10 @@ from orchestrator.graph.json import StoredNodes, node_to_bytes
 from orchestrator.graph.node import Const, Graph, Node, Ref
 from orchestrator.ports import frames
 from orchestrator.ports.executor import Accepted, Bundle, ExecutorEvent, FromBundle, Joined, Lost, RunCode
-from orchestrator.ports.values import decode_cell, describe, digest_bytes, encode_chunk
+from orchestrator.ports.values import encode_chunk
 from orchestrator.testing.simulator.connection import Place
 from orchestrator.testing.simulator.graphs import FUNCTIONS, ISLANDS, call_template
+from orchestrator.testing.simulator.load import Load, outcomes_of, shown
 from orchestrator.testing.simulator.values import MemoryArtifacts, Reader, encode
 from orchestrator.types import Digest
 
@@ -50,30 +51,6 @@ class World(Protocol):
     def nonce(self) -> int:
         """A new number each time."""
         ...
-
-
-@dataclass(slots=True)
-class Load:
-    """A bundle on a worker.
-
-    Attributes:
-        todo: Steps not started: (segment, index).
-        calls: The body of a ``@dynamic`` step that runs, and how many calls it has made.
-    """
-
-    bundle: Bundle
-    chunks: Mapping[Digest, bytes | None]
-    todo: deque[tuple[frames.Segment, int]]
-    here: dict[str, Any] = field(default_factory=dict)
-    cells: list[bytes] = field(default_factory=list)
-    completed: list[frames.Completed] = field(default_factory=list)
-    failed: list[frames.Failed] = field(default_factory=list)
-    batches: list[frames.Completed] = field(default_factory=list)
-    made: list[frames.Made] = field(default_factory=list)
-    body: Any = None
-    step: tuple[frames.Segment, int] | None = None
-    ordinal: int = 0
-    names: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -184,7 +161,7 @@ class SimulatedExecutor:
 
     def state(self) -> tuple[Any, ...]:
         """What is with the workers and on the way back, for telling states apart."""
-        arrived = tuple((type(event).__name__, _outcomes(event)) for event in self._arrived)
+        arrived = tuple((type(event).__name__, outcomes_of(event)) for event in self._arrived)
         loads = tuple(
             (load.bundle.segments[0].node, len(load.todo), load.step and load.step[0].node, len(load.cells))
             for worker in (*self._workers, *self._hosts) for load in worker.loads
@@ -271,7 +248,7 @@ class SimulatedExecutor:
         try:
             args = {n: reader.value(e, index if n in node.mapped else None) for n, e in node.args.items()}
         except ArtifactMissing as error:
-            self._fail(load, node.id, index, ["orchestrator.errors:ArtifactMissing", *RETRYABLE], str(error))
+            load.fail_with(node.id, index, ["orchestrator.errors:ArtifactMissing", *RETRYABLE], str(error))
             self._later(worker, 0.0, self._next)
             return
         effects = node.policy.effects
@@ -284,7 +261,7 @@ class SimulatedExecutor:
             self._later(worker, 0.5, lambda w: self._die(w, "it overran its time-out", timed_out=True))
         elif failed < MOST_FAILURES and _is_patient(node) and place.likely("fail"):
             world.failures[step] = failed + 1
-            self._fail(load, *step, list(RETRYABLE), "try again")
+            load.fail_with(*step, list(RETRYABLE), "try again")
             self._later(worker, self._duration_s(), self._next)
         else:
             self._later(worker, self._duration_s(), lambda w: self._run(w, load, node, index, args))
@@ -327,9 +304,9 @@ class SimulatedExecutor:
                             self._send(worker, load)
                 value = None
         except Exception as error:
-            self._fail(load, node.id, index, _classes(error), str(error))
+            load.fail(node.id, index, error)
         else:
-            self._complete(load, node, index, value)
+            load.complete(node, index, value, self._duration_s())
         self._after_step(worker, load)
 
     def _compute(self, node: Node, args: dict[str, Any]) -> Any:
@@ -341,22 +318,6 @@ class SimulatedExecutor:
         if node.stage.name == "draw":
             return [args["x"], self._world.nonce()]
         return FUNCTIONS[node.stage.name](**args)
-
-    def _complete(self, load: Load, node: Node, index: int, value: Any) -> None:
-        cell = encode(value)
-        seen = describe(decode_cell(cell))
-        single = not node.is_map
-        elapsed_us = int(self._duration_s() * 1e6).to_bytes(4, "little")
-        load.completed.append(frames.Completed(
-            node.id, index, index + 1, len(load.cells), elapsed_us,
-            seen.truth if single else None, seen.length if single else None,
-        ))  # fmt: skip
-        load.cells.append(cell)
-        if single:
-            load.here[node.id] = value
-
-    def _fail(self, load: Load, node: str, index: int, classes: list[str], message: str) -> None:
-        load.failed.append(frames.Failed(node, index, classes, message, []))
 
     def _after_step(self, worker: SimulatedWorker, load: Load) -> None:
         load.step = None
@@ -383,49 +344,23 @@ class SimulatedExecutor:
     def _send(self, worker: SimulatedWorker, load: Load, finished: bool = False) -> None:
         """Send what has gathered; by the weather late, twice, or not at all, and then the worker is given up."""
         place = self._place
-        data = encode_chunk(load.cells)
-        digest, inline = digest_bytes(data), data
+        inline = True
         if load.cells and place.likely("artifact"):
-            self._artifacts.put(data)
-            inline = b""
+            inline = False
+            digest = self._artifacts.put(encode_chunk(load.cells))
             if place.likely("damage"):
                 place.note(f"artifact {digest[:6]} cannot be read for a while")
                 self._artifacts.missing.add(digest)
-        ranges, singles = self._grouped(load.completed) if place.chance.random() < 0.5 else (load.completed, [])
-        frame = frames.Outcomes(
-            load.bundle.id, digest, inline or None, ranges, load.failed, load.batches, finished=finished,
-            singles=singles, made=load.made,
-        )  # fmt: skip
-        load.cells, load.completed, load.failed, load.batches, load.made = [], [], [], [], []
+        frame = load.take(self._nodes, inline, place.chance.random() < 0.5, finished)
         if place.likely("drop") and self._may_die(worker):
             self._die(worker, "its frame was lost")
             return
         if place.clockwork.trace is not None:
-            place.note(
-                f"{worker.name} reports {load.bundle.id[:6]}{' to its end' if finished else ''}: {_shown(frame)}"
-            )
+            place.note(f"{worker.name} reports {load.bundle.id[:6]}{' to its end' if finished else ''}: {shown(frame)}")
         delay_s = 0.05 * place.chance.random() if place.likely("delay") else 0.0
         self._tell(worker, FromBundle(worker.name, frame), delay_s)
         if place.likely("double"):
             self._tell(worker, FromBundle(worker.name, frame), delay_s)
-
-    def _grouped(self, completed: list[frames.Completed]) -> tuple[list[frames.Completed], list[frames.Singles]]:
-        """Outcomes of single steps together, as workers send them."""
-        ranges = [
-            done for done in completed if self._nodes[done.node].is_map or self._nodes[done.node].policy.streaming
-        ]
-        singles: list[frames.Singles] = []
-        for done in completed:
-            if done in ranges:
-                continue
-            last = singles.pop() if singles and singles[-1].at + len(singles[-1].nodes) == done.at else None
-            last = last or frames.Singles([], done.at, b"", {}, {})
-            place = len(last.nodes)
-            truths = last.truths if done.truth is None else {**last.truths, place: done.truth}
-            lengths = last.lengths if done.length is None else {**last.lengths, place: done.length}
-            elapsed_us = last.elapsed_us + done.elapsed_us
-            singles.append(frames.Singles([*last.nodes, done.node], last.at, elapsed_us, truths, lengths))
-        return ranges, singles
 
     def _give_back(self, worker: SimulatedWorker, load: Load, count: int) -> None:
         back: list[tuple[str, int, int]] = []
@@ -444,7 +379,7 @@ class SimulatedExecutor:
         if self._place.chance.random() < 0.5 or not load.bundle.host:
             self._die(worker, "it was ended")
             return
-        self._fail(load, segment.node, index, _CANCELLED, "cancelled")
+        load.fail_with(segment.node, index, _CANCELLED, "cancelled")
         load.body, load.step = None, None
         self._later(worker, 0.0, self._next)
 
@@ -459,12 +394,12 @@ class SimulatedExecutor:
             name, values, mapped = load.body.throw(error) if error is not None else load.body.send(value)
         except StopIteration as end:
             load.body = None
-            self._complete(load, node, index, end.value)
+            load.complete(node, index, end.value, self._duration_s())
             self._after_step(worker, load)
             return
         except Exception as raised:
             load.body = None
-            self._fail(load, node.id, index, _classes(raised), str(raised))
+            load.fail(node.id, index, raised)
             self._after_step(worker, load)
             return
         call, child = self._call(load, node, index, name, values[0], mapped)
@@ -512,18 +447,3 @@ class SimulatedExecutor:
 
 def _is_patient(node: Node) -> bool:
     return node.policy.retry.attempts > MOST_FAILURES
-
-
-def _classes(error: Exception) -> list[str]:
-    return [f"{c.__module__}:{c.__qualname__}" for c in type(error).__mro__ if c is not object]
-
-
-def _outcomes(event: ExecutorEvent) -> str:
-    is_outcome = isinstance(event, FromBundle) and isinstance(event.frame, frames.Outcomes)
-    return _shown(event.frame) if is_outcome else ""  # type: ignore[union-attr, arg-type]
-
-
-def _shown(frame: frames.Outcomes) -> str:
-    done = [f"{d.node}[{d.start}:{d.stop}]" for d in frame.completed] + [n for s in frame.singles for n in s.nodes]
-    return ", ".join([*done, *(f"{d.node}[{d.index}] failed" for d in frame.failed),
-                      *(f"{d.node} batch {d.start}" for d in frame.batches)])  # fmt: skip
