@@ -1,7 +1,7 @@
 """What is new in a source since the last run that succeeded: files of a folder, rows of a table, answers of a service.
 
 Each stage keeps a cursor: how far it has read, and what it has read near there, since clocks and counters of sources
-have ties and latecomers. The cursor moves with the success of the run, so a run that fails leaves its rows to the next one.
+have ties and latecomers. The cursor moves with the success of the run, so a failed one leaves its rows to the next.
 """
 
 from __future__ import annotations
