@@ -16,10 +16,12 @@ from orchestrator.graph.options import Retry
 from orchestrator.graph.pipeline import Pipeline, Runner, pipeline
 from orchestrator.graph.secret import File, Secret
 from orchestrator.graph.stage import Stage, dynamic, stage
+from orchestrator.graph.version import VersionInput, version
 from orchestrator.graph.wait import approve, signal
 
 if TYPE_CHECKING:
     from orchestrator.app.runs import Run, runs
+    from orchestrator.app.versions import Version, versions
 
 __version__ = "0.1.0"
 
@@ -36,6 +38,7 @@ __all__ = [
     "Secret",
     "Stage",
     "StepContext",
+    "Version",
     "approve",
     "dynamic",
     "each",
@@ -45,6 +48,8 @@ __all__ = [
     "signal",
     "stage",
     "step",
+    "version",
+    "versions",
     "when",
 ]
 
@@ -54,6 +59,10 @@ def __getattr__(name: str) -> Any:
         from orchestrator.app import runs as module
 
         return getattr(module, name)
+    if name in ("Version", "versions"):
+        from orchestrator.app import versions as of_names
+
+        return getattr(of_names, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -73,5 +82,12 @@ def _draw_graph(graph: Graph) -> str:
     return graph_html(graph)
 
 
+def _load_version(address: str) -> Any:
+    from orchestrator.app.versions import versions as of_names
+
+    return of_names[address].value()
+
+
 Pipeline.make_runner = staticmethod(_make_runner)
 Graph.draw = staticmethod(_draw_graph)
+VersionInput.load = staticmethod(_load_version)

@@ -12,7 +12,7 @@
     │   ├── ConfigError                broken YAML, unknown keys, wrong parameters
     │   └── NotFound                   no such run, step, artifact, file, approval
     ├── RunError                       what became of a run
-    │   ├── RunFailed · RunCancelled · RunWaiting · RunOwned · ReplayMismatch
+    │   ├── RunFailed · RunCancelled · RunWaiting · RunOwned · ReplayMismatch · CursorElsewhere
     ├── StepError                      what became of an attempt
     │   ├── StepTimedOut · WorkerDied · StepCancelled · ResultNotEncodable · StepLimitExceeded
     ├── StoreError                     journal and artifacts
@@ -206,6 +206,12 @@ class ReplayMismatch(RunError):
 
     code = "ORC-205"
     user_fault = True
+
+
+class CursorElsewhere(RunError):
+    """Another run moved a cursor that this one read; ``message`` says what to do."""
+
+    code = "ORC-206"
 
 
 class StepError(OrchestratorError):

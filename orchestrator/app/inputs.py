@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.errors import ConfigError, NotFound, StoreUnavailable
+from orchestrator.graph.json import seal
 from orchestrator.graph.node import Const, DictExpr, Expr, Graph, ListExpr, Node
 from orchestrator.graph.secret import Secret
+from orchestrator.graph.version import VersionInput, parse_version
 from orchestrator.ports.values import Cell, decode_cell
 
 if TYPE_CHECKING:
@@ -41,6 +43,30 @@ def file_versions(here: Installation, graph: Graph) -> dict[str, str]:
                 if path not in found:
                     found[path] = _version(here, path)
     return {path: version for path, version in found.items() if version}
+
+
+def seal_inputs(
+    here: Installation, graph: Graph, settled: Mapping[str, str] | None = None
+) -> tuple[Graph, dict[str, str]]:
+    """A graph with its constants encoded, and what each version that it asks for is: ``data:flights@v3``.
+
+    Args:
+        settled: Versions that are settled already, by what the pipeline asks for; the others are looked up now.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    found: dict[str, str] = {}
+
+    def encode(value: object) -> bytes:
+        if not isinstance(value, VersionInput):
+            return here.values.encode(value)
+        asked = str(value.address)
+        version = here.registry.find(parse_version((settled or {}).get(asked, asked)))
+        found[asked] = version.address
+        return version.cell
+
+    return seal(graph, encode), found
 
 
 def changed_files(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[ChangedFile]:

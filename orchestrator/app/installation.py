@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from orchestrator.artifacts.files import FileVersions
     from orchestrator.artifacts.values import StoredValues
     from orchestrator.ports.artifacts import ArtifactStore
+    from orchestrator.ports.registry import Registry
+    from orchestrator.store import SqlJournal
 
 
 class Installation:
@@ -38,9 +40,18 @@ class Installation:
     @cached_property
     def journal(self) -> Journal:
         """The journal."""
+        return self._database
+
+    @cached_property
+    def _database(self) -> SqlJournal:
         from orchestrator.store import open_journal
 
         return open_journal(self.settings.journal_url, lease_s=self.settings.lease_s)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Named versions and cursors."""
+        return self._database.registry
 
     @cached_property
     def artifacts(self) -> ArtifactStore:
@@ -93,5 +104,5 @@ class Installation:
 
     def close(self) -> None:
         """Close what was opened."""
-        if "journal" in self.__dict__:
-            self.journal.close()
+        if "_database" in self.__dict__:
+            self._database.close()

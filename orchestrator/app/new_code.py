@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orchestrator.app.inputs import changed_files, file_versions, readers_of, recorded_params
+from orchestrator.app.inputs import changed_files, file_versions, readers_of, recorded_params, seal_inputs
 from orchestrator.engine.changes import Comparison, compare
 from orchestrator.errors import ConfigError, RunError
 from orchestrator.graph import fact as f
-from orchestrator.graph.json import graph_to_json, seal
+from orchestrator.graph.json import graph_to_json
 from orchestrator.graph.node import Graph
 from orchestrator.ports.journal import Append, Ownership
 from orchestrator.types import Digest
@@ -69,7 +69,7 @@ def trace_for(here: Installation, run: str, pipeline: Pipeline[..., Any], given:
         by_default = known.keys() - fold.created.params.keys() - pipeline.signature.parameters.keys()
         known = {name: value for name, value in known.items() if name not in by_default}
     traced = pipeline.trace(**{**given, **known})
-    graph = seal(traced.graph, here.values.encode)
+    graph, _ = seal_inputs(here, traced.graph, fold.created.versions)
     files = file_versions(here, graph)
     moved = readers_of(here, graph, changed_files(fold.created.files, files))
     return NewCode(row.id, fold.seq, traced, graph, files, compare(fold, graph, moved, started_nodes(here, row.id)))

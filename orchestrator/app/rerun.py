@@ -59,7 +59,7 @@ def renew(here: Installation, run: str, keep: bool) -> Renewal:
     fold, recorded = _recorded(here, run)
     now = file_versions(here, fold.graph)
     changed = changed_files(recorded.files, now)
-    created = replace(recorded, files=now, origin=fold.run)
+    created = replace(recorded, files=now, origin=fold.run, repeats=_succeeded(fold))
     began = started_nodes(here, fold.run)
     kept = compare(fold, fold.graph, {}, began).kept if keep else {}
     return _with_outcomes(here, Renewal(fold.run, created, files=changed), fold, kept, began, _is_whole)
@@ -70,8 +70,9 @@ def renew_with(here: Installation, code: NewCode, git_commit: str) -> Renewal:
     fold, recorded = _recorded(here, code.run)
     graph, capsule = code.store(here)
     created = replace(
-        recorded, graph=graph, capsule=capsule, files=dict(code.files), origin=fold.run, git_commit=git_commit
-    )
+        recorded, graph=graph, capsule=capsule, files=dict(code.files), origin=fold.run, git_commit=git_commit,
+        repeats=_succeeded(fold),
+    )  # fmt: skip
     renewal = Renewal(fold.run, created, files=changed_files(recorded.files, code.files))
     return _with_outcomes(here, renewal, fold, code.comparison.kept, started_nodes(here, fold.run), _is_whole)
 
@@ -109,6 +110,12 @@ def _recorded(here: Installation, run: str) -> tuple[RunFold, f.RunCreated]:
     return fold, fold.created
 
 
+def _succeeded(fold: RunFold) -> bool:
+    """True if what a run read from cursors counts, so that a run of its record must not count it a second time."""
+    assert fold.created is not None
+    return fold.created.repeats or (fold.finished is not None and fold.finished.state == "succeeded")
+
+
 def _is_whole(state: NodeState) -> bool:
     return state.node.kind != "choice"
 
@@ -142,7 +149,10 @@ def _with_outcomes(
 
 
 def _outcomes(node: str, state: NodeState, run: str, degraded: bool) -> Iterator[f.Fact]:
-    """Facts that give a node of another run the outcomes that it has in this one."""
+    """Facts that give a node of another run the outcomes that it has in this one, and what it proposes of cursors."""
+    for index, proposed in state.cursors.items():
+        if state.status[index] == DONE:
+            yield f.CursorsRead(node, index, proposed)
     if state.node.policy.streaming:
         if state.status[0] == DONE:
             for span in state.outputs.spans:

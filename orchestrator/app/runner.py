@@ -14,7 +14,7 @@ import msgspec
 from orchestrator.app.backend import choose_backend, open_executor
 from orchestrator.app.checkout import git_commit
 from orchestrator.app.collector import Spared
-from orchestrator.app.inputs import file_versions
+from orchestrator.app.inputs import file_versions, seal_inputs
 from orchestrator.app.installation import Installation
 from orchestrator.app.picture import plan_html
 from orchestrator.app.run import Run
@@ -26,7 +26,7 @@ from orchestrator.engine.recovery import started
 from orchestrator.engine.state import RunFold
 from orchestrator.errors import ConfigError, RunError, RunOwned
 from orchestrator.graph import fact as f
-from orchestrator.graph.json import graph_to_json, seal
+from orchestrator.graph.json import graph_to_json
 from orchestrator.graph.node import Graph
 from orchestrator.ports.executor import Executor
 from orchestrator.ports.journal import Ownership, RunRow
@@ -61,7 +61,7 @@ class Runner:
 
     def plan(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions) -> Plan:
         """What ``run`` would do and why; runs nothing and writes nothing but small constants of the graph."""
-        graph = self._sealed(pipeline.graph(**params))
+        graph, _ = seal_inputs(self.installation, pipeline.graph(**params))
         machine = Machine(RunFold("", graph), self._encode_error)
         cells = self.installation.cells("", machine.chunks)
         Plan.draw = staticmethod(plan_html)
@@ -106,8 +106,8 @@ class Runner:
         backend = choose_backend(self.installation.settings, traced.graph, options.on)
         executor = self._executors(backend)  # its workers warm up while the store opens
         try:
-            graph = self._sealed(traced.graph)
-            run, created = self._create(new_id(graph), graph, traced, params, options, backend)
+            graph, versions = seal_inputs(self.installation, traced.graph)
+            run, created = self._create(new_id(graph), graph, versions, traced, params, options, backend)
             if created is None:
                 executor.close()
                 spared.end()
@@ -138,7 +138,14 @@ class Runner:
             return Run(here, run)
 
     def _create(
-        self, run: str, graph: Graph, traced: Traced, params: Mapping[str, Any], options: RunOptions, backend: str
+        self,
+        run: str,
+        graph: Graph,
+        versions: Mapping[str, str],
+        traced: Traced,
+        params: Mapping[str, Any],
+        options: RunOptions,
+        backend: str,
     ) -> tuple[str, f.RunCreated | None]:
         """Record a new run; its id and first fact, or the run that the key has got meanwhile."""
         from orchestrator.backends.capsule import build
@@ -149,6 +156,7 @@ class Runner:
         created = f.RunCreated(
             name, stored, capsule, {name: _shown(value) for name, value in params.items()}, backend,
             dict(options.tags), git_commit(Path.cwd()), secrets.randbits(32), file_versions(here, graph),
+            cursors=here.registry.positions(name), versions=versions,
         )  # fmt: skip
         row = RunRow(run, name, "queued", 1, 0, here.clock.now(), tags=dict(options.tags), trigger_key=options.key)
         there = here.journal.create(row, [created], {})
@@ -168,14 +176,14 @@ class Runner:
         if options.on == "local":
             raise ConfigError("a submitted run goes to the cluster; leave on='local' out, or use run() or start()")
         traced = pipeline.trace(**params)
-        graph = self._sealed(traced.graph)
+        graph, versions = seal_inputs(self.installation, traced.graph)
         run, here = new_id(graph), self.installation
         known = here.journal.run_of_key(options.key) if options.key is not None else None
         if known is not None:
             return Run(here, known)
 
         def create() -> None:
-            there, _ = self._create(run, graph, traced, params, options, "ray")
+            there, _ = self._create(run, graph, versions, traced, params, options, "ray")
             if there != run:
                 raise RunOwned(f"key {options.key!r} has got run {there} meanwhile; follow that: orc show {there}")
 
@@ -310,9 +318,6 @@ class Runner:
             ownership.release()
             raise
         return Run(here, ownership.run, session)
-
-    def _sealed(self, graph: Graph) -> Graph:
-        return seal(graph, self.installation.values.encode)
 
     def _encode_error(self, failure: f.Failure) -> tuple[str, bytes]:
         from orchestrator.artifacts.errors import item_error_chunk

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.artifacts.gc import Collected
     from orchestrator.config.retention import Reason, Retention
     from orchestrator.ports.journal import RunRow
+    from orchestrator.ports.registry import PublishedVersion
 
 RAY_MINOR = "2.60."
 _PROBE_BYTES = 16
@@ -36,11 +37,12 @@ class RemovedRun(NamedTuple):
 
 
 class Upkept(NamedTuple):
-    """What a collection did, or would do: runs that went, how many stayed for which reason, and artifacts."""
+    """What a collection did, or would do: runs that went, how many stayed for which reason, versions, and artifacts."""
 
     runs: list[RemovedRun]
     kept_runs: Mapping[Reason, int]
     artifacts: Collected
+    versions: list[PublishedVersion]
 
 
 def collect(
@@ -50,18 +52,18 @@ def collect(
     retention: Retention | None = None,
     pipeline: str | None = None,
 ) -> Upkept:
-    """Remove runs that no policy keeps, then artifacts that nothing needs and that are older than ``grace_s``.
+    """Remove runs and versions that no policy keeps, then unneeded artifacts that are older than ``grace_s``.
 
     Args:
         retention: Policies; those of the installation's file when None.
-        pipeline: Only runs of this pipeline are removed.
+        pipeline: Only runs of this pipeline are removed, and no versions.
 
     Raises:
         ConfigError: the file of the policies is broken.
         StoreUnavailable, ArtifactCorrupt: as ``artifacts.gc.collect``.
     """
     from orchestrator.artifacts.gc import collect as collect_artifacts
-    from orchestrator.config.retention import decide, read_retention
+    from orchestrator.config.retention import decide, decide_versions, read_retention
 
     now = here.clock.now()
     # A run that has just found an entry is about to read its chunk, so entries count until a grace period later.
@@ -69,15 +71,17 @@ def collect(
     rows = here.journal.runs(pipeline, limit=_ALL)
     policies = read_retention(here.settings.home) if retention is None else retention
     going, kept = decide(rows, policies, here.journal.reusable_until(at), now)
+    outdated = [] if pipeline is not None else decide_versions(here.registry.versions(), policies, now)
     held = here.journal.held_bytes([row.id for row in going])
     if not dry_run:
         here.journal.forget_expired(at)
         going = [row for row in going if here.journal.forget(row.id, at)]
-    without = frozenset(row.id for row in going)
+        outdated = [row for row in outdated if here.registry.remove(row.name, row.number)]
+    without = frozenset([row.id for row in going] + [row.address for row in outdated])
     collected = collect_artifacts(
         here.artifacts, lambda load: here.journal.live_digests(load, without), now, grace_s, dry_run
     )
-    return Upkept([RemovedRun(row, held[row.id]) for row in going], kept, collected)
+    return Upkept([RemovedRun(row, held[row.id]) for row in going], kept, collected, outdated)
 
 
 def checks(here: Installation) -> Iterator[Check]:

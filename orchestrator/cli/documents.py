@@ -194,7 +194,7 @@ class WhyDocument(Struct, frozen=True):
 
 
 class ValueDocument(Struct, frozen=True):
-    """Output of ``orc get --json``.
+    """Output of ``orc get --json``; ``version`` is that of a data set or model, if one was asked for.
 
     ``value`` has plain data as it is; in the place of anything else stands an object with ``$type``, ``size``,
     ``digest`` and ``preview``. Nothing is unpickled.
@@ -203,6 +203,7 @@ class ValueDocument(Struct, frozen=True):
     run: str
     address: str
     value: Any
+    version: str = ""
 
 
 class CheckItem(Struct, frozen=True):
@@ -227,7 +228,8 @@ class CollectionDocument(Struct, frozen=True):
     """Output of ``orc gc --json``; with ``dry_run`` nothing was removed.
 
     ``removed``, ``kept`` and ``freed_bytes`` are artifacts; of those that were kept, ``young`` are needed by nothing,
-    but younger than the grace period. ``kept_runs`` counts runs by the reason for which they stay.
+    but younger than the grace period. ``kept_runs`` counts runs by the reason for which they stay,
+    ``versions`` are those of data sets and models that were removed.
     """
 
     dry_run: bool
@@ -239,6 +241,7 @@ class CollectionDocument(Struct, frozen=True):
     young_bytes: int
     runs: list[RemovedRunItem]
     kept_runs: dict[str, int]
+    versions: list[str] = []
 
 
 class ProjectDocument(Struct, frozen=True):
@@ -314,6 +317,75 @@ class DownDocument(Struct, frozen=True):
     pid: int | None
 
 
+class VersionItem(Struct, frozen=True):
+    """A version of a data set or model; ``run`` and ``step`` published it first."""
+
+    address: str
+    name: str
+    number: int
+    digest: str
+    type: str
+    size_bytes: int
+    length: int | None
+    preview: str
+    run: str
+    step: str
+    published_at: str
+    tags: list[str]
+
+
+class CursorItem(Struct, frozen=True):
+    """Where a cursor stands: its value, how often it was moved, and the run that moved it last."""
+
+    pipeline: str
+    name: str
+    value: Any
+    moved: int
+    run: str
+    at: str
+
+
+class ProfileItem(Struct, frozen=True):
+    """A column in numbers; ``quantiles`` are those of 25, 50 and 75 %."""
+
+    type: str
+    nulls: int
+    minimum: Any
+    maximum: Any
+    mean: float | None
+    quantiles: list[float]
+    distinct: int | None
+
+
+class ColumnDifferenceItem(Struct, frozen=True):
+    """A column in both versions, null where one lacks it; ``distance`` of the distributions is 0 (the same) to 1."""
+
+    name: str
+    before: ProfileItem | None
+    after: ProfileItem | None
+    distance: float | None
+
+
+class PartItem(Struct, frozen=True):
+    """A part that differs; previews, null where a version lacks it."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+class DifferenceDocument(Struct, frozen=True):
+    """Output of ``orc diff --json``. ``rows`` is null unless both are tables; ``metrics`` are before and after."""
+
+    before: VersionItem
+    after: VersionItem
+    equal: bool
+    rows: tuple[int, int] | None
+    columns: list[ColumnDifferenceItem]
+    parts: list[PartItem]
+    metrics: dict[str, tuple[float | None, float | None]]
+
+
 class FindingItem(Struct, frozen=True):
     """A step that is not safe to repeat; ``step`` is empty if a promise of the engine itself was broken."""
 
@@ -344,6 +416,8 @@ class TortureDocument(Struct, frozen=True):
 DOCUMENTS: Final[dict[str, Any]] = {
     "answer": AnswerDocument,
     "changes": ChangesDocument,
+    "cursors": list[CursorItem],
+    "diff": DifferenceDocument,
     "doctor": list[CheckItem],
     "down": DownDocument,
     "event": Fact | RunEnded,
@@ -357,6 +431,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "submit": SubmitDocument,
     "torture": TortureDocument,
     "up": UpDocument,
+    "versions": list[VersionItem],
     "verification": VerificationDocument,
     "why": WhyDocument,
 }

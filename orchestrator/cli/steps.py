@@ -18,9 +18,11 @@ from orchestrator.cli.output import iso, local_time, note, size, write, write_js
 from orchestrator.cli.running import RunId
 from orchestrator.cli.text import as_text
 from orchestrator.cli.values import Outputs
+from orchestrator.cli.versions import get_version
 from orchestrator.errors import ConfigError
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import dependencies
+from orchestrator.graph.version import names_version
 from orchestrator.views.status import duration_text
 
 Address = Annotated[
@@ -40,8 +42,11 @@ def logs(run_id: RunId, address: Address) -> None:
 
 
 def get(run_id: RunId, address: MaybeAddress = None, to: To = None, json: Json = False) -> None:
-    """Print or save the output of a step, or what the run returned; nothing is unpickled."""
+    """Print or save the output of a step, what the run returned, or a version (data:NAME@v3); nothing is unpickled."""
     here = Installation()
+    if names_version(run_id):
+        get_version(here, run_id, address, to, json)
+        return
     run = Run(here, here.journal.run(run_id).id)
     outputs = Outputs(here, run.fold())
     if to is not None:

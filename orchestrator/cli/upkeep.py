@@ -47,14 +47,17 @@ def gc(
     keep_tag: Annotated[
         list[str] | None, typer.Option("--keep-tag", metavar="NAME[=VALUE]", help="keep runs with this tag")
     ] = None,
+    keep_versions: Annotated[
+        int | None, typer.Option("--keep-versions", metavar="N", min=1, help="keep the newest N versions of a name")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Remove old runs that no policy keeps, and artifacts that nothing needs any more.
+    """Remove old runs and versions that no policy keeps, and artifacts that nothing needs any more.
 
-    Policies are those of ORC_HOME/retention.yaml, or the options --keep-last, --keep-for and --keep-tag instead.
-    Without either, no run is removed.
+    Policies are those of ORC_HOME/retention.yaml, or the options --keep-last, --keep-for, --keep-tag and
+    --keep-versions instead. Without either, no run and no version is removed.
     """
-    retention = _retention(keep_last, keep_for, keep_tag or [])
+    retention = _retention(keep_last, keep_for, keep_tag or [], keep_versions)
     done = collect(Installation(), seconds(grace), dry_run, retention, pipeline)
     if json:
         write_json(_document(done))
@@ -62,15 +65,18 @@ def gc(
         _tell(done, grace)
 
 
-def _retention(keep_last: int | None, keep_for: str | None, keep_tags: list[str]) -> Retention | None:
+def _retention(
+    keep_last: int | None, keep_for: str | None, keep_tags: list[str], keep_versions: int | None
+) -> Retention | None:
     """The policy that the options give for all pipelines; None if they give none."""
+    of_versions = {} if keep_versions is None else {"default": Policy(keep_versions)}
     if keep_last is None and keep_for is None and not keep_tags:
-        return None
+        return Retention(versions=of_versions) if of_versions else None
     tags: dict[str, str | None] = {}
     for tag in keep_tags:
         name, separator, value = tag.partition("=")
         tags[name] = value if separator else None
-    return Retention(Policy(keep_last, None if keep_for is None else seconds(keep_for), tags))
+    return Retention(Policy(keep_last, None if keep_for is None else seconds(keep_for), tags), versions=of_versions)
 
 
 def _document(done: Upkept) -> CollectionDocument:
@@ -84,6 +90,7 @@ def _document(done: Upkept) -> CollectionDocument:
         young=artifacts.young.number,
         young_bytes=artifacts.young.size_bytes,
         runs=[RemovedRunItem(row.id, row.pipeline, row.state, iso(row.finished_at), held) for row, held in done.runs],
+        versions=[row.address for row in done.versions],
         kept_runs={str(reason): count for reason, count in done.kept_runs.items()},
     )
 
@@ -97,6 +104,8 @@ def _tell(done: Upkept, grace: str) -> None:
         ]))  # fmt: skip
         write("")
     verb = "would remove" if dry else "removed"
+    if done.versions:
+        write(f"{verb} {counted(len(done.versions), 'version')}: {', '.join(row.address for row in done.versions)}")
     freed = size(sum(held for _, held in done.runs))
     write(f"{verb} {counted(len(done.runs), 'run')} ({freed} of the journal)")
     write(f"{verb} {counted(len(artifacts.removed), 'artifact')} ({size(artifacts.freed_bytes)})")

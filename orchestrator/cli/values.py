@@ -18,24 +18,14 @@ if TYPE_CHECKING:
 _PLAIN = "msgpack"
 
 
-class Outputs:
-    """Outputs of one run as plain data.
+class StoredValues:
+    """Stored values as plain data.
 
     Anything that is not plain is shown by an object with ``$type``, ``size``, ``digest`` and ``preview``.
     """
 
-    def __init__(self, installation: Installation, fold: RunFold) -> None:
+    def __init__(self, installation: Installation) -> None:
         self._installation = installation
-        self._fold = fold
-        self._cells = installation.cells(fold.run)
-
-    def result(self) -> Any:
-        """What the pipeline returned.
-
-        Raises:
-            NotFound: a step that it takes its value from has no output.
-        """
-        return self._expr(self._fold.graph.output)
 
     def data(self, cell: Cell) -> Any:
         """A cell as plain data."""
@@ -64,6 +54,23 @@ class Outputs:
 
     def _bytes(self, entry: Entry) -> bytes | memoryview:
         return entry.data if entry.data is not None else self._installation.artifacts.get(entry.digest)
+
+
+class Outputs(StoredValues):
+    """Outputs of one run as plain data."""
+
+    def __init__(self, installation: Installation, fold: RunFold) -> None:
+        super().__init__(installation)
+        self._fold = fold
+        self._cells = installation.cells(fold.run)
+
+    def result(self) -> Any:
+        """What the pipeline returned.
+
+        Raises:
+            NotFound: a step that it takes its value from has no output.
+        """
+        return self._expr(self._fold.graph.output)
 
     def _expr(self, expr: Expr) -> Any:
         if isinstance(expr, Const):

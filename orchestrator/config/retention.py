@@ -2,7 +2,7 @@
 
 Without a policy every run is kept. With one, a run stays if any of its rules keeps it. Whatever the policy, runs that
 have not ended stay, as do those whose outputs the cache may still hand out and the newest of each pipeline that
-succeeded.
+succeeded; of the versions of a name, the newest and those with a tag.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from orchestrator.config.schema import validate
 from orchestrator.errors import ConfigError, InvalidDuration, NotFound
 from orchestrator.graph.fact import FINISHED
 from orchestrator.ports.journal import RunRow
+from orchestrator.ports.registry import PublishedVersion
 from orchestrator.types import seconds
 
 FILE: Final = "retention.yaml"
@@ -35,11 +36,17 @@ _POLICY: Final[Mapping[str, Any]] = {
     },
     "additionalProperties": False,
 }
+_OF_VERSIONS: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {name: _POLICY["properties"][name] for name in ("keep_last", "keep_for")},
+    "additionalProperties": False,
+}
 _SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
     "properties": {
         "default": _POLICY,
         "pipelines": {"type": "object", "additionalProperties": {"anyOf": [_POLICY, {"type": "null"}]}},
+        "versions": {"type": "object", "additionalProperties": {"anyOf": [_OF_VERSIONS, {"type": "null"}]}},
     },
     "additionalProperties": False,
 }
@@ -64,15 +71,20 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.keep_last is None and self.keep_for_s is None:
-            raise ConfigError("retention says neither how many runs are kept nor for how long; give one of the two")
+            raise ConfigError("retention says neither how many are kept nor for how long; give one of the two")
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Policies by pipeline, and the one of all others; None keeps everything."""
+    """Policies by pipeline, and the one of all others; None keeps everything.
+
+    Attributes:
+        versions: Policies of versions by the name of the data set or model; ``default`` is that of all others.
+    """
 
     default: Policy | None = None
     pipelines: Mapping[str, Policy | None] = field(default_factory=dict)
+    versions: Mapping[str, Policy | None] = field(default_factory=dict)
 
     def of(self, pipeline: str) -> Policy | None:
         """The policy of a pipeline."""
@@ -113,6 +125,27 @@ def decide(rows: Iterable[RunRow], retention: Retention, in_cache: Iterable[str]
     return decided
 
 
+def decide_versions(rows: Iterable[PublishedVersion], retention: Retention, now: float) -> list[PublishedVersion]:
+    """Which versions go: not the newest of a name, no tagged one, and none that a rule keeps.
+
+    Args:
+        rows: Versions, newest first within each name.
+        now: Wall-clock seconds.
+    """
+    newer: Counter[str] = Counter()
+    going = []
+    for row in rows:
+        policy = retention.versions.get(row.name, retention.versions.get("default"))
+        number = newer[row.name]
+        newer[row.name] += 1
+        if policy is None or number == 0 or row.tags:
+            continue
+        recent = policy.keep_for_s is not None and now - row.at <= policy.keep_for_s
+        if not recent and (policy.keep_last is None or number >= policy.keep_last):
+            going.append(row)
+    return going
+
+
 def read_retention(home: Path) -> Retention:
     """The policies of an installation; none if there is no file.
 
@@ -125,11 +158,11 @@ def read_retention(home: Path) -> Retention:
         return Retention()
     validate(document, _SCHEMA)
     default = document.data.get("default")
-    pipelines = document.data.get("pipelines", {})
-    return Retention(
-        None if default is None else _policy(document, ("default",)),
-        {name: None if pipelines[name] is None else _policy(document, ("pipelines", name)) for name in pipelines},
-    )
+    by_name: dict[str, dict[str, Policy | None]] = {}
+    for part in ("pipelines", "versions"):
+        written = document.data.get(part, {})
+        by_name[part] = {name: None if written[name] is None else _policy(document, (part, name)) for name in written}
+    return Retention(None if default is None else _policy(document, ("default",)), **by_name)
 
 
 def _policy(document: Document, path: KeyPath) -> Policy:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from orchestrator.errors import StoreUnavailable
+from orchestrator.errors import CursorElsewhere, StoreUnavailable
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.journal import Append, Journal
 
@@ -27,12 +27,14 @@ class Committer:
 
     Attributes:
         in_trouble: The store is full or away, and the transaction under way is being repeated.
+        refused: A transaction of which nothing was written, because a cursor is elsewhere, and that error.
     """
 
     def __init__(
         self, journal: Journal, clock: Clock, on_committed: Callable[[Append], None], wake: Callable[[], None]
     ) -> None:
         self.in_trouble = False
+        self.refused: tuple[Append, CursorElsewhere] | None = None
         self._journal = journal
         self._clock = clock
         self._on_committed = on_committed
@@ -102,6 +104,8 @@ class Committer:
             self._journal.append(append)
             self.in_trouble = False
             self._on_committed(append)
+        except CursorElsewhere as error:  # the driver ends the run another way
+            self.refused = append, error
         except BaseException as error:  # handed to the driver, which cannot go on
             if isinstance(error, StoreUnavailable) and not self._closing:
                 self.in_trouble = True

@@ -158,11 +158,36 @@ class Consequences:
         fold = self._fold
         if self._frontier.unsettled == 0 and not self._machine.ending:
             state: f.RunState = "degraded" if fold.is_degraded else "succeeded"
-            yield f.RunFinished(state, outcome="refused" if self._gate_refused() else "")
+            moved, problem = self._moved_cursors() if state == "succeeded" else ([], "")
+            if problem:
+                yield f.RunFinished("failed", problem)
+            else:
+                yield from moved
+                yield f.RunFinished(state, outcome="refused" if self._gate_refused() else "")
         elif self._machine.ending:
             self._wind_down()
             if not self._machine.flights:
                 yield self._ended_early()
+
+    def _moved_cursors(self) -> tuple[list[f.CursorMoved], str]:
+        """Cursors that move with the success of the run, or why they cannot."""
+        created = self._fold.created
+        if created is None or created.verifies or created.repeats:
+            return [], ""
+        by: dict[str, str] = {}
+        moved: list[f.CursorMoved] = []
+        for state in self._fold.nodes.values():
+            for index, proposed in sorted(state.cursors.items()):
+                step = f"{state.node.id}[{index}]" if state.node.is_map else state.node.id
+                for name, value in proposed.items():
+                    if name in by:
+                        return [], f"{by[name]} and {step} both moved the cursor {name!r}; give each a name of its own"
+                    by[name] = step
+                    known = created.cursors.get(name)
+                    if known is None or known.value != value:
+                        version = 0 if known is None else known.version
+                        moved.append(f.CursorMoved(created.pipeline, name, value, version))
+        return moved, ""
 
     def _wind_down(self) -> None:
         """Offer nothing more; take back what has not started; interrupt what runs if the run was cancelled."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import msgspec
@@ -22,6 +22,7 @@ from orchestrator.engine.lookups import Lookups
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.pace import Pace
 from orchestrator.engine.planner import Planner, pace_key
+from orchestrator.engine.publications import Publications
 from orchestrator.engine.snapshot import encode_snapshot
 from orchestrator.errors import StoreUnavailable
 from orchestrator.graph import fact as f
@@ -114,6 +115,7 @@ class Driver:
         self._planner = Planner(machine, self._pace, lambda: executor.slots, created.seed, self._new_id)
         self._lookups = Lookups(machine, journal, cells, files, self.take)
         self._islands = Islands(machine, executor, cells)
+        self._versions = Publications(machine, cells)
         self._inbox_read_at = clock.monotonic() if machine.fold.seq == 1 else 0.0  # nobody can have asked a new run yet
         self._committer = commits(journal, clock, self._committed, executor.wake)
         self._last_snapshot = machine.fold.seq
@@ -138,6 +140,7 @@ class Driver:
                 self._commit()
                 if fold.finished is not None or self._interrupted or (self._detach and self._state == "waiting"):
                     self._flush()
+                    self._end_otherwise()
                     return fold.finished.state if fold.finished is not None else self._state
                 if self._planner.holds_barriers():
                     self._flush()
@@ -171,8 +174,10 @@ class Driver:
                 self._pending.since = self._clock.monotonic()
             self._machine.apply(fact, now)
             self._pending.facts.append(fact)
-            if isinstance(fact, f.NodesCompleted) or (isinstance(fact, f.StepsCompleted) and not fact.cached):
-                self._learn(fact, now)
+            if isinstance(fact, f.NodesCompleted | f.StepsCompleted):
+                self.take(self._versions.published(fact))
+                if isinstance(fact, f.NodesCompleted) or not fact.cached:
+                    self._learn(fact, now)
 
     def _observe(self, event: ExecutorEvent, now: float) -> None:
         machine, jitter = self._machine, self._random.random
@@ -295,7 +300,7 @@ class Driver:
         if node.policy.cache_s is not None and not fact.degraded:
             for index in range(fact.start, fact.stop):
                 entry = self._lookups.entry(fact, index, node.policy.cache_s, now)
-                if entry is not None:
+                if entry is not None and index not in self._machine.fold.nodes[node.id].cursors:
                     self._pending.cache[entry[0]] = entry[1]
 
     # ---- commit
@@ -332,6 +337,19 @@ class Driver:
     def _flush(self) -> None:
         """Make everything applied so far durable."""
         self._begin_commit()
+        self._committer.flush()
+
+    def _end_otherwise(self) -> None:
+        """If another run has moved a cursor that this one read, its end was refused: then it fails."""
+        if self._committer.refused is None:
+            return
+        append, error = self._committer.refused
+        self._committer.refused = None
+        self._machine.fold.finished = ended = f.RunFinished("failed", error.message)
+        facts = [fact for fact in append.facts if not isinstance(fact, f.CursorMoved | f.RunFinished)]
+        self._machine.fold.seq = append.seq + len(facts) + 1
+        self._state = "failed"
+        self._committer.commit(replace(append, facts=[*facts, ended], state="failed"))
         self._committer.flush()
 
     def _committed(self, append: Append) -> None:

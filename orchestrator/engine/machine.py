@@ -119,6 +119,9 @@ class Machine:
         for kept in frame.checkpoints:
             if self.fold.state(kept.node).status[kept.start] not in SETTLED:
                 yield f.CheckpointSaved(kept.node, kept.start, frame.chunk, kept.at)
+        for read in frame.cursors:  # before the outcomes that they belong to, which are in the same frame
+            for index, _ in self._owed(ranges, read.node, read.index, read.index + 1):
+                yield f.CursorsRead(read.node, index, read.proposed)
         for done in frame.completed:
             for start, stop in self._owed(ranges, done.node, done.start, done.stop):
                 yield f.StepsCompleted(

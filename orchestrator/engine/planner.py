@@ -44,6 +44,8 @@ class Planner:
         self._slots_of = slots
         self._seed = seed
         self._new_id = new_id
+        created = machine.fold.created
+        self._cursors = {name: at.value for name, at in created.cursors.items()} if created is not None else {}
 
     @property
     def _slots(self) -> int:
@@ -194,6 +196,7 @@ class Planner:
             self._new_id(), fold.run, fold.epoch, self._seed, segments, alone=alone, host=host,
             heavy=first.policy.resources if heavy else None, isolated=first.policy.isolated, uses=first.policy.uses,
             timeout_s=max((t for t in times_s if t is not None), default=None) if all(times_s) else None,
+            cursors=self._cursors,
         )  # fmt: skip
         self._machine.flights[bundle.id] = Flight(
             [(s.node, s.start, s.stop) for s in segments], alone, host, heavy,

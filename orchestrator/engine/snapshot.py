@@ -5,6 +5,7 @@ Only durable state goes in. A test holds a loaded snapshot equal to the replay o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -37,6 +38,7 @@ class NodeImage(msgspec.Struct, array_like=True):
     truth: bool | None
     output_length: int | None
     reused: int
+    cursors: dict[int, Mapping[str, str]] = {}
 
 
 class FoldImage(msgspec.Struct, array_like=True):
@@ -101,6 +103,7 @@ def _image(state: NodeState, added: bool) -> NodeImage:
         bytes(state.status), state.outputs.spans, state.batches, state.settled, state.failed_attempts, state.deaths,
         list(state.checkpoints.values()),
         state.failures, sorted(state.degraded), state.truth, state.output_length, state.reused,
+        state.cursors,
     )  # fmt: skip
 
 
@@ -113,3 +116,4 @@ def _restore(state: NodeState, saved: NodeImage) -> None:
     state.checkpoints = {span.start: span for span in saved.checkpoints}
     state.degraded = set(saved.degraded)
     state.truth, state.output_length, state.reused = saved.truth, saved.output_length, saved.reused
+    state.cursors = saved.cursors

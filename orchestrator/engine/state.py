@@ -72,11 +72,12 @@ class NodeState:
         outputs: Of the steps; for a streaming node of its batches (then ``batches`` counts them).
         failed_attempts: Charged failures by item, for items that had any; ``deaths`` counts uncharged ones.
         checkpoints: Where the last checkpoint of an item is, until it is done.
+        cursors: What items that read cursors propose, JSON by name; there is one for each that did.
     """
 
     __slots__ = (
-        "batches", "checkpoints", "closed", "deaths", "degraded", "failed_attempts", "failures", "length", "node",
-        "order", "output_length", "outputs", "parent", "reused", "settled", "status", "truth",
+        "batches", "checkpoints", "closed", "cursors", "deaths", "degraded", "failed_attempts", "failures", "length",
+        "node", "order", "output_length", "outputs", "parent", "reused", "settled", "status", "truth",
     )  # fmt: skip
 
     def __init__(self, node: Node, order: int, parent: tuple[str, int, int] | None = None) -> None:
@@ -92,6 +93,7 @@ class NodeState:
         self.failed_attempts: dict[int, int] = {}
         self.deaths: dict[int, int] = {}
         self.checkpoints: dict[int, Span] = {}
+        self.cursors: dict[int, Mapping[str, str]] = {}
         self.failures: dict[int, f.Failure] = {}
         self.degraded: set[int] = set()
         self.truth: bool | None = None
@@ -290,6 +292,9 @@ class RunFold:
         state.outputs.add(fact.start, fact.stop, fact.chunk, fact.at)
         state.batches = fact.stop
 
+    def _on_cursors(self, fact: f.CursorsRead, at: float) -> None:
+        self.state(fact.node).cursors[fact.index] = fact.proposed
+
     def _on_checkpoint(self, fact: f.CheckpointSaved, at: float) -> None:
         span = Span(fact.index, fact.index + 1, fact.chunk, fact.at)
         self.state(fact.node).checkpoints[fact.index] = span
@@ -344,6 +349,7 @@ _HANDLERS: Mapping[type, Any] = {
     f.NodesCompleted: RunFold._on_nodes_completed,
     f.BatchesProduced: RunFold._on_batches,
     f.CheckpointSaved: RunFold._on_checkpoint,
+    f.CursorsRead: RunFold._on_cursors,
     f.AttemptFailed: RunFold._on_attempt_failed,
     f.StepFailed: RunFold._on_step_failed,
     f.StepsSkipped: RunFold._on_skipped,

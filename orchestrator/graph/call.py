@@ -65,6 +65,10 @@ def bind_call(stage: Stage[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str
 
 
 def _bind_map(stage: Stage[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> BoundCall:
+    if stage.policy.publish:
+        name = stage.policy.publish
+        raise refusal(MapError, f"{stage.name} publishes {name!r}, which a map would do once for each item; publish a "
+                                "stage that takes the whole list")  # fmt: skip
     if stage.policy.streaming:
         raise refusal(MapError, f"{stage.name} yields a stream, which cannot be mapped; return a list instead")
     spread = tuple(value if isinstance(value, Fixed) else Each(_unwrapped(value)) for value in args)

@@ -7,6 +7,7 @@ every stage called there goes through it and becomes a durable step.
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import time
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 PORTS = ("data", "serving")
 """Parts of the engine that a stage may drive, when it says so with ``uses=``."""
+
+CURSOR_CHARS = 256_000
+"""Longest cursor, in characters of its JSON; every bundle of a run carries the cursors of its pipeline."""
 
 
 class Caller(Protocol):
@@ -47,6 +51,45 @@ def idempotency_key(run_id: str, node: str, index: int) -> str:
     return blake2b(f"{run_id}\n{node}\n{index}".encode(), digest_size=16).hexdigest()
 
 
+class Cursors:
+    """Durable positions in a source by name, as a step sees them.
+
+    Reading gives what the last run of the pipeline that succeeded left (None at first); setting proposes what the next
+    run begins from, once this one has succeeded. A step sees what it set itself.
+
+    Attributes:
+        touched: A cursor was read or set.
+        proposed: JSON by name.
+    """
+
+    def __init__(self, address: str, standing: Mapping[str, str]) -> None:
+        self.touched = False
+        self.proposed: dict[str, str] = {}
+        self._address = address
+        self._standing = standing
+
+    def __getitem__(self, name: str) -> Any:
+        self.touched = True
+        known = self.proposed.get(name, self._standing.get(name))
+        return None if known is None else json.loads(known)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.touched = True
+        try:
+            text = json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise WrongType(
+                f"step {self._address}: cursor {name!r} is set to a {type(value).__name__} that JSON cannot hold "
+                f"({error}); use None, numbers, text, and lists and dicts of them"
+            ) from None
+        if not name or len(text) > CURSOR_CHARS:
+            raise WrongType(
+                f"step {self._address}: cursor {name!r} of {len(text):,} characters; a cursor has a name and at most "
+                f"{CURSOR_CHARS:,} characters: keep a mark and not all that was read"
+            )
+        self.proposed[name] = text
+
+
 class StepContext:
     """One attempt of one step, as its body sees it.
 
@@ -61,7 +104,11 @@ class StepContext:
         on_report: Receives the metrics of each ``report``.
         save: Keeps a checkpoint for the next attempt; ``restore`` gives the last one, or None.
         clock: Wall-clock seconds; a ``@dynamic`` host gives one that replays.
+        standing: Cursors of the pipeline, JSON by name.
+        is_item: It is one item of a map.
     """
+
+    _cursors: Cursors | None = None
 
     def __init__(
         self,
@@ -79,6 +126,8 @@ class StepContext:
         save: Callable[[Any], None] | None = None,
         restore: Callable[[], Any] | None = None,
         clock: Callable[[], float] = time.time,
+        standing: Mapping[str, str] | None = None,
+        is_item: bool = False,
     ) -> None:
         self.run_id = run_id
         self.node = node
@@ -96,6 +145,8 @@ class StepContext:
         self._clock = clock
         self._random: random.Random | None = None
         self._kept: Any = None
+        self._standing = standing or {}
+        self._is_item = is_item
 
     @property
     def key(self) -> str:
@@ -133,6 +184,39 @@ class StepContext:
     def restored(self) -> Any:
         """What the last ``checkpoint`` of this step kept, in this attempt or an earlier one; None if nothing."""
         return self._kept if self._restore is None else self._restore()
+
+    @property
+    def cursors(self) -> Cursors:
+        """Durable positions by name: ``step().cursors["orders"]``; see ``Cursors``. A pipeline's stages share them."""
+        if self._cursors is None:
+            self._cursors = Cursors(self.address, self._standing)
+        return self._cursors
+
+    @property
+    def cursor(self) -> Any:
+        """The cursor that is called like the step's node; see ``cursors``.
+
+        Raises:
+            InvalidStage: the step is an item of a map, whose place may be another item's next time.
+        """
+        return self.cursors[self._own_cursor()]
+
+    @cursor.setter
+    def cursor(self, value: Any) -> None:
+        self.cursors[self._own_cursor()] = value
+
+    @property
+    def proposed_cursors(self) -> Mapping[str, str] | None:
+        """What the step proposes, JSON by name; None if it has read no cursor."""
+        return self._cursors.proposed if self._cursors is not None and self._cursors.touched else None
+
+    def _own_cursor(self) -> str:
+        if self._is_item:
+            raise InvalidStage(
+                f"step {self.address} is an item of a map, and step().cursor would be that of its place in the list; "
+                "name the cursor by what is read: step().cursors['orders']"
+            )
+        return self.node
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:

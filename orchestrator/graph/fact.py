@@ -37,6 +37,14 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """Where a cursor stands: its value as JSON, and how often it was moved (0: it was never there)."""
+
+    value: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunCreated:
     """A run exists: its graph and code are stored under these digests.
 
@@ -44,6 +52,9 @@ class RunCreated:
         files: Version of each file that a constant argument names, when the run was made.
         origin: The run whose record this one repeats; empty for a run of its own.
         verifies: It compares itself with ``origin``: nothing comes from the cache, and steps with effects do not run.
+        cursors: Where the pipeline's cursors stood when the run was made; its steps read from there, whatever happens.
+        repeats: ``origin`` succeeded, so this run reads what that one read and moves no cursor.
+        versions: What each named version that the pipeline asked for was then: ``data:flights@v3``.
     """
 
     pipeline: str
@@ -57,6 +68,9 @@ class RunCreated:
     files: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
     verifies: bool = False
+    cursors: Mapping[str, Position] = field(default_factory=dict)
+    repeats: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +272,51 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class CursorsRead:
+    """A step that has just completed read cursors, and proposes where they stand next (JSON by name, may be empty).
+
+    What is proposed counts when the run succeeds. The output depends on where the cursors stood: it is not reused.
+    """
+
+    node: str
+    index: int
+    proposed: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CursorMoved:
+    """The run is about to succeed: its cursor moves, in the transaction of ``RunFinished``.
+
+    Attributes:
+        value: JSON.
+        version: That the cursor had when the run was made; the fact is refused if it has another by now.
+    """
+
+    pipeline: str
+    name: str
+    value: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPublished:
+    """The output of a step that has just completed is a version of a named data set or model.
+
+    The journal counts the versions of a name; what equals the newest one makes no new one.
+
+    Attributes:
+        digest: Of the content.
+        cell: The output as chunks hold it, so that the version outlives its run.
+    """
+
+    name: str
+    digest: str
+    cell: bytes
+    node: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LogsWritten:
     """Where the output of steps ``start..stop`` stands: two byte offsets per step in the log ``file`` of a worker."""
 
@@ -321,8 +380,8 @@ class RunFinished:
 Fact: TypeAlias = (
     RunCreated | DriverStarted | CodeChanged | NodeAdded | MapExpanded | StepsStarted | BundleStarted | StepsCompleted
     | NodesCompleted | BatchesProduced | CacheMissed | AttemptFailed | StepFailed | StepsSkipped | MetricsReported
-    | CheckpointSaved | LogsWritten | WorkerStarted | WorkerLost | ApprovalRequested | CancelRequested
-    | SupervisionEnded | RunFinished
+    | CheckpointSaved | CursorsRead | CursorMoved | VersionPublished | LogsWritten | WorkerStarted | WorkerLost
+    | ApprovalRequested | CancelRequested | SupervisionEnded | RunFinished
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from orchestrator.graph.item import Each, Fixed, ItemError, Survivors
 from orchestrator.graph.node import Node
 from orchestrator.graph.secret import resolve_secrets
 from orchestrator.graph.source import refusal
+from orchestrator.graph.version import resolve_versions
 
 if TYPE_CHECKING:
     from orchestrator.graph.stage import Stage
@@ -70,8 +71,8 @@ def answering(answers: Mapping[str, Any]) -> Iterator[None]:
 
 def call_plain(stage: Stage[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """Call a stage's function with a local step context; inside another stage's body, with that one's."""
-    args = tuple(resolve_secrets(value) for value in args)
-    named = {name: resolve_secrets(value) for name, value in kwargs.items()}
+    args = tuple(resolve_versions(resolve_secrets(value)) for value in args)
+    named = {name: resolve_versions(resolve_secrets(value)) for name, value in kwargs.items()}
     named.update(_default_secrets(stage, args, named))
     context = current()
     if context is not None and context.caller is None and stage.kind == "stage":

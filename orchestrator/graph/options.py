@@ -16,6 +16,7 @@ from orchestrator.errors import ImpossibleResources, InvalidDuration, InvalidSiz
 from orchestrator.graph.context import PORTS
 from orchestrator.graph.policy import OnItemError, Policy, Resources, RetryPolicy
 from orchestrator.graph.secret import contains_secret
+from orchestrator.graph.version import check_version_name
 from orchestrator.types import Duration, Size, seconds, size_bytes
 
 _NAME = re.compile(r"[^/#\[\]\s][^/#\[\]\n\r]*")
@@ -79,6 +80,7 @@ class StageOptions(TypedDict, total=False):
         effects: The stage touches the outside world: never cached, started only after its inputs are committed.
         isolated: Each step has a process of its own.
         uses: Parts of the engine that the body drives through ``step()``.
+        publish: The output is a new version of this data set or model: ``data:flights``, ``model:delay``.
         on_item_error: What a failed item means for its map: ``fail`` it, ``drop`` the item, or ``keep`` an ItemError.
         max_steps: Most calls of a ``@dynamic`` body.
     """
@@ -100,6 +102,7 @@ class StageOptions(TypedDict, total=False):
     isolated: bool
     uses: str | Sequence[Literal["data", "serving"]]
     on_item_error: OnItemError
+    publish: str | None
     max_steps: int | None
 
 
@@ -125,6 +128,8 @@ def read_policy(name: str, base: Policy, options: Mapping[str, Any]) -> Policy:
         raise type(error)(f"stage {name!r}: {error.message}") from None
     if policy.cache_s is not None and policy.effects:
         raise InvalidStage(f"stage {name!r}: an effects=True stage is never cached; drop cache= or effects=")
+    if policy.publish and policy.streaming:
+        raise InvalidStage(f"stage {name!r} yields batches, which are no one version; publish what gathers them")
     return policy
 
 
@@ -150,6 +155,8 @@ def _policy_fields(base: Policy, options: Mapping[str, Any]) -> dict[str, Any]:
                 if value not in ("fail", "drop", "keep"):
                     raise InvalidStage(f"on_item_error={value!r}; write 'fail', 'drop' or 'keep'")
                 changed["on_item_error"] = value
+            case "publish":
+                changed["publish"] = "" if value is None else check_version_name(value)
             case "max_steps":
                 if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                     raise InvalidStage(f"max_steps={value!r} is not a whole number, 1 or more")

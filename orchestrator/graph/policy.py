@@ -60,6 +60,7 @@ class Policy:
         has_fallback: Whether a failure is replaced by a fallback value (the node's ``fallback`` literal).
         uses: Parts of the engine the body drives (``data``, ``serving``): such steps are heavy.
         max_steps: Most calls a ``@dynamic`` body may make; None for no limit.
+        publish: Name under which the output is a version (``data:flights``); empty for none.
         reads_key: The code seems to read ``step().key``; found in the code, not declared.
     """
 
@@ -75,6 +76,7 @@ class Policy:
     uses: tuple[str, ...] = ()
     max_steps: int | None = None
     reads_key: bool = False
+    publish: str = ""
 
     @property
     def light(self) -> bool:

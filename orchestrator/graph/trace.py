@@ -32,6 +32,7 @@ from orchestrator.graph.node import (
 from orchestrator.graph.placeholder import Origin, Placeholder, escaping
 from orchestrator.graph.secret import Secret, contains_secret
 from orchestrator.graph.source import refusal, user_source
+from orchestrator.graph.version import VersionInput
 
 if TYPE_CHECKING:
     from orchestrator.graph.stage import Stage
@@ -187,7 +188,7 @@ def container_expr(value: object, expr: Callable[[object], Expr]) -> Expr:
     """Expression of a value that is not itself a placeholder."""
     if isinstance(value, Secret):
         return SecretRef(value.reference)
-    if not _holds_marks(value):
+    if isinstance(value, VersionInput) or not _holds_marks(value):
         return Const(value)
     if type(value) is list:
         return ListExpr(tuple(expr(item) for item in value))
@@ -210,7 +211,7 @@ _PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
 
 def _holds_marks(value: object) -> bool:
     """True if a placeholder or a Secret is somewhere inside, also where it must not be."""
-    if isinstance(value, Placeholder | Secret):
+    if isinstance(value, Placeholder | Secret | VersionInput):
         return True
     if isinstance(value, list | tuple | set | frozenset):
         return not _PLAIN.issuperset(map(type, value)) and any(_holds_marks(item) for item in value)

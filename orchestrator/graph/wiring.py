@@ -28,6 +28,7 @@ from orchestrator.graph.annotation import (
 )
 from orchestrator.graph.placeholder import Placeholder
 from orchestrator.graph.secret import Secret
+from orchestrator.graph.version import VersionInput
 
 Bindings = dict[Any, Any]
 """Type variables of one call and the types they stand for."""
@@ -171,7 +172,7 @@ def type_of(value: object) -> Any:
 def mismatch(value: object, target: Any, bindings: Bindings) -> str | None:
     """Why a value (placeholders inside allowed) does not fit the annotation; None if it does."""
     target = plain(target)
-    if target is Any or target is object:
+    if target is Any or target is object or isinstance(value, VersionInput):
         return None
     if isinstance(value, Placeholder):
         source = value._orc_origin.type

@@ -6,8 +6,8 @@ became of them. It never decides about retries and never remembers a run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
 from orchestrator.graph.policy import Resources
@@ -25,6 +25,7 @@ class Bundle:
         host: The steps are ``@dynamic`` or streaming bodies: they live in a host that takes no slot.
         heavy: None for a light bundle; else what its only step needs.
         timeout_s: Time-out of each step; None for no limit.
+        cursors: Where those of the pipeline stood when the run was made, JSON by name.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Bundle:
     isolated: bool = False
     uses: tuple[str, ...] = ()
     timeout_s: float | None = None
+    cursors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

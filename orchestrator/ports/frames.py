@@ -73,7 +73,8 @@ class Define(msgspec.Struct, tag="define", frozen=True):
 class Run(msgspec.Struct, tag="run", frozen=True):
     """One bundle: segments run in order; a later one may use outputs of an earlier one.
 
-    ``chunks`` brings inline chunks this worker has not been sent lately.
+    ``chunks`` brings inline chunks this worker has not been sent lately, ``cursors`` where those of the pipeline stand
+    (JSON by name).
     """
 
     run: str
@@ -82,6 +83,7 @@ class Run(msgspec.Struct, tag="run", frozen=True):
     seed: int
     segments: list[Segment]
     chunks: dict[Digest, bytes] = {}
+    cursors: dict[str, str] = {}
 
 
 class Release(msgspec.Struct, tag="release", frozen=True):
@@ -199,6 +201,14 @@ class Reported(msgspec.Struct, array_like=True, frozen=True):
     metrics: dict[str, float]
 
 
+class Positioned(msgspec.Struct, array_like=True, frozen=True):
+    """A step that has completed read cursors and proposes these (JSON by name); see ``fact.CursorsRead``."""
+
+    node: str
+    index: int
+    proposed: dict[str, str]
+
+
 class Logged(msgspec.Struct, array_like=True, frozen=True):
     """Two byte offsets per step into the worker's log file."""
 
@@ -237,7 +247,8 @@ class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
     """Results of some steps of a bundle.
 
     ``data`` is the chunk unless it was large and is an artifact already. ``batches`` are outputs, ``checkpoints``
-    intermediate states of steps that are still running. ``finished`` says the bundle has no more to do.
+    intermediate states of steps that are still running, ``cursors`` those that completed ones among ``completed`` and
+    ``singles`` read. ``finished`` says the bundle has no more to do.
     """
 
     bundle: str
@@ -252,6 +263,7 @@ class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
     finished: bool = False
     singles: list[Singles] = []
     made: list[Made] = []
+    cursors: list[Positioned] = []
 
 
 class Released(msgspec.Struct, tag="released", frozen=True):

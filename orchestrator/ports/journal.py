@@ -166,6 +166,7 @@ class Journal(Records, Protocol):
 
         Raises:
             StaleEpoch: the run's epoch or seq is not what the driver believes; nothing was written.
+            CursorElsewhere: a cursor that the facts move is not where the run found it; nothing was written.
             StoreUnavailable: disk full or no connection; the same append may be tried again, also if this one was
                 written and only its acknowledgement got lost.
         """
@@ -215,7 +216,7 @@ class Journal(Records, Protocol):
         """Every digest that some fact, chunk, graph, capsule or unexpired cache entry names: collection's roots.
 
         ``load`` reads an artifact (``ArtifactStore.get``): graphs are artifacts that name others. The runs ``without``
-        are left out, as if they were removed.
+        are left out, as if they were removed, and so are versions named there (``data:flights@v3``).
         """
         ...
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from orchestrator.errors import JournalCorrupt, RunOwned
-from orchestrator.graph.fact import Fact, Recorded
+from orchestrator.graph.fact import CursorMoved, Fact, Recorded, VersionPublished
 from orchestrator.ports.journal import Append, CacheEntry, InboxRow, Ownership, RunRow, Snapshot
 from orchestrator.ports.values import digest_bytes
 from orchestrator.store import schema
@@ -23,6 +23,7 @@ from orchestrator.store.cache import find_cached, find_nearest, keep
 from orchestrator.store.codec import decode_fact, decode_mapping, encode_fact, encode_mapping
 from orchestrator.store.database import Database, FactRow
 from orchestrator.store.fence import pass_fence, standing, state_after
+from orchestrator.store.registry import SqlRegistry, move, publish
 from orchestrator.store.retention import forget_expired, forget_run, held_bytes, reusable_until
 from orchestrator.store.roots import Load, live_digests
 from orchestrator.store.runs import batches, find_run, list_runs, made_before, run_of_key
@@ -114,6 +115,7 @@ class SqlJournal:
 
         Raises:
             StaleEpoch: also if the run has ended.
+            CursorElsewhere: a cursor that the run moves is not where the run found it.
             NotFound: no such run.
             ValueError: the facts contradict each other or cannot be encoded.
         """
@@ -127,6 +129,11 @@ class SqlJournal:
             if append.taken:
                 connection.execute(_TAKE, [{"of_run": append.run, "of_key": key} for key in append.taken])
             keep(self._database.insert, connection, append.cache, append.at)
+            for fact in append.facts:
+                if isinstance(fact, VersionPublished):
+                    publish(self._database.insert, connection, append.run, fact, append.at)
+                elif isinstance(fact, CursorMoved):
+                    move(self._database.insert, connection, append.run, fact, append.at)
 
         self._change(commit)
         return append.seq + len(rows)
@@ -243,6 +250,11 @@ class SqlJournal:
             JournalCorrupt: something cannot be read, so that it is not known what it names: collect nothing.
         """
         return live_digests(self._database, time.time(), load, without)
+
+    @property
+    def registry(self) -> SqlRegistry:
+        """Named versions and cursors in the same database."""
+        return SqlRegistry(self._database)
 
     # ---- removal of runs
 

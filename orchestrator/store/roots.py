@@ -29,6 +29,7 @@ from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node
 from orchestrator.ports.values import Cell, decode_cell, decode_chunk, digest_bytes, entries
 from orchestrator.store.codec import decode_fact
 from orchestrator.store.database import Database
+from orchestrator.store.registry import cells_of_versions
 from orchestrator.store.runs import batches
 from orchestrator.store.schema import cache, chunk, fact
 from orchestrator.types import Digest
@@ -78,6 +79,12 @@ def live_digests(database: Database, now: float, load: Load, without: Collection
         yield from _in_chunks(database, run, chunks)
     for run, chunks in _reusable(database, now):
         yield from _in_chunks(database, run, chunks)
+    for address, cell in cells_of_versions(database):
+        if address not in without:
+            try:
+                yield from _in_cells([decode_cell(cell)])
+            except _UNREADABLE as error:
+                raise JournalCorrupt(f"version {address} cannot be read: {error}", version=address) from error
 
 
 def _facts(database: Database) -> Iterator[tuple[str, list[tuple[int, Fact]]]]:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest migration under ``migrations/versions``; they are numbered upwards."""
 
 metadata = MetaData()
@@ -128,6 +128,49 @@ cache = Table(
     Column("parts", LargeBinary, nullable=False),
     Column("written_at", Double, nullable=False),
     Index("cache_by_stage", "stage", "written_at"),
+)
+
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("pipeline", TEXT, primary_key=True),
+    Column("name", TEXT, primary_key=True),
+    Column("value", TEXT, nullable=False),
+    Column("version", Integer, nullable=False),
+    # No foreign keys from here on to runs: cursors and versions outlive the runs that made them.
+    Column("run", TEXT, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+named = Table(
+    "named",
+    metadata,
+    Column("name", TEXT, primary_key=True),
+    Column("newest", Integer, nullable=False),
+    Column("digest", TEXT, nullable=False),
+)
+
+published = Table(
+    "published",
+    metadata,
+    Column("name", TEXT, ForeignKey("named.name"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("digest", TEXT, nullable=False),
+    Column("cell", LargeBinary, nullable=False),
+    Column("run", TEXT, nullable=False),
+    Column("node", TEXT, nullable=False),
+    Column("item", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+published_tag = Table(
+    "published_tag",
+    metadata,
+    Column("name", TEXT, primary_key=True),
+    Column("tag", TEXT, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    ForeignKeyConstraint(["name", "number"], ["published.name", "published.number"]),
 )
 
 version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

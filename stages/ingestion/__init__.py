@@ -11,12 +11,25 @@ if TYPE_CHECKING:
     from stages.ingestion.delta import read_delta
     from stages.ingestion.files import read, read_many
     from stages.ingestion.http import read_http
+    from stages.ingestion.incremental import read_new_files, read_new_http, read_new_rows
     from stages.ingestion.sql import read_sql, read_sql_table
 
-__all__ = ["dataset", "read", "read_delta", "read_http", "read_many", "read_sql", "read_sql_table"]
+__all__ = [
+    "dataset",
+    "read",
+    "read_delta",
+    "read_http",
+    "read_many",
+    "read_new_files",
+    "read_new_http",
+    "read_new_rows",
+    "read_sql",
+    "read_sql_table",
+]
 
 _MODULES = {
     "dataset": "datasets", "read": "files", "read_many": "files", "read_delta": "delta", "read_http": "http",
+    "read_new_files": "incremental", "read_new_http": "incremental", "read_new_rows": "incremental",
     "read_sql": "sql", "read_sql_table": "sql",
 }  # fmt: skip
 

@@ -35,6 +35,7 @@ class RunningBundle:
         self.run = run.run
         self.epoch = run.epoch
         self.seed = run.seed
+        self.cursors = run.cursors
         self.inline = inline
         self.parts = [Part(segment) for segment in run.segments]
         self.made: Made = {}

@@ -69,6 +69,7 @@ class Contexts:
         watch: Watch,
         ports: Mapping[str, Any],
         values: Values,
+        cursors: Mapping[str, str] | None = None,
     ) -> None:
         self._run = run
         self._ports = ports
@@ -79,8 +80,9 @@ class Contexts:
             "_bundle": bundle,
             "_run_seed": seed,
             "_values": values,
+            "_standing": cursors or {},
         }
-        self._common: dict[tuple[str, ...], Mapping[str, Any]] = {}
+        self._common: dict[tuple[tuple[str, ...], bool], Mapping[str, Any]] = {}
 
     def of(
         self,
@@ -90,12 +92,13 @@ class Contexts:
         uses: tuple[str, ...],
         saved: Cell = None,
         caller: Caller | None = None,
+        is_item: bool = False,
     ) -> BundleStep:
         """Context of one step; ``saved`` is what an earlier attempt kept."""
-        common = self._common.get(uses)
+        common = self._common.get((uses, is_item))
         if common is None:
-            shared = vars(StepContext(self._run, "", uses=uses, ports=self._ports))
-            common = self._common[uses] = {**shared, **self._own}
+            shared = vars(StepContext(self._run, "", uses=uses, ports=self._ports, is_item=is_item))
+            common = self._common[uses, is_item] = {**shared, **self._own}
         context = BundleStep.__new__(BundleStep)
         context._common = common
         context.node = node

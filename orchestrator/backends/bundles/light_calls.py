@@ -16,6 +16,7 @@ from orchestrator.backends.bundles.context import Contexts
 from orchestrator.backends.bundles.failure import describe_failure
 from orchestrator.backends.bundles.steps import Definition, Services
 from orchestrator.backends.bundles.watchdog import Interrupted, Watch
+from orchestrator.errors import InvalidStage
 from orchestrator.graph.context import current, enter
 from orchestrator.graph.fingerprint import asks_for_step
 from orchestrator.graph.node import Const, Node
@@ -76,6 +77,8 @@ class LightCalls:
                 enter(context)
                 started = perf_counter_ns()
                 cell = services.values.encode(self._called(definition))
+                if context.proposed_cursors is not None:
+                    raise InvalidStage(f"{node.id} reads a cursor without naming step; write step().cursor in its body")
             except BaseException as error:
                 if isinstance(error, Interrupted) or (isinstance(error, KeyboardInterrupt) and services.shares_process):
                     raise

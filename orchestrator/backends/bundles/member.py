@@ -90,7 +90,8 @@ class Member:
             return data
 
         self._window.use(chunks_of(inputs_of(bundle.segments)), look_up)
-        run = frames.Run(bundle.run, bundle.id, bundle.epoch, bundle.seed, list(bundle.segments), fresh)
+        segments, cursors = list(bundle.segments), dict(bundle.cursors)
+        run = frames.Run(bundle.run, bundle.id, bundle.epoch, bundle.seed, segments, fresh, cursors)
         self.channel.send(frames.encode(run))
         if not self.bundles:
             self.heard_at = time.monotonic()

@@ -20,6 +20,7 @@ from orchestrator.ports.frames import (
     Logged,
     Made,
     Outcomes,
+    Positioned,
     Reported,
     Singles,
     encode,
@@ -51,6 +52,7 @@ class _Gathered:
         "cells",
         "checkpoints",
         "completed",
+        "cursors",
         "elapsed",
         "failed",
         "lengths",
@@ -80,6 +82,7 @@ class _Gathered:
         self.failed: list[Failed] = []
         self.batches: list[Completed] = []
         self.checkpoints: list[Completed] = []
+        self.cursors: list[Positioned] = []
         self.metrics: list[Reported] = []
         self.logs: list[Logged] = []
 
@@ -111,6 +114,7 @@ class _Gathered:
             for one in self.made
         ]
         self.completed, self.singles, self.batches, self.checkpoints = [], [], [], []
+        self.cursors = []
 
 
 class Outbox:
@@ -139,8 +143,16 @@ class Outbox:
 
     # ---- gathering
 
-    def complete(self, bundle: str, node: str, index: int, cell: bytes, elapsed_us: int) -> None:
-        """A step of a map has its output."""
+    def complete(
+        self,
+        bundle: str,
+        node: str,
+        index: int,
+        cell: bytes,
+        elapsed_us: int,
+        cursors: Mapping[str, str] | None = None,
+    ) -> None:
+        """A step of a map has its output; ``cursors`` are what it proposes if it has read some."""
         with self._lock:
             into = self._gathered.get(bundle)
             if into is None:
@@ -149,6 +161,8 @@ class Outbox:
                 into.close_range()
                 into.node, into.start = node, index
             into.stop = index + 1
+            if cursors is not None:
+                into.cursors.append(Positioned(node, index, dict(cursors)))
             into.cells.append(cell)
             into.elapsed.append(elapsed_us)
             into.bytes += len(cell)
@@ -157,9 +171,16 @@ class Outbox:
             self.flush(bundle)
 
     def complete_single(
-        self, bundle: str, node: str, cell: bytes, elapsed_us: int, truth: bool | None, length: int | None
+        self,
+        bundle: str,
+        node: str,
+        cell: bytes,
+        elapsed_us: int,
+        truth: bool | None,
+        length: int | None,
+        cursors: Mapping[str, str] | None = None,
     ) -> None:
-        """The only step of a node has its output."""
+        """The only step of a node has its output; ``cursors`` as for ``complete``."""
         with self._lock:
             into = self._gathered.get(bundle) or self._open(bundle)
             if into.stop:
@@ -168,6 +189,8 @@ class Outbox:
                 into.truths[len(into.nodes)] = truth
             if length is not None:
                 into.lengths[len(into.nodes)] = length
+            if cursors is not None:
+                into.cursors.append(Positioned(node, 0, dict(cursors)))
             into.nodes.append(node)
             into.elapsed.append(elapsed_us)
             into.cells.append(cell)
@@ -283,7 +306,7 @@ class Outbox:
             chunk = digest_bytes(data)
         return Outcomes(
             bundle, chunk, data, into.completed, into.failed, into.batches, into.checkpoints, into.metrics, into.logs,
-            finished, into.singles, into.made,
+            finished, into.singles, into.made, into.cursors,
         )  # fmt: skip
 
     def flush_last(self) -> None:

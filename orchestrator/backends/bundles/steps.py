@@ -179,7 +179,15 @@ class StepRunner:
         self._give_back = give_back
         self._caller = caller
         self._contexts = Contexts(
-            bundle.run, bundle.id, bundle.epoch, bundle.seed, services.outbox, watch, services.ports, services.values
+            bundle.run,
+            bundle.id,
+            bundle.epoch,
+            bundle.seed,
+            services.outbox,
+            watch,
+            services.ports,
+            services.values,
+            bundle.cursors,
         )
         self._elapsed_us = 0
 
@@ -249,16 +257,19 @@ class StepRunner:
         take, attempts, is_dynamic = bundle.take, part.segment.attempts, node.kind == "dynamic"
         while (index := take(part)) is not None:
             caller = self._caller(bundle, definition, index, part.segment.calls, self._contexts) if is_dynamic else None
-            context = self._contexts.of(name, index, attempts.get(index, 1), uses, saved.get(index), caller)
+            context = self._contexts.of(
+                name, index, attempts.get(index, 1), uses, saved.get(index), caller, node.is_map
+            )
             cell = self._attempt(context, definition, body)
             if cell is None:
                 continue
+            proposed = context.proposed_cursors
             if wanted is not None:
                 wanted[name, index] = cell
             if node.is_map:
-                outbox.complete(bundle.id, name, index, cell, self._elapsed_us)
+                outbox.complete(bundle.id, name, index, cell, self._elapsed_us, proposed)
             else:
-                outbox.complete_single(bundle.id, name, cell, self._elapsed_us, *_seen(node, cell))
+                outbox.complete_single(bundle.id, name, cell, self._elapsed_us, *_seen(node, cell), proposed)
 
     def _attempt(self, context: BundleStep, definition: Definition, body: Callable[[int], bytes]) -> bytes | None:
         """Cell of a step's output; None if it failed, which is on its way to the driver then."""

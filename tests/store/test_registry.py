@@ -1,0 +1,105 @@
+"""Named versions and cursors, on every back end: numbers without gaps or twins, moves from where a run began only."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from orchestrator.errors import CursorElsewhere, NotFound
+from orchestrator.graph import fact as f
+from orchestrator.graph.version import parse_version
+from orchestrator.ports.values import digest_bytes, encode_cell
+from orchestrator.store import SqlJournal
+from tests.store.backend import Backend, append, row
+
+
+def published(value: str, name: str = "data:rows") -> f.VersionPublished:
+    cell = encode_cell(value)
+    return f.VersionPublished(name, digest_bytes(cell), cell, "load")
+
+
+def moved(value: str, version: int, name: str = "orders") -> f.CursorMoved:
+    return f.CursorMoved("churn", name, value, version)
+
+
+def begun(journal: SqlJournal, run: str) -> int:
+    journal.create(row(run), [], {})
+    return journal.own(run, "d").epoch
+
+
+def test_versions_count_up_and_what_equals_the_newest_makes_none(journal: SqlJournal) -> None:
+    epoch = begun(journal, "r1")
+    for seq, value in enumerate(("a", "a", "b", "a")):
+        journal.append(append(epoch, seq, [published(value)]))
+    assert [(v.number, v.digest) for v in journal.registry.versions("data:rows")] == [
+        (3, published("a").digest), (2, published("b").digest), (1, published("a").digest)
+    ]  # fmt: skip
+    assert journal.registry.find(parse_version("data:rows")).number == 3
+
+
+def test_a_version_of_a_transaction_that_is_refused_does_not_exist(journal: SqlJournal) -> None:
+    epoch = begun(journal, "r1")
+    with pytest.raises(CursorElsewhere):
+        journal.append(append(epoch, 0, [published("a"), moved("1", 7)]))
+    assert journal.registry.versions() == []
+    assert list(journal.facts("r1")) == []
+    journal.append(append(epoch, 0, [published("a")]))
+    assert [version.address for version in journal.registry.versions()] == ["data:rows@v1"]
+
+
+def test_runs_that_publish_at_once_take_different_numbers(backend: Backend) -> None:
+    journals = [backend.open() for _ in range(2)]
+    epochs = [begun(journal, f"r{i}") for i, journal in enumerate(journals)]
+
+    def publish(i: int) -> None:
+        for seq in range(10):
+            journals[i].append(append(epochs[i], seq, [published(f"{i} {seq}")], run=f"r{i}"))
+
+    threads = [threading.Thread(target=publish, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = journals[0].registry.versions()
+    assert [version.number for version in found] == list(range(20, 0, -1))
+    assert len({version.digest for version in found}) == 20
+
+
+def test_a_cursor_moves_only_from_where_the_run_found_it(journal: SqlJournal) -> None:
+    epochs = {run: begun(journal, run) for run in ("r1", "r2", "r3")}
+    journal.append(append(epochs["r1"], 0, [moved("10", 0)], run="r1"))
+    with pytest.raises(CursorElsewhere, match="run r1 moved the cursor 'orders'"):
+        journal.append(append(epochs["r2"], 0, [moved("20", 0)], run="r2"))
+    assert journal.registry.positions("churn") == {"orders": f.Position("10", 1)}
+    journal.append(append(epochs["r3"], 0, [moved("30", 1), moved("x", 0, "other")], run="r3"))
+    assert journal.registry.positions("churn") == {"orders": f.Position("30", 2), "other": f.Position("x", 1)}
+    assert [cursor.run for cursor in journal.registry.cursors()] == ["r3", "r3"]
+    assert journal.registry.positions("another") == {}
+
+
+def test_tags_move_and_keep_a_version_from_removal(journal: SqlJournal) -> None:
+    epoch = begun(journal, "r1")
+    for seq, value in enumerate("abc"):
+        journal.append(append(epoch, seq, [published(value)]))
+    registry = journal.registry
+    assert registry.tag(parse_version("data:rows@v1"), "prod", 1.0).tags == ("prod",)
+    assert registry.tag(parse_version("data:rows@v2"), "prod", 2.0).tags == ("prod",)
+    assert registry.find(parse_version("data:rows@prod")).number == 2
+    assert [registry.remove("data:rows", number) for number in (1, 2, 3, 4)] == [True, False, False, False]
+    assert registry.untag("data:rows", "prod") is True
+    assert registry.untag("data:rows", "prod") is False
+    assert registry.remove("data:rows", 2) is True
+    assert [version.number for version in registry.versions()] == [3]
+    journal.append(append(epoch, 3, [published("d")]))
+    assert registry.find(parse_version("data:rows@latest")).number == 4
+
+
+def test_what_is_not_there_is_told_with_what_is(journal: SqlJournal) -> None:
+    with pytest.raises(NotFound, match="nothing has been published yet"):
+        journal.registry.find(parse_version("data:rows"))
+    journal.append(append(begun(journal, "r1"), 0, [published("a")]))
+    with pytest.raises(NotFound, match="data:rows has v1"):
+        journal.registry.find(parse_version("data:rows@v2"))
+    with pytest.raises(NotFound, match="there are data:rows"):
+        journal.registry.find(parse_version("data:row"))
