@@ -60,6 +60,7 @@ class Policy:
         has_fallback: Whether a failure is replaced by a fallback value (the node's ``fallback`` literal).
         uses: Parts of the engine the body drives (``data``, ``serving``): such steps are heavy.
         max_steps: Most calls a ``@dynamic`` body may make; None for no limit.
+        profile: Whether tables that come out are described (see ``fact.TableProfiled``).
         reads_key: The code seems to read ``step().key``; found in the code, not declared.
     """
 
@@ -74,6 +75,7 @@ class Policy:
     isolated: bool = False
     uses: tuple[str, ...] = ()
     max_steps: int | None = None
+    profile: bool = True
     reads_key: bool = False
 
     @property

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from orchestrator.graph.fact import CheckOutcome
 from orchestrator.types import Digest
 
 CHECKPOINTS = "checkpoints of earlier attempts"
@@ -199,6 +200,15 @@ class Reported(msgspec.Struct, array_like=True, frozen=True):
     metrics: dict[str, float]
 
 
+class Checked(msgspec.Struct, array_like=True, frozen=True):
+    """What an attempt made was checked; failing rows are cells of the frame's chunk. See ``fact.ChecksReported``."""
+
+    node: str
+    index: int
+    attempt: int
+    results: list[CheckOutcome]
+
+
 class Logged(msgspec.Struct, array_like=True, frozen=True):
     """Two byte offsets per step into the worker's log file."""
 
@@ -237,7 +247,8 @@ class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
     """Results of some steps of a bundle.
 
     ``data`` is the chunk unless it was large and is an artifact already. ``batches`` are outputs, ``checkpoints``
-    intermediate states of steps that are still running. ``finished`` says the bundle has no more to do.
+    intermediate states of steps that are still running, ``profiles`` descriptions of tables that steps made.
+    ``finished`` says the bundle has no more to do.
     """
 
     bundle: str
@@ -252,6 +263,8 @@ class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
     finished: bool = False
     singles: list[Singles] = []
     made: list[Made] = []
+    checks: list[Checked] = []
+    profiles: list[Completed] = []
 
 
 class Released(msgspec.Struct, tag="released", frozen=True):
