@@ -42,6 +42,22 @@ class FailureItem(Struct, frozen=True):
     frames: list[str]
 
 
+class CheckedItem(Struct, frozen=True):
+    """What one check found in the output of a step, or of all steps of a map.
+
+    ``checked`` and ``failed`` count rows, ``items`` the steps that did not pass; ``message`` is of the first of them.
+    """
+
+    name: str
+    severity: str
+    state: str
+    checked: int
+    failed: int
+    items: int
+    message: str
+    column: str
+
+
 class StepItem(Struct, frozen=True):
     """One node of a run; a map is one node with one step per item. ``steps`` is null while its width is unknown.
 
@@ -55,6 +71,7 @@ class StepItem(Struct, frozen=True):
     counts: dict[str, int]
     elapsed_s: float | None
     failures: list[FailureItem]
+    checks: list[CheckedItem]
 
 
 class RunDocument(Struct, frozen=True):
@@ -205,6 +222,36 @@ class ValueDocument(Struct, frozen=True):
     value: Any
 
 
+class ProfileItem(Struct, frozen=True):
+    """A table that a step made: itself, or a ``part`` of its output.
+
+    ``rows`` and the ``nulls`` of ``columns`` are exact; the rest is of the ``sampled`` rows. ``problem`` says why there
+    is nothing but the number of rows.
+    """
+
+    item: int
+    part: str
+    rows: int
+    sampled: int
+    columns: list[dict[str, Any]]
+    problem: str
+
+
+class QualityItem(Struct, frozen=True):
+    """One node of a run that has checks or tables."""
+
+    address: str
+    checks: list[CheckedItem]
+    profiles: list[ProfileItem]
+
+
+class QualityDocument(Struct, frozen=True):
+    """Output of ``orc quality --json``."""
+
+    run: str
+    steps: list[QualityItem]
+
+
 class CheckItem(Struct, frozen=True):
     """One check of ``orc doctor``."""
 
@@ -301,6 +348,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "init": ProjectDocument,
     "ls": list[RunItem],
     "plan": PlanDocument,
+    "quality": QualityDocument,
     "show": RunDocument,
     "up": UpDocument,
     "verification": VerificationDocument,

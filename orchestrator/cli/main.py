@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "logs": Command("steps", "logs", "print what a step wrote"),
     "get": Command("steps", "get", "print or save the output of a step or run"),
     "why": Command("steps", "why", "say why a step ran, waited, was reused or failed"),
+    "quality": Command("quality", "quality", "show what the checks found and how the tables look"),
     "approve": Command("answers", "approve", "answer a step that waits for a person"),
     "signal": Command("answers", "signal", "answer a step that waits for a program"),
     "up": Command("up", "up", "keep a local Ray up, so that runs on Ray start at once"),

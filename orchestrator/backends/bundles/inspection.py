@@ -54,11 +54,12 @@ class Inspection:
         """Raise ChecksFailed if a check failed that blocks."""
         failed = [one for one in self.outcomes if one.state == "failed"]
         if failed:
-            said = "\n".join(f"  {one.name}: {one.message}" for one in failed)
-            count = f"{len(failed)} of its {len(self.outcomes)} checks"
-            kept = "; the failing rows are kept with the run" if any(one.rows is not None for one in failed) else ""
+            said = "; ".join(f"{one.name}: {one.message}" for one in failed)
+            rows = any(one.rows is not None for one in failed)
+            kept = f" (the failing rows are kept: orc quality RUN {self._address})" if rows else ""
             raise ChecksFailed(
-                f"what {self._address} returned did not pass {count}{kept}:\n{said}",
+                f"what {self._address} returned did not pass {len(failed)} of its "
+                f"{len(self.outcomes)} checks: {said}{kept}",
                 checks=[one.name for one in failed],
             )
 
