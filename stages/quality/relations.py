@@ -49,7 +49,12 @@ class Compares(RowRule):
 
     def failing(self, table: pa.Table, output: Any, arguments: Mapping[str, Any]) -> Any:
         """See ``RowRule``."""
-        return positions(pc.invert(_COMPARED[self.sign](table.column(self.left), table.column(self.right))))
+        left, right = table.column(self.left), table.column(self.right)
+        bad = pc.invert(_COMPARED[self.sign](left, right))
+        for column in (left, right):
+            if pa.types.is_floating(column.type):
+                bad = pc.and_(bad, pc.invert(pc.is_nan(column)))
+        return positions(bad)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +115,7 @@ def _other(name: str, output: Any, arguments: Mapping[str, Any]) -> pa.Table:
 
 
 def compares(left: str, sign: str, right: str, share: float = 1.0, severity: str = "block", part: str = "") -> Compares:
-    """Two columns of each row compare as said, ``compares("start", "<=", "end")``; a null passes."""
+    """Two columns of each row compare as said, ``compares("start", "<=", "end")``; a null passes, and so does NaN."""
     if sign not in _COMPARED:
         raise ConfigError(f"compares: {sign!r} is none of {', '.join(_COMPARED)}")
     return Compares(left=left, sign=sign, right=right, share=share, severity=severity, part=part)

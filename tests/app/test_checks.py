@@ -30,8 +30,6 @@ class Broken:
         raise RuntimeError("no idea")
 
 
-
-
 def table(n: int) -> pa.Table:
     return pa.table({"x": list(range(n))})
 
