@@ -14,6 +14,7 @@ from orchestrator.graph.item import ItemError, each, fixed
 from orchestrator.graph.node import Graph
 from orchestrator.graph.options import Retry
 from orchestrator.graph.pipeline import Pipeline, Runner, pipeline
+from orchestrator.graph.quality import Check, CheckResult, Conforms
 from orchestrator.graph.secret import File, Secret
 from orchestrator.graph.stage import Stage, dynamic, stage
 from orchestrator.graph.version import VersionInput, version
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Check",
+    "CheckResult",
+    "Conforms",
     "File",
     "Graph",
     "ItemError",

@@ -14,7 +14,7 @@
     ├── RunError                       what became of a run
     │   ├── RunFailed · RunCancelled · RunWaiting · RunOwned · ReplayMismatch · CursorElsewhere
     ├── StepError                      what became of an attempt
-    │   ├── StepTimedOut · WorkerDied · StepCancelled · ResultNotEncodable · StepLimitExceeded
+    │   ├── StepTimedOut · WorkerDied · StepCancelled · ResultNotEncodable · StepLimitExceeded · ChecksFailed
     ├── StoreError                     journal and artifacts
     │   ├── StaleEpoch · JournalCorrupt · StoreUnavailable · SchemaTooNew
     │   └── ArtifactMissing · ArtifactCorrupt · SignatureInvalid · ArtifactUnreadable
@@ -251,6 +251,13 @@ class StepLimitExceeded(StepError):
     """A ``@dynamic`` step made more calls than its ``max_steps``."""
 
     code = "ORC-305"
+    user_fault = True
+
+
+class ChecksFailed(StepError):
+    """Checks that block did not pass; repeated only if the stage's ``Retry(on=…)`` names this class."""
+
+    code = "ORC-306"
     user_fault = True
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.app.quality import CheckReport, QualityRecord
 from orchestrator.engine.state import DONE, STATUS_NAMES, RunFold
 from orchestrator.errors import NotFound
 from orchestrator.graph import fact as f
@@ -93,6 +94,24 @@ class Step:
     def metrics(self) -> list[dict[str, float]]:
         """What the step reported with ``step().report(...)``, in order."""
         return [dict(r.fact.metrics) for r in self._facts() if isinstance(r.fact, f.MetricsReported)]
+
+    @property
+    def checks(self) -> list[CheckReport]:
+        """What the stage's checks found in the output of the last attempt; for a whole map, item by item."""
+        return self._quality().checks(self._installation, self._fold.run, self._state.node.id, self._index)
+
+    @property
+    def profiles(self) -> list[dict[str, Any]]:
+        """How the tables of the output look, by part (an empty name for the output itself); one entry a step."""
+        cells, load = self._installation.cells(self._fold.run), self._installation.values.load
+        found = sorted(self._quality().profiles.get(self._state.node.id, {}).items())
+        return [load(cells.chunk(fact.chunk)[fact.at]).value for index, fact in found if self._index in (None, index)]
+
+    def _quality(self) -> QualityRecord:
+        record = QualityRecord()
+        for recorded in self._facts():
+            record.add(recorded.fact)
+        return record
 
     @property
     def logs(self) -> str:

@@ -9,6 +9,7 @@ capsule once per node and needs neither the source tree nor the author's working
 from __future__ import annotations
 
 import functools
+import inspect
 import io
 import json
 import os
@@ -50,6 +51,10 @@ def build(stages: Mapping[str, Stage[..., Any]], store: ArtifactStore) -> Digest
     loose: dict[str, Stage[..., Any]] = {}
     for reference, stage in sorted(stages.items()):
         closure.add_function(stage.function)
+        for check in stage.checks:
+            closure.add_function(type(check))
+            for held in filter(inspect.isfunction, getattr(check, "__dict__", {}).values()):
+                closure.add_function(held)
         if not stage.importable:
             loose[reference] = stage
     files = closure.files()

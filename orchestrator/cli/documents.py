@@ -42,6 +42,22 @@ class FailureItem(Struct, frozen=True):
     frames: list[str]
 
 
+class CheckedItem(Struct, frozen=True):
+    """What one check found in the output of a step, or of all steps of a map.
+
+    ``checked`` and ``failed`` count rows, ``items`` the steps that did not pass; ``message`` is of the first of them.
+    """
+
+    name: str
+    severity: str
+    state: str
+    checked: int
+    failed: int
+    items: int
+    message: str
+    column: str
+
+
 class StepItem(Struct, frozen=True):
     """One node of a run; a map is one node with one step per item. ``steps`` is null while its width is unknown.
 
@@ -55,6 +71,7 @@ class StepItem(Struct, frozen=True):
     counts: dict[str, int]
     elapsed_s: float | None
     failures: list[FailureItem]
+    checks: list[CheckedItem]
 
 
 class RunDocument(Struct, frozen=True):
@@ -206,6 +223,36 @@ class ValueDocument(Struct, frozen=True):
     version: str = ""
 
 
+class ProfileItem(Struct, frozen=True):
+    """A table that a step made: itself, or a ``part`` of its output.
+
+    ``rows`` and the ``nulls`` of ``columns`` are exact; the rest is of the ``sampled`` rows. ``problem`` says why there
+    is nothing but the number of rows.
+    """
+
+    item: int
+    part: str
+    rows: int
+    sampled: int
+    columns: list[dict[str, Any]]
+    problem: str
+
+
+class QualityItem(Struct, frozen=True):
+    """One node of a run that has checks or tables."""
+
+    address: str
+    checks: list[CheckedItem]
+    profiles: list[ProfileItem]
+
+
+class QualityDocument(Struct, frozen=True):
+    """Output of ``orc quality --json``."""
+
+    run: str
+    steps: list[QualityItem]
+
+
 class CheckItem(Struct, frozen=True):
     """One check of ``orc doctor``."""
 
@@ -345,7 +392,7 @@ class CursorItem(Struct, frozen=True):
     at: str
 
 
-class ProfileItem(Struct, frozen=True):
+class ColumnItem(Struct, frozen=True):
     """A column in numbers; ``quantiles`` are those of 25, 50 and 75 %."""
 
     type: str
@@ -361,8 +408,8 @@ class ColumnDifferenceItem(Struct, frozen=True):
     """A column in both versions, null where one lacks it; ``distance`` of the distributions is 0 (the same) to 1."""
 
     name: str
-    before: ProfileItem | None
-    after: ProfileItem | None
+    before: ColumnItem | None
+    after: ColumnItem | None
     distance: float | None
 
 
@@ -427,6 +474,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "init": ProjectDocument,
     "ls": list[RunItem],
     "plan": PlanDocument,
+    "quality": QualityDocument,
     "show": RunDocument,
     "submit": SubmitDocument,
     "torture": TortureDocument,

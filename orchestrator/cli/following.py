@@ -5,12 +5,14 @@ Facts are read from the journal, so a run is followed in the same way whoever dr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from orchestrator.app.picture import run_graph, run_statuses
-from orchestrator.cli.documents import FailureItem, StepItem, StepState
+from orchestrator.app.quality import QualityRecord
+from orchestrator.cli.documents import CheckedItem, FailureItem, StepItem, StepState
 from orchestrator.engine.state import RunFold
 from orchestrator.graph import fact as f
 from orchestrator.views.status import NodeStatus
@@ -42,6 +44,7 @@ class Follower:
     run: str
     fold: RunFold = field(init=False)
     activity: dict[str, Activity] = field(default_factory=dict)
+    quality: QualityRecord = field(default_factory=QualityRecord)
     seq: int = 0
 
     def __post_init__(self) -> None:
@@ -53,6 +56,7 @@ class Follower:
         for recorded in fresh:
             self.seq = recorded.seq
             self.fold.apply(recorded.fact, recorded.at)
+            self.quality.add(recorded.fact)
             for fact in f.apart(recorded.fact):
                 self._note(fact, recorded.at)
         return fresh
@@ -74,6 +78,13 @@ class Follower:
         """One node."""
         return self._item(node, self.statuses()[node])
 
+    def checks(self, node: str) -> list[CheckedItem]:
+        """What the checks of a node found."""
+        return [
+            CheckedItem(one.name, one.severity, one.state, one.checked, one.failed, one.items, one.message, one.column)
+            for one in self.quality.totals(node)
+        ]
+
     def _item(self, node: str, status: NodeStatus) -> StepItem:
         state = self.fold.nodes[node]
         return StepItem(
@@ -84,9 +95,11 @@ class Follower:
             counts=dict(status.ordered()),
             elapsed_s=status.elapsed_s,
             failures=[_failure(index, state.failures[index]) for index in sorted(state.failures)[:_MOST_FAILURES]],
+            checks=self.checks(node),
         )
 
     def _with_activity(self, node: str, status: NodeStatus, now: float) -> NodeStatus:
+        checked = self._checked(node)
         activity = self.activity.get(node)
         if activity is None:
             return status
@@ -97,7 +110,14 @@ class Follower:
         until = now if running else activity.until
         elapsed_s = None if activity.since is None or until is None else max(until - activity.since, 0.0)
         note = "" if status.state in ("succeeded", "cached") else status.note
+        note = " · ".join(part for part in (checked, note) if part)
         return replace(status, counts=counts, elapsed_s=elapsed_s, note=note)
+
+    def _checked(self, node: str) -> str:
+        """What the checks of a node came to, in a few words."""
+        counted = Counter(total.state for total in self.quality.totals(node))
+        told = ", ".join(f"{counted[state]} {state}" for state in ("failed", "warned", "passed") if counted[state])
+        return f"checks: {told}" if told else ""
 
     def _note(self, fact: f.Fact, at: float) -> None:
         if isinstance(fact, f.DriverStarted):

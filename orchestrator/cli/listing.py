@@ -77,6 +77,10 @@ def show(
     for name, value in document.params.items():
         write(f"  {name} = {value}")
     write("\n".join(line.text for line in follower.lines()))
+    for step in document.steps:
+        for check in step.checks:
+            if check.state != "passed":
+                write(f"{check.state}: {step.address}: {check.name}: {check.message}")
     for address, text in document.waiting.items():
         write(f"waits for an answer: {address}: {text}")
     return ExitCode.OK

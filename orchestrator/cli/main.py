@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "tag": Command("versions", "tag", "give a version a tag, or take one away"),
     "cursors": Command("versions", "cursors", "say where the cursors of pipelines stand"),
     "why": Command("steps", "why", "say why a step ran, waited, was reused or failed"),
+    "quality": Command("quality", "quality", "show what the checks found and how the tables look"),
     "approve": Command("answers", "approve", "answer a step that waits for a person"),
     "signal": Command("answers", "signal", "answer a step that waits for a program"),
     "torture": Command("torture", "torture", "kill a pipeline at every write and name the steps unsafe to repeat"),

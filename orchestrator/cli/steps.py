@@ -128,8 +128,18 @@ def _reasons(fact: Any, at: float, node: str, item: int | None) -> Iterator[tupl
         yield "skipped", f"{_items(fact)}{_SKIPPED[fact.reason]}"
     elif isinstance(fact, f.ApprovalRequested):
         yield "waits", fact.text
+    elif isinstance(fact, f.ChecksReported):
+        yield from _checked(fact)
     elif isinstance(fact, f.MapExpanded):
         yield "expanded", f"{fact.width} items"
+
+
+def _checked(fact: f.ChecksReported) -> Iterator[tuple[str, str]]:
+    passed = sum(one.passed for one in fact.results)
+    yield "checked", f"[{fact.index}] {passed} of {len(fact.results)} checks passed"
+    for one in fact.results:
+        if not one.passed:
+            yield one.state if one.state == "warned" else "blocked", f"[{fact.index}] {one.name}: {one.message}"
 
 
 _SKIPPED = {

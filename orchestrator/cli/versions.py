@@ -12,10 +12,10 @@ from orchestrator.app.installation import Installation
 from orchestrator.app.versions import Version, Versions
 from orchestrator.cli.documents import (
     ColumnDifferenceItem,
+    ColumnItem,
     CursorItem,
     DifferenceDocument,
     PartItem,
-    ProfileItem,
     ValueDocument,
     VersionItem,
 )
@@ -140,14 +140,14 @@ def _document(old: Version, new: Version, found: Difference) -> DifferenceDocume
     )  # fmt: skip
 
 
-def _profile(column: ColumnProfile | None) -> ProfileItem | None:
+def _profile(column: ColumnProfile | None) -> ColumnItem | None:
     if column is None:
         return None
     low, high = (
         end if isinstance(end, bool | int | float | str | None) else str(end)
         for end in (column.minimum, column.maximum)
     )
-    return ProfileItem(column.type, column.nulls, low, high, column.mean, list(column.quantiles), column.distinct)
+    return ColumnItem(column.type, column.nulls, low, high, column.mean, list(column.quantiles), column.distinct)
 
 
 def _preview(seen: Description | None) -> str | None:

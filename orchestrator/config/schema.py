@@ -72,6 +72,7 @@ _STAGE_OPTIONS: Final[Mapping[str, Any]] = {
     "runtime_env": {"description": "Ray runtime environment of the steps.", "type": ["object", "null"]},
     "isolated": {"description": "Whether each step has a process of its own.", "type": "boolean"},
     "on_item_error": {"description": "What a failed item means for its map.", "enum": ["fail", "drop", "keep"]},
+    "profile": {"description": "Whether tables that come out are described.", "type": "boolean"},
     "max_steps": {"description": "Most calls of a dynamic stage.", "type": ["integer", "null"], "minimum": 1},
 }
 

@@ -122,6 +122,13 @@ class Machine:
         for read in frame.cursors:  # before the outcomes that they belong to, which are in the same frame
             for index, _ in self._owed(ranges, read.node, read.index, read.index + 1):
                 yield f.CursorsRead(read.node, index, read.proposed)
+        for looked in frame.checks:
+            kept_rows = any(result.rows is not None for result in looked.results)
+            yield f.ChecksReported(
+                looked.node, looked.index, tuple(looked.results), frame.chunk if kept_rows else "", looked.attempt
+            )
+        for seen in frame.profiles:
+            yield f.TableProfiled(seen.node, seen.start, frame.chunk, seen.at)
         for done in frame.completed:
             for start, stop in self._owed(ranges, done.node, done.start, done.stop):
                 yield f.StepsCompleted(
@@ -191,7 +198,7 @@ class Machine:
             if deaths + 1 < DEATH_BUDGET:
                 yield f.AttemptFailed(node, index, failure, now, bundle)
                 return
-        elif failures + 1 < retry.attempts and set(retry.on) & set(failure.classes) and not self.ending:
+        elif failures + 1 < retry.attempts and _is_repeated(failure, retry.on) and not self.ending:
             delay_s = jitter() * min(retry.cap_s, retry.base_s * 2.0**failures)
             yield f.AttemptFailed(node, index, failure, now + delay_s, bundle)
             return
@@ -327,8 +334,15 @@ _EXCEPTION = ("builtins:Exception", "builtins:BaseException")
 _STEP_ERROR = ("orchestrator.errors:StepError", "orchestrator.errors:OrchestratorError", *_EXCEPTION)
 _TIMED_OUT = ("orchestrator.errors:StepTimedOut", "builtins:TimeoutError", *_STEP_ERROR)
 _WORKER_DIED = ("orchestrator.errors:WorkerDied", *_STEP_ERROR)
+_CHECKS_FAILED = "orchestrator.errors:ChecksFailed"
 _CANCELLED = "orchestrator.errors:StepCancelled"
 _UNSCHEDULABLE = ("orchestrator.errors:Unschedulable", "orchestrator.errors:BackendError", *_EXCEPTION)
+
+
+def _is_repeated(failure: f.Failure, on: Sequence[str]) -> bool:
+    """True if a stage wants such a failure repeated. Checks fail again on the same rows: they have to be named."""
+    classes = set(failure.classes)
+    return bool(classes & set(on)) and (_CHECKS_FAILED not in classes or _CHECKS_FAILED in on)
 
 
 def one_cell_chunk(cell: bytes) -> tuple[str, bytes]:

@@ -262,6 +262,52 @@ class MetricsReported:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckOutcome:
+    """What one check found in an output.
+
+    Attributes:
+        checked, failed: Rows looked at and rows that fail; 0 and 0 for what concerns the whole output.
+        column: The column it is about; empty for none or several.
+        rows: The first failing rows: which cell of the fact's chunk.
+    """
+
+    name: str
+    severity: Literal["block", "warn"]
+    passed: bool
+    checked: int = 0
+    failed: int = 0
+    message: str = ""
+    column: str = ""
+    rows: int | None = None
+
+    @property
+    def state(self) -> Literal["passed", "warned", "failed"]:
+        """What that means for the step."""
+        return "passed" if self.passed else "warned" if self.severity == "warn" else "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksReported:
+    """What an attempt made was checked; of a stream, all of its batches as one. ``chunk`` is empty if no row failed."""
+
+    node: str
+    index: int
+    results: tuple[CheckOutcome, ...]
+    chunk: str = ""
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TableProfiled:
+    """A table that an attempt made is described in a cell of a chunk."""
+
+    node: str
+    index: int
+    chunk: str
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointSaved:
     """``step().checkpoint(...)`` inside a stage: kept for the step's next attempt, in place of the one before."""
 
@@ -380,8 +426,8 @@ class RunFinished:
 Fact: TypeAlias = (
     RunCreated | DriverStarted | CodeChanged | NodeAdded | MapExpanded | StepsStarted | BundleStarted | StepsCompleted
     | NodesCompleted | BatchesProduced | CacheMissed | AttemptFailed | StepFailed | StepsSkipped | MetricsReported
-    | CheckpointSaved | CursorsRead | CursorMoved | VersionPublished | LogsWritten | WorkerStarted | WorkerLost
-    | ApprovalRequested | CancelRequested | SupervisionEnded | RunFinished
+    | ChecksReported | TableProfiled | CheckpointSaved | CursorsRead | CursorMoved | VersionPublished | LogsWritten
+    | WorkerStarted | WorkerLost | ApprovalRequested | CancelRequested | SupervisionEnded | RunFinished
 )  # fmt: skip
 
 

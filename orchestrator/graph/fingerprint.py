@@ -48,6 +48,15 @@ def fingerprint_parts(function: Callable[..., Any]) -> dict[str, str]:
     return found
 
 
+def values_fingerprint(digest: str, function: Callable[..., Any], values: Any) -> str:
+    """A function's fingerprint together with values that count beside its code: what they hold and the project code
+    of their classes."""
+    walk = _Walk(function, start=False)
+    parts = [digest, walk.value(values)]
+    parts += [f"{code_name(code)} {_text(code)} {' '.join(described)}" for code, described in walk.all()]
+    return _digest("\n".join(parts))
+
+
 def reachable(function: Callable[..., Any], kind: type[T]) -> list[T]:
     """Objects of a class (stages, say) that a function names, directly or through project functions it calls."""
     walk = _Walk(function, kind)
@@ -111,12 +120,12 @@ def _text(code: Any) -> str:
 class _Walk:
     """Goes from a function to all project code it refers to, each once, in a fixed order."""
 
-    def __init__(self, function: Callable[..., Any], collect: type | None = None) -> None:
-        start = underlying(function)
+    def __init__(self, function: Callable[..., Any], collect: type | None = None, *, start: bool = True) -> None:
+        first = underlying(function)
         self.met: list[Any] = []
         self._collect = collect
-        self._project = Project(start)
-        self._pending: list[Any] = [start]
+        self._project = Project(first)
+        self._pending: list[Any] = [first] if start else []
         self._seen: list[Any] = []
         self._seen_ids: set[Any] = set()
 
@@ -134,6 +143,10 @@ class _Walk:
             else:
                 named = references(code, self._project)
                 yield code, [f"{name}={self._value(value, ())}" for name, value in named]
+
+    def value(self, value: Any) -> str:
+        """How a value counts by itself; project code in it is queued."""
+        return self._value(value, ())
 
     def _value(self, value: Any, inside: tuple[int, ...]) -> str:
         """How a referenced value counts; project code in it is queued."""

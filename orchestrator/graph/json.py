@@ -129,6 +129,8 @@ def node_to_json(node: Node, with_stage: bool = True) -> dict[str, Any]:
         document["guards"] = [[guard.branch, guard.expected] for guard in node.guards]
     if node.fallback is not None:
         document["fallback"] = _expr_to_json(node.fallback, f"the fallback of {node.id!r}")
+    if node.checks is not None:
+        document["checks"] = _expr_to_json(node.checks, f"the checks of {node.id!r}")
     if node.prompt:
         document["prompt"] = node.prompt
     if node.timeout_s is not None:
@@ -146,9 +148,7 @@ def node_from_json(document: Mapping[str, Any], stages: Sequence[StageSpec] = ()
     source = _source_from_json(document.get("source"))
     if document.keys() <= _USUAL:
         return Node(document["id"], document["kind"], spec, args, source=source)
-    fallback = _expr_from_json(document["fallback"]) if "fallback" in document else None
-    if fallback is not None and not isinstance(fallback, Const):
-        raise ValueError("a fallback is a constant")
+    fallback, checks = _const_from_json(document, "fallback"), _const_from_json(document, "checks")
     return Node(
         id=document["id"],
         kind=document["kind"],
@@ -157,10 +157,18 @@ def node_from_json(document: Mapping[str, Any], stages: Sequence[StageSpec] = ()
         mapped=tuple(document.get("mapped", ())),
         guards=tuple(Guard(branch, expected) for branch, expected in document.get("guards", ())),
         fallback=fallback,
+        checks=checks,
         prompt=document.get("prompt", ""),
         timeout_s=document.get("timeout_s"),
         source=source,
     )
+
+
+def _const_from_json(document: Mapping[str, Any], name: str) -> Const | None:
+    expr = _expr_from_json(document[name]) if name in document else None
+    if expr is not None and not isinstance(expr, Const):
+        raise ValueError(f"{name} of a node is a constant")
+    return expr
 
 
 def node_to_bytes(node: Node) -> bytes:
@@ -206,12 +214,18 @@ def seal(graph: Graph, encode: Callable[[object], bytes]) -> Graph:
 
 def seal_node(node: Node, encode: Callable[[object], bytes]) -> Node:
     """The node with every constant as the bytes that ``encode`` makes of it."""
-    if node.fallback is None and all(type(expr) is Ref for expr in node.args.values()):
+    if node.fallback is node.checks is None and all(type(expr) is Ref for expr in node.args.values()):
         return node
-    fallback = node.fallback
-    if fallback is not None and fallback.cell is None:
-        fallback = Const(cell=encode(fallback.value))
-    return replace(node, args={name: _seal_expr(expr, encode) for name, expr in node.args.items()}, fallback=fallback)
+    return replace(
+        node,
+        args={name: _seal_expr(expr, encode) for name, expr in node.args.items()},
+        fallback=_seal_const(node.fallback, encode),
+        checks=_seal_const(node.checks, encode),
+    )
+
+
+def _seal_const(const: Const | None, encode: Callable[[object], bytes]) -> Const | None:
+    return const if const is None or const.cell is not None else Const(cell=encode(const.value))
 
 
 def _seal_expr(expr: Expr, encode: Callable[[object], bytes]) -> Expr:
@@ -347,6 +361,8 @@ def _stage_to_json(stage: StageSpec) -> dict[str, Any]:
     document["returns"] = stage.returns
     if stage.doc:
         document["doc"] = stage.doc
+    if stage.checks:
+        document["checks"] = list(stage.checks)
     return document
 
 
@@ -361,6 +377,7 @@ def _stage_from_json(document: Mapping[str, Any]) -> StageSpec:
         types=dict(document.get("types", {})),
         returns=document["returns"],
         doc=document.get("doc", ""),
+        checks=tuple(document.get("checks", ())),
     )
 
 

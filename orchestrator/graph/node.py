@@ -99,6 +99,7 @@ class StageSpec:
         fingerprint: Digest of the code that decides the output (source, closures, project functions called).
         files: Parameters annotated ``File``: keyed by content, not by path.
         parameters: Parameter names in order; ``returns`` and ``types`` are printable type names.
+        checks: What is checked about the output, in words.
     """
 
     name: str
@@ -110,6 +111,7 @@ class StageSpec:
     types: Mapping[str, str] = field(default_factory=dict)
     returns: str = "Any"
     doc: str = ""
+    checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class Node:
             mapped positionals the names are ``*0``, ``*1``, ….
         fallback: Value that replaces a failure, when ``stage.policy.has_fallback``.
         prompt: Text of an approval, or name of a signal.
+        checks: The objects that check the output, a tuple.
     """
 
     id: str
@@ -135,6 +138,7 @@ class Node:
     prompt: str = ""
     timeout_s: float | None = None
     source: Source | None = None
+    checks: Const | None = None
 
     @property
     def scope(self) -> str:

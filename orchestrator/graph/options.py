@@ -82,6 +82,8 @@ class StageOptions(TypedDict, total=False):
         uses: Parts of the engine that the body drives through ``step()``.
         publish: The output is a new version of this data set or model: ``data:flights``, ``model:delay``.
         on_item_error: What a failed item means for its map: ``fail`` it, ``drop`` the item, or ``keep`` an ItemError.
+        checks: What is checked about the output before it counts: objects like ``quality.Check``, or pandera schemas.
+        profile: Whether a table that comes out is described; True unless switched off.
         max_steps: Most calls of a ``@dynamic`` body.
     """
 
@@ -103,6 +105,8 @@ class StageOptions(TypedDict, total=False):
     uses: str | Sequence[Literal["data", "serving"]]
     on_item_error: OnItemError
     publish: str | None
+    checks: Sequence[Any]
+    profile: bool
     max_steps: int | None
 
 
@@ -145,7 +149,7 @@ def _policy_fields(base: Policy, options: Mapping[str, Any]) -> dict[str, Any]:
                 changed["timeout_s"] = None if value is None else _positive(seconds(value))
             case "fallback":
                 changed["has_fallback"] = value is not MISSING
-            case "streaming" | "effects" | "isolated":
+            case "streaming" | "effects" | "isolated" | "profile":
                 if not isinstance(value, bool):
                     raise InvalidStage(f"{option}={value!r} is neither True nor False")
                 changed[option] = value

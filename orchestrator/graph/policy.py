@@ -61,6 +61,7 @@ class Policy:
         uses: Parts of the engine the body drives (``data``, ``serving``): such steps are heavy.
         max_steps: Most calls a ``@dynamic`` body may make; None for no limit.
         publish: Name under which the output is a version (``data:flights``); empty for none.
+        profile: Whether tables that come out are described (see ``fact.TableProfiled``).
         reads_key: The code seems to read ``step().key``; found in the code, not declared.
     """
 
@@ -75,6 +76,7 @@ class Policy:
     isolated: bool = False
     uses: tuple[str, ...] = ()
     max_steps: int | None = None
+    profile: bool = True
     reads_key: bool = False
     publish: str = ""
 

@@ -20,7 +20,7 @@ from orchestrator.graph import local
 from orchestrator.graph.annotation import describe, enclosing_names, hints, is_file, yielded_type
 from orchestrator.graph.binding import Parameters
 from orchestrator.graph.context import current
-from orchestrator.graph.fingerprint import fingerprint, reads_key
+from orchestrator.graph.fingerprint import fingerprint, reads_key, values_fingerprint
 from orchestrator.graph.node import StageSpec
 from orchestrator.graph.options import (
     DYNAMIC_OPTIONS,
@@ -32,6 +32,7 @@ from orchestrator.graph.options import (
     read_policy,
 )
 from orchestrator.graph.policy import OnItemError, Policy
+from orchestrator.graph.quality import Check, described, read_checks
 from orchestrator.graph.secret import Secret
 from orchestrator.graph.source import located, refusal
 from orchestrator.graph.trace import tracing
@@ -53,6 +54,7 @@ class Stage(Generic[P, R]):
         kind: ``stage`` or ``dynamic``.
         policy: Its needs, in seconds and bytes.
         fallback: Value that replaces a failure, or ``MISSING``.
+        checks: What is checked about its output.
         signature: Of the function.
         hints: Types of its parameters by name; ``Any`` for what cannot be evaluated.
         returns: Type of its output; of one batch for a streaming stage.
@@ -68,6 +70,7 @@ class Stage(Generic[P, R]):
         fallback: Any = MISSING,
         name: str = "",
         own_name: str = "",
+        checks: tuple[Check, ...] = (),
         local_names: Mapping[str, Any] | None = None,
     ) -> None:
         given_name = getattr(function, "__name__", type(function).__name__).strip("<>")
@@ -76,6 +79,7 @@ class Stage(Generic[P, R]):
             _check_options(kind, name or given_name, options, allowed)
             self.name = check_name(options.get("name", name or given_name))
             self.policy = read_policy(self.name, base, options)
+            self.checks = read_checks(self.name, options["checks"]) if "checks" in options else checks
             self.signature = _signature(function, self.name)
             _check_function(function, self.name, kind, self.policy.streaming)
         except DefinitionError as error:
@@ -111,6 +115,7 @@ class Stage(Generic[P, R]):
             fallback=self.fallback,
             name=self.name,
             own_name=self.own_name,
+            checks=self.checks,
             local_names=self._local_names,
         )
 
@@ -177,13 +182,14 @@ class Stage(Generic[P, R]):
         spec = StageSpec(
             name=self.own_name,
             ref=self.path if self.importable else f"{self.path}#{digest[:16]}",
-            fingerprint=digest,
+            fingerprint=values_fingerprint(digest, self.function, self.checks) if self.checks else digest,
             policy=replace(self.policy, reads_key=True) if reads_key(self.function) else self.policy,
             files=tuple(name for name in parameters if is_file(self.hints.get(name))),
             parameters=parameters,
             types={name: describe(self.hints[name]) for name in parameters if name in self.hints},
             returns=describe(self.hints.get("return", Any)),
             doc=(inspect.getdoc(self.function) or "").partition("\n")[0],
+            checks=tuple(map(described, self.checks)),
         )
         self.__dict__["spec"] = spec
         return spec
@@ -206,7 +212,9 @@ class Stage(Generic[P, R]):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         if self.importable:
-            return _from_import, (self.path, self.kind, self.policy, self.fallback, self.name, self.own_name)
+            found = resolve(self.path)
+            checks = None if isinstance(found, Stage) and found.checks is self.checks else self.checks
+            return _from_import, (self.path, self.kind, self.policy, self.fallback, self.name, self.own_name, checks)
         return super().__reduce_ex__(protocol)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -223,14 +231,23 @@ class Stage(Generic[P, R]):
 
 
 def _from_import(
-    path: str, kind: Literal["stage", "dynamic"], policy: Policy, fallback: Any, name: str, own_name: str
+    path: str,
+    kind: Literal["stage", "dynamic"],
+    policy: Policy,
+    fallback: Any,
+    name: str,
+    own_name: str,
+    checks: tuple[Check, ...] | None = None,
 ) -> Any:
+    """The stage at ``path``; ``checks`` is None for those that it has there."""
     found = resolve(path)
     if isinstance(found, Stage):
-        if fallback is MISSING and (found.name, found.policy, found.kind) == (name, policy, kind):
+        own = checks is None
+        if own and fallback is MISSING and (found.name, found.policy, found.kind) == (name, policy, kind):
             return found
+        checks = found.checks if checks is None else checks
         found = found.function
-    return Stage(found, kind, {}, policy, fallback=fallback, name=name, own_name=own_name)
+    return Stage(found, kind, {}, policy, fallback=fallback, name=name, own_name=own_name, checks=checks or ())
 
 
 def resolve(path: str) -> Any:

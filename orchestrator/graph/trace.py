@@ -174,6 +174,7 @@ def call_fields(stage: Stage[Any, Any], bound: BoundCall, expr: Callable[[object
         },
         "mapped": bound.mapped,
         "fallback": Const(stage.fallback) if stage.policy.has_fallback else None,
+        "checks": Const(stage.checks) if stage.checks else None,
         "timeout_s": stage.policy.timeout_s,
     }
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from orchestrator.graph.fact import CheckOutcome
 from orchestrator.types import Digest
 
 CHECKPOINTS = "checkpoints of earlier attempts"
@@ -209,6 +210,15 @@ class Positioned(msgspec.Struct, array_like=True, frozen=True):
     proposed: dict[str, str]
 
 
+class Checked(msgspec.Struct, array_like=True, frozen=True):
+    """What an attempt made was checked; failing rows are cells of the frame's chunk. See ``fact.ChecksReported``."""
+
+    node: str
+    index: int
+    attempt: int
+    results: list[CheckOutcome]
+
+
 class Logged(msgspec.Struct, array_like=True, frozen=True):
     """Two byte offsets per step into the worker's log file."""
 
@@ -248,7 +258,8 @@ class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
 
     ``data`` is the chunk unless it was large and is an artifact already. ``batches`` are outputs, ``checkpoints``
     intermediate states of steps that are still running, ``cursors`` those that completed ones among ``completed`` and
-    ``singles`` read. ``finished`` says the bundle has no more to do.
+    ``singles`` read, ``profiles`` descriptions of tables that steps made. ``finished`` says the bundle has no more to
+    do.
     """
 
     bundle: str
@@ -264,6 +275,8 @@ class Outcomes(msgspec.Struct, tag="outcomes", frozen=True):
     singles: list[Singles] = []
     made: list[Made] = []
     cursors: list[Positioned] = []
+    checks: list[Checked] = []
+    profiles: list[Completed] = []
 
 
 class Released(msgspec.Struct, tag="released", frozen=True):

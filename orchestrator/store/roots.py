@@ -17,12 +17,14 @@ from sqlalchemy import bindparam, or_, select
 from orchestrator.errors import ArtifactMissing, JournalCorrupt, UserError
 from orchestrator.graph.fact import (
     BatchesProduced,
+    ChecksReported,
     CodeChanged,
     Fact,
     NodeAdded,
     NodesCompleted,
     RunCreated,
     StepsCompleted,
+    TableProfiled,
 )
 from orchestrator.graph.json import graph_from_json, node_from_json
 from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node
@@ -40,7 +42,9 @@ Load: TypeAlias = Callable[[Digest], bytes | memoryview]
 _PER_READ = 256
 """Facts at a time: with each of their chunks inline, some 16 MB."""
 
-_NAMING = (RunCreated, CodeChanged, NodeAdded, StepsCompleted, NodesCompleted, BatchesProduced)
+_NAMING = (
+    RunCreated, CodeChanged, NodeAdded, StepsCompleted, NodesCompleted, BatchesProduced, ChecksReported, TableProfiled,
+)  # fmt: skip
 _FACTS = (
     select(fact)
     .where(
@@ -70,6 +74,8 @@ def live_digests(database: Database, now: float, load: Load, without: Collection
         for seq, named in facts:
             match named:
                 case StepsCompleted(chunk=digest) | NodesCompleted(chunk=digest) | BatchesProduced(chunk=digest):
+                    chunks.add(digest)
+                case ChecksReported(chunk=digest) | TableProfiled(chunk=digest) if digest:
                     chunks.add(digest)
                 case NodeAdded(node=document):
                     yield from _in_added(run, seq, document)
@@ -165,8 +171,9 @@ def _in_added(run: str, seq: int, document: Mapping[str, Any]) -> Iterator[Diges
 def _in_node(node: Node) -> Iterator[Digest]:
     for expr in node.args.values():
         yield from _in_expr(expr)
-    if node.fallback is not None:
-        yield from _in_expr(node.fallback)
+    for const in (node.fallback, node.checks):
+        if const is not None:
+            yield from _in_expr(const)
 
 
 def _in_expr(expr: Expr) -> Iterator[Digest]:

@@ -131,6 +131,8 @@ def _card(node: Node, width: int | None, status: NodeStatus | None) -> Card:
         if node.stage.name != node.name.partition("#")[0]:
             notes.append(node.stage.name)
         notes.append(needs_text(node.policy))
+        if node.stage.checks:
+            notes.append("1 check" if len(node.stage.checks) == 1 else f"{len(node.stage.checks)} checks")
     if node.kind == "dynamic":
         limit = node.policy.max_steps
         notes.insert(0, "dynamic" if limit is None else f"dynamic, at most {limit} steps")

@@ -1,18 +1,7 @@
 """From raw tables to clean ones: types, checks with severities, repairs, joins, splits."""
 
 from stages.preprocessing.casting import Cast, Renaming, cast, rename
-from stages.preprocessing.checks import (
-    Check,
-    CheckResult,
-    QualityReport,
-    allowed,
-    assess,
-    enforce,
-    in_range,
-    not_null,
-    row_count,
-    unique,
-)
+from stages.preprocessing.checks import Check, CheckResult, QualityReport, assess, enforce
 from stages.preprocessing.cleaning import add_flag, add_time, clean, select_rows
 from stages.preprocessing.duplicates import deduplicate
 from stages.preprocessing.joining import Split, concat, join, shift_time, split_by, split_time
@@ -20,6 +9,7 @@ from stages.preprocessing.missing import Fill, drop_missing, fill_forward, fit_f
 from stages.preprocessing.outliers import Bounds, drop_outliers, fit_bounds
 from stages.preprocessing.splitting import split_at, split_groups, split_stratified
 from stages.preprocessing.wording import Wording, cleaned_text, fit_wording
+from stages.quality import allowed, in_range, not_null, row_count, unique
 
 __all__ = [
     "Bounds",

@@ -1,4 +1,4 @@
-"""Quality checks at the boundary of a stage: declared as data, with a severity, failing rows kept.
+"""Quality checks as stages of their own, for tables that no stage of yours makes.
 
 ``assess`` looks and records; ``enforce`` lets the table pass or stops the run. They are two steps on
 purpose: when a blocking check fails, the report with the failing rows is already an output of the run.
@@ -8,92 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from orchestrator import stage
-from orchestrator.errors import ConfigError
-from stages.columns import require_columns
+from orchestrator.errors import NotFound
 from stages.errors import DataRejected
+from stages.quality.rule import Rule, rows_at
 
-Severity = Literal["block", "warn"]
-Rule = Literal["not_null", "in_range", "unique", "allowed", "row_count"]
-
-ROW = "__row__"
-"""Name of the column that keeps a failing row's position in its table."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One rule about a table; built by ``not_null``, ``in_range``, ``unique``, ``allowed`` and ``row_count``.
-
-    Attributes:
-        share: Least share of the rows that must pass, from 0 to 1.
-    """
-
-    rule: Rule
-    columns: list[str]
-    low: float | None = None
-    high: float | None = None
-    values: list[Any] | None = None
-    share: float = 1.0
-    severity: Severity = "block"
-
-    @property
-    def text(self) -> str:
-        """The check in words, also its name in reports."""
-        of = f"({', '.join(self.columns)})" if self.columns else ""
-        bounds = "" if self.low is None and self.high is None else f" [{_bound(self.low)}, {_bound(self.high)}]"
-        values = f" {self.values}" if self.values is not None else ""
-        share = f" for {self.share:.4g} of the rows" if self.share < 1 else ""
-        return f"{self.rule}{of}{bounds}{values}{share}"
-
-
-def _bound(value: float | None) -> str:
-    return "…" if value is None else f"{value:g}"
-
-
-def not_null(column: str, share: float = 1.0, severity: Severity = "block") -> Check:
-    """The column is null in at most ``1 - share`` of the rows."""
-    return Check("not_null", [column], share=_share(share), severity=severity)
-
-
-def in_range(
-    column: str,
-    low: float | None = None,
-    high: float | None = None,
-    share: float = 1.0,
-    severity: Severity = "block",
-) -> Check:
-    """Values lie between the bounds, both included; nulls pass."""
-    return Check("in_range", [column], low=low, high=high, share=_share(share), severity=severity)
-
-
-def unique(*columns: str, share: float = 1.0, severity: Severity = "block") -> Check:
-    """No two rows agree in all these columns; every row of a repeated key fails."""
-    if not columns:
-        raise ConfigError("unique needs at least one column")
-    return Check("unique", list(columns), share=_share(share), severity=severity)
-
-
-def allowed(column: str, values: Sequence[Any], share: float = 1.0, severity: Severity = "block") -> Check:
-    """Values are among these; nulls pass."""
-    return Check("allowed", [column], values=list(values), share=_share(share), severity=severity)
-
-
-def row_count(low: int | None = None, high: int | None = None, severity: Severity = "block") -> Check:
-    """The number of rows lies between the bounds, both included."""
-    return Check("row_count", [], low=low, high=high, severity=severity)
-
-
-def _share(share: float) -> float:
-    if not 0 <= share <= 1:
-        raise ConfigError(f"The share of rows that must pass a check lies between 0 and 1, not {share!r}")
-    return share
+Check = Rule
+"""What ``assess`` runs; made by ``stages.quality``."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +30,7 @@ class CheckResult:
     """
 
     check: str
-    severity: Severity
+    severity: str
     passed: bool
     rows: int
     failing: int
@@ -152,57 +76,15 @@ def assess(table: pa.Table, checks: Sequence[Check], name: str = "table", sample
     """
     results = []
     for check in checks:
-        require_columns(table.column_names, check.columns, name)
-        failing = _failing(table, check)
-        if check.rule == "row_count":
-            passed = not failing.size
-            count = 0
-        else:
-            count = len(failing)
-            passed = count <= (1 - check.share) * table.num_rows + 1e-9
-        kept = np.array([], dtype=np.int64) if check.rule == "row_count" else failing[:sample]
-        rows = table.take(pa.array(kept)).append_column(ROW, pa.array(kept, pa.int64()))
-        results.append(CheckResult(check.text, check.severity, passed, table.num_rows, count, rows))
+        try:
+            found = check.look(table, table, {})
+        except (NotFound, DataRejected) as error:
+            raise type(error)(f"{name}: {check.name}: {error.message}", **error.details) from None
+        rows = rows_at(table, []) if found.rows is None else found.rows.slice(0, sample)
+        results.append(CheckResult(check.name, check.severity, found.passed, table.num_rows, found.failed, rows))
     blocked = any(not result.passed and result.severity == "block" for result in results)
     warnings = sum(not result.passed and result.severity == "warn" for result in results)
     return QualityReport(name, not blocked, warnings, table.num_rows, results)
-
-
-def _failing(table: pa.Table, check: Check) -> Any:
-    """Positions of the failing rows, ascending; for a row count, one number if it failed."""
-    if check.rule == "row_count":
-        wrong = _outside(table.num_rows, check)
-        return np.array([0] if wrong else [], dtype=np.int64)
-    if check.rule == "unique":
-        return _repeated(table, check.columns)
-    column = table.column(check.columns[0])
-    try:
-        if check.rule == "not_null":
-            bad = pc.is_null(column, nan_is_null=True)
-        elif check.rule == "allowed":
-            bad = pc.and_(pc.is_valid(column), pc.invert(pc.is_in(column, pa.array(check.values, column.type))))
-        else:
-            bounds = [(pc.less, check.low), (pc.greater, check.high)]
-            masks = [compare(column, pa.scalar(bound)) for compare, bound in bounds if bound is not None]
-            bad = reduce(pc.or_, masks, pa.array(np.zeros(len(column), dtype=bool)))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        raise DataRejected(
-            f"The check {check.text!r} does not suit column {check.columns[0]!r}, which holds {column.type}.",
-            column=check.columns[0],
-        ) from None
-    return np.flatnonzero(pc.fill_null(bad, False).to_numpy(zero_copy_only=False))
-
-
-def _outside(count: int, check: Check) -> bool:
-    return (check.low is not None and count < check.low) or (check.high is not None and count > check.high)
-
-
-def _repeated(table: pa.Table, columns: Sequence[str]) -> Any:
-    keys = table.select(list(columns)).append_column(ROW, pa.array(np.arange(table.num_rows)))
-    grouped = keys.group_by(list(columns)).aggregate([(ROW, "list")])
-    lists = grouped.column(f"{ROW}_list").combine_chunks()
-    repeated = lists.filter(pc.greater(pc.list_value_length(lists), 1))
-    return np.sort(pc.list_flatten(repeated).to_numpy(zero_copy_only=False).astype(np.int64))
 
 
 @stage(cache="30d", timeout="10m")

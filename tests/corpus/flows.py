@@ -7,7 +7,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from orchestrator import Retry, approve, dynamic, pipeline, signal, stage, step, when
+from stages.quality import in_range, row_count
 
 
 @stage(cache="1d")
@@ -106,6 +109,16 @@ def label(x: int) -> str:
     return f"old {x}"
 
 
+@stage(checks=[row_count(1), in_range("x", high=1, severity="warn")])
+def made(n: int) -> pa.Table:
+    return pa.table({"x": list(range(n))})
+
+
+@stage
+def counted(table: pa.Table) -> int:
+    return table.num_rows
+
+
 @pipeline
 def wide(marker: str) -> dict[str, object]:
     rows = numbers(6)
@@ -127,6 +140,11 @@ def wide(marker: str) -> dict[str, object]:
 @pipeline
 def cached() -> int:
     return total(numbers(6))
+
+
+@pipeline
+def checked() -> int:
+    return counted(made(3))
 
 
 @pipeline

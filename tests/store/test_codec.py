@@ -44,6 +44,19 @@ KNOWN = {
     "lengths": st.dictionaries(NUMBERS, NUMBERS),
     "truth": st.none() | st.booleans(),
     "length": st.none() | NUMBERS,
+    "results": st.lists(
+        st.builds(
+            f.CheckOutcome,
+            TEXTS,
+            st.sampled_from(["block", "warn"]),
+            st.booleans(),
+            NUMBERS,
+            NUMBERS,
+            TEXTS,
+            TEXTS,
+            st.none() | NUMBERS,
+        )
+    ).map(tuple),
     "deadline": st.none() | FINITE,
     "retry_at": FINITE,
     "failure": st.builds(f.Failure, st.lists(TEXTS).map(tuple), TEXTS, st.lists(TEXTS).map(tuple), st.booleans()),

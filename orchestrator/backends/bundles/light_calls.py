@@ -37,6 +37,7 @@ def may_run_here(node: Node) -> bool:
     return (
         node.kind == "stage"
         and not node.mapped
+        and node.checks is None
         and policy.light
         and not policy.barrier
         and not policy.streaming

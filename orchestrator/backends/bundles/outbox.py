@@ -9,12 +9,15 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from sys import byteorder
 
 from orchestrator.backends.bundles.failure import describe_failure, not_the_bodys
+from orchestrator.graph.fact import CheckOutcome
 from orchestrator.ports.frames import (
     Call,
+    Checked,
     Completed,
     Failed,
     Logged,
@@ -51,6 +54,7 @@ class _Gathered:
         "bytes",
         "cells",
         "checkpoints",
+        "checks",
         "completed",
         "cursors",
         "elapsed",
@@ -61,6 +65,7 @@ class _Gathered:
         "metrics",
         "node",
         "nodes",
+        "profiles",
         "singles",
         "start",
         "stop",
@@ -83,6 +88,8 @@ class _Gathered:
         self.batches: list[Completed] = []
         self.checkpoints: list[Completed] = []
         self.cursors: list[Positioned] = []
+        self.checks: list[Checked] = []
+        self.profiles: list[Completed] = []
         self.metrics: list[Reported] = []
         self.logs: list[Logged] = []
 
@@ -113,8 +120,12 @@ class _Gathered:
             Made(one.call, one.at, one.elapsed_us, one.failed or describe_failure(one.call.node, one.call.index, error))
             for one in self.made
         ]
-        self.completed, self.singles, self.batches, self.checkpoints = [], [], [], []
+        self.completed, self.singles, self.batches, self.checkpoints, self.profiles = [], [], [], [], []
         self.cursors = []
+        self.checks = [
+            Checked(one.node, one.index, one.attempt, [replace(result, rows=None) for result in one.results])
+            for one in self.checks
+        ]
 
 
 class Outbox:
@@ -250,6 +261,29 @@ class Outbox:
         if full:
             self._flush(bundle)
 
+    def checked(
+        self, bundle: str, node: str, index: int, attempt: int, results: Sequence[CheckOutcome], rows: Sequence[bytes]
+    ) -> None:
+        """What an attempt made was checked; ``rows`` are cells of failing rows, numbered by ``CheckOutcome.rows``."""
+        with self._lock:
+            into = self._gathered.get(bundle) or self._open(bundle)
+            if rows:
+                into.close_range()
+            first = len(into.cells)
+            placed = [one if one.rows is None else replace(one, rows=first + one.rows) for one in results]
+            into.checks.append(Checked(node, index, attempt, placed))
+            into.cells += rows
+            into.bytes += sum(map(len, rows))
+
+    def profiled(self, bundle: str, node: str, index: int, cell: bytes) -> None:
+        """A table that a step made is described by this cell."""
+        with self._lock:
+            into = self._gathered.get(bundle) or self._open(bundle)
+            into.close_range()
+            into.profiles.append(Completed(node, index, index + 1, len(into.cells)))
+            into.cells.append(cell)
+            into.bytes += len(cell)
+
     def logged(self, bundle: str, node: str, index: int, start: int, stop: int) -> None:
         """A step wrote these bytes of the worker's log."""
         with self._lock:
@@ -306,7 +340,7 @@ class Outbox:
             chunk = digest_bytes(data)
         return Outcomes(
             bundle, chunk, data, into.completed, into.failed, into.batches, into.checkpoints, into.metrics, into.logs,
-            finished, into.singles, into.made, into.cursors,
+            finished, into.singles, into.made, into.cursors, into.checks, into.profiles,
         )  # fmt: skip
 
     def flush_last(self) -> None:

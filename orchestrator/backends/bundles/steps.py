@@ -18,10 +18,12 @@ from orchestrator.backends.bundles.bundle import Part, RunningBundle
 from orchestrator.backends.bundles.chunks import DecodedChunks
 from orchestrator.backends.bundles.context import BundleStep, Contexts
 from orchestrator.backends.bundles.failure import describe_failure, not_the_bodys
+from orchestrator.backends.bundles.inspection import Inspection, Inspector, Observer
 from orchestrator.backends.bundles.leave import Leave
 from orchestrator.backends.bundles.logs import Log
 from orchestrator.backends.bundles.outbox import Outbox
 from orchestrator.backends.bundles.outputs import InputMissing, Made, Outputs
+from orchestrator.backends.bundles.profile import PLAIN
 from orchestrator.backends.bundles.surroundings import Surroundings
 from orchestrator.backends.bundles.watchdog import Watch
 from orchestrator.errors import ReplayMismatch, StoreUnavailable
@@ -190,6 +192,7 @@ class StepRunner:
             bundle.cursors,
         )
         self._elapsed_us = 0
+        self._observer = Observer(bundle.id, services.values, services.outbox, watch)
 
     def run_part(self, part: Part, define: Callable[[str, str], Definition]) -> None:
         """Run the steps of one segment; whatever happens becomes an outcome."""
@@ -328,14 +331,23 @@ class StepRunner:
         """What running a step means for this kind of node: from its index to the cell of its output."""
         node, function = definition.node, definition.code.function
         encode, arguments_of = self._services.values.encode, arguments.of
+        observer = self._observer
+        inspector = None if node.checks is None else observer.inspector(node, function, part.segment.attempts)
         if node.policy.streaming:
-            return lambda index: self._stream(part, function, arguments, index)
+            return lambda index: self._stream(part, function, arguments, index, inspector)
+        profiles = node.policy.profile
 
         def body(index: int) -> bytes:
             args, kwargs = arguments_of(index)
             started = perf_counter_ns()
             result = function(*args, **kwargs)
             self._elapsed_us = min((perf_counter_ns() - started) // 1000, _LONGEST_US)
+            if profiles and type(result) not in PLAIN:
+                observer.profile(node.id, index, result, self._elapsed_us)
+            if inspector is not None:
+                with inspector.inspecting(index, args, kwargs) as inspection:
+                    inspection.look(result)
+                    inspection.raise_if_blocked()
             try:
                 return encode(result)
             except StoreUnavailable as error:
@@ -343,14 +355,30 @@ class StepRunner:
 
         return body
 
-    def _stream(self, part: Part, function: Callable[..., Any], arguments: Arguments, index: int) -> bytes:
-        """Send each batch as it comes. Those that an earlier attempt delivered must come out the same."""
+    def _stream(
+        self,
+        part: Part,
+        function: Callable[..., Any],
+        arguments: Arguments,
+        index: int,
+        inspector: Inspector | None,
+    ) -> bytes:
+        """Send each batch as it comes, checked. Those that an earlier attempt delivered must come out the same."""
+        args, kwargs = arguments.of(index)
+        if inspector is None:
+            return self._batches(part, function(*args, **kwargs))
+        with inspector.inspecting(index, args, kwargs) as inspection:
+            return self._batches(part, function(*args, **kwargs), inspection)
+
+    def _batches(self, part: Part, made: Iterable[object], inspection: Inspection | None = None) -> bytes:
         name, bundle = part.segment.node, self._bundle
         values, outbox = self._services.values, self._services.outbox
         known = self._delivered(part)
-        args, kwargs = arguments.of(index)
         started = perf_counter_ns()
-        for number, batch in enumerate(function(*args, **kwargs)):
+        for number, batch in enumerate(made):
+            if inspection is not None:
+                inspection.look(batch)
+                inspection.raise_if_blocked()
             cell = values.encode(batch)
             if number >= len(known):
                 outbox.await_credit()
