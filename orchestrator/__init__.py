@@ -20,6 +20,7 @@ from orchestrator.graph.wait import approve, signal
 
 if TYPE_CHECKING:
     from orchestrator.app.runs import Run, runs
+    from orchestrator.sweeps.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ __all__ = [
     "signal",
     "stage",
     "step",
+    "sweep",
     "when",
 ]
 
@@ -54,6 +56,10 @@ def __getattr__(name: str) -> Any:
         from orchestrator.app import runs as module
 
         return getattr(module, name)
+    if name == "sweep":
+        from orchestrator.sweeps.sweep import sweep as function
+
+        return function
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -60,7 +60,12 @@ class StepContext:
         on_report: Receives the metrics of each ``report``.
         save: Keeps a checkpoint for the next attempt; ``restore`` gives the last one, or None.
         clock: Wall-clock seconds; a ``@dynamic`` host gives one that replays.
+
+    Attributes:
+        reports: The metrics of each ``report``, where the body wants to see them itself: then it sets a list.
     """
+
+    reports: list[dict[str, float]] | None = None
 
     def __init__(
         self,
@@ -117,6 +122,8 @@ class StepContext:
                 checked[name] = float(value)
             except (TypeError, ValueError):
                 raise WrongType(f"step {self.address}: report({name}={value!r}) is not a number") from None
+        if self.reports is not None:
+            self.reports.append(checked)
         if self._on_report is not None:
             self._on_report(checked)
 
