@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.graph.node import Node
     from orchestrator.graph.stage import Stage
 
-PORTS = ("data", "serving")
+PORTS = ("data", "tune", "serving")
 """Parts of the engine that a stage may drive, when it says so with ``uses=``."""
 
 
@@ -158,6 +158,11 @@ class StepContext:
     def data(self) -> Any:
         """Ray Data, for stages declared with ``uses=("data",)``."""
         return self._port("data")
+
+    @property
+    def tune(self) -> Any:
+        """Ray Tune, for stages declared with ``uses=("tune",)``."""
+        return self._port("tune")
 
     @property
     def serving(self) -> Any:

@@ -7,8 +7,10 @@ a scheduler ends trials early, or lets them go on from the checkpoint of a bette
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
+
+from orchestrator.graph.policy import Resources
 
 Mode: TypeAlias = Literal["max", "min"]
 Point: TypeAlias = dict[str, Any]
@@ -55,6 +57,10 @@ class Searcher(Protocol):
         """A trial has ended with this value, or None if it failed."""
         ...
 
+    def recall(self, point: Point, value: float | None) -> None:
+        """A trial that was proposed in an earlier attempt had this point and ended with this value."""
+        ...
+
 
 TrialState: TypeAlias = Literal["finished", "stopped", "failed"]
 
@@ -79,10 +85,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Asha:
-    """Ends the worse trials at milestones of reports: ``grace_period``, and that times ``reduction_factor``, ….
+    """Ends the worse trials at milestones: ``grace_period`` reports, and that times ``reduction_factor``, and so on.
 
     Attributes:
-        max_t: Most reports of a trial; it is ended after them.
+        max_t: Reports from which on there are no more milestones.
         grace_period: Reports that every trial makes.
         reduction_factor: One in so many goes on at each milestone.
     """
@@ -98,7 +104,7 @@ class Pbt:
 
     Attributes:
         perturbation_interval: Reports between two exchanges.
-        quantile_fraction: Part of the trials that is best, and that is worst.
+        quantile_fraction: Part of the trials that is best, and that is worst; at most 0.5.
         resample_probability: Of a new value in place of a changed one.
     """
 
@@ -111,11 +117,21 @@ Scheduler: TypeAlias = Asha | Pbt
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a steered trial ended; ``output`` is the stored form of what it returned, empty if it did not return."""
+class Record:
+    """What is known of a steered trial, also after the step that steers it has started anew.
 
+    Attributes:
+        number: Of its proposal, counted from 0.
+        ended: It is not run again.
+        output: Stored form of what its stage came to; empty if it did not return.
+        checkpoint: Stored form of what it kept last with ``step().checkpoint``; empty if nothing.
+    """
+
+    number: int
     trial: Trial
+    ended: bool
     output: bytes = b""
+    checkpoint: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +139,15 @@ class TuneTask:
     """What is to be tried.
 
     Attributes:
-        stage: Reference of the stage's code in the run's capsule.
+        stage: Reference of a function of the run's code: called with a point and ``given``, it returns what has an
+            ``output``, its ``value`` and the ``reports``.
         given: The arguments that all trials share.
-        num_cpus, num_gpus: What each trial reserves.
+        resources: What each trial reserves.
+        trials: How many there are in all.
         concurrency: Most trials at a time; 0 for as many as there is room for.
-        name: Of the sweep in this run: its working files are kept under it.
+        checkpoints: Trials are to be kept going by their checkpoints when a worker dies.
+        name: Of the sweep, unique among all runs; made of letters that a file may be named by.
+        seed: Of what schedulers draw; trials get seeds of their own from it.
     """
 
     stage: str
@@ -136,29 +156,32 @@ class TuneTask:
     metric: str
     mode: Mode
     trials: int
-    name: str
+    resources: Resources
     scheduler: Scheduler | None = None
-    num_cpus: float = 1.0
-    num_gpus: float = 0.0
+    checkpoints: bool = False
     concurrency: int = 0
+    name: str = "sweep"
     seed: int = 0
-    resources: Mapping[str, float] = field(default_factory=dict)
 
 
 class Tune(Protocol):
     """Trials whose reports are looked at while they run."""
 
     def run(
-        self, task: TuneTask, searcher: Searcher, known: Sequence[Ended], ended: Callable[[Ended], None]
-    ) -> list[Ended]:
-        """Run all trials that are not known yet.
+        self, task: TuneTask, searcher: Searcher, known: Sequence[Record], keep: Callable[[list[Record]], None]
+    ) -> list[Record]:
+        """Run the trials that have not ended yet, and return all.
 
         Args:
-            known: Trials that ended in an earlier attempt: they are not run again.
-            ended: Called with each trial that ends.
+            known: From an earlier attempt: what has ended is not run again, the rest goes on from its checkpoint.
+            keep: Called with all that is known whenever a trial has ended, and now and then before.
         """
         ...
 
-    def output(self, trial: Ended) -> Any:
-        """What a trial returned."""
+    def load(self, stored: bytes) -> Any:
+        """The value of a stored form, an ``output`` or a ``checkpoint``.
+
+        Raises:
+            ArtifactMissing: it was collected meanwhile.
+        """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from orchestrator.errors import InvalidStage
 from orchestrator.graph.binding import bind
@@ -15,15 +15,17 @@ from orchestrator.graph.secret import contains_secret
 from orchestrator.graph.source import refusal
 from orchestrator.graph.stage import Stage
 from orchestrator.graph.trace import tracing
-from orchestrator.ports.tune import Choice, Mode, Range, Space
+from orchestrator.ports.tune import Asha, Choice, Mode, Pbt, Range, Scheduler, Space
 from orchestrator.sweeps.result import Best
 from orchestrator.sweeps.search import SearcherName, search
 from orchestrator.sweeps.searchers.grid import size
 from orchestrator.sweeps.spaces import read_spaces
+from orchestrator.sweeps.steered import Steering, steer
 from orchestrator.sweeps.trial import belongs_to, check_dotted, trial_stage
 
 R = TypeVar("R")
 
+_SCHEDULERS: Mapping[str, type[Asha] | type[Pbt]] = {"asha": Asha, "pbt": Pbt}
 _SEARCHERS = ("random", "grid", "optuna")
 
 
@@ -36,12 +38,15 @@ def sweep(
     fixed: Mapping[str, Any] | None = None,
     trials: int | None = None,
     searcher: SearcherName | None = None,
+    scheduler: Literal["asha", "pbt"] | Scheduler | None = None,
+    checkpoint: bool = False,
     concurrency: int = 0,
     name: str = "sweep",
 ) -> Best[R]:
     """Try a stage with many parameters, and take the best.
 
-    In a pipeline this is a step, whose trials are steps of the run; called anywhere else it runs in process.
+    In a pipeline this is a step, whose trials are steps of the run; with ``scheduler`` or ``checkpoint`` they run on
+    the controller of Ray Tune. Called anywhere else it runs in process, each trial to its end.
 
     Args:
         over: For parameters of the stage (dotted into dataclasses: ``hp.lr``) a list of values, a range
@@ -51,6 +56,8 @@ def sweep(
         fixed: The other arguments of the stage; results of stages are allowed.
         trials: How many; every combination of the lists if not given.
         searcher: ``random``, ``grid`` or ``optuna``; by default ``random``, and ``grid`` without ``trials``.
+        scheduler: ``asha`` or ``pbt``, or an ``orchestrator.sweeps.Asha`` or ``Pbt`` with settings.
+        checkpoint: A trial whose worker dies goes on from its last ``step().checkpoint``; ``pbt`` needs no saying so.
         concurrency: Trials at a time; by default all at once, and 4 for a searcher that learns.
         name: Of the step.
 
@@ -67,7 +74,18 @@ def sweep(
     if chosen not in _SEARCHERS:
         raise refusal(InvalidStage, f"sweep(searcher={chosen!r}): write {', '.join(map(repr, _SEARCHERS))}")
     _check_place(stage)
-    found: Best[R] = _plain(stage, metric, name)(spaces, given, metric, mode, count, chosen, concurrency)
+    asked = (spaces, given, metric, mode, count, chosen, concurrency)
+    steering = Steering(_scheduler(scheduler), checkpoint)
+    if isinstance(steering.scheduler, Pbt) and chosen == "optuna":
+        raise refusal(InvalidStage, "sweep(scheduler='pbt') chooses parameters itself: searcher is 'random' or 'grid'")
+    trace = tracing()
+    found: Best[R]
+    if trace is None or steering == Steering(None, False):
+        found = _plain(stage, metric, name)(*asked)
+        return found
+    trial = trial_stage(stage, metric)
+    trace.learn(trial)  # its code is called by Tune, not by a step
+    found = _steered(stage, trial, name)(*asked, steering)
     return found
 
 
@@ -89,6 +107,35 @@ def _plain(stage: Stage[..., Any], metric: str, name: str) -> Stage[..., Any]:
     belongs_to(run_sweep, stage, "sweep")
     run_sweep.__annotations__ = {"return": Best.__class_getitem__(stage.returns)}
     return Stage(run_sweep, "dynamic", {"name": name})
+
+
+def _steered(stage: Stage[..., Any], trial: Stage[..., Any], name: str) -> Stage[..., Any]:
+    """The step of a sweep that Ray Tune runs."""
+
+    def run_sweep(
+        over: dict[str, Space],
+        given: dict[str, Any],
+        metric: str,
+        mode: Mode,
+        trials: int,
+        searcher: SearcherName,
+        concurrency: int,
+        steering: Steering,
+    ) -> Best[Any]:
+        return steer(trial, over, given, metric, mode, trials, searcher, concurrency, steering)
+
+    belongs_to(run_sweep, stage, "sweep")
+    run_sweep.__annotations__ = {"return": Best.__class_getitem__(stage.returns)}
+    return Stage(run_sweep, "stage", {"name": name, "uses": "tune"})
+
+
+def _scheduler(asked: str | Scheduler | None) -> Scheduler | None:
+    if asked is None or isinstance(asked, Asha | Pbt):
+        return asked
+    if asked not in _SCHEDULERS:
+        known = ", ".join(map(repr, _SCHEDULERS))
+        raise refusal(InvalidStage, f"sweep(scheduler={asked!r}): write {known}, or an Asha(…) or Pbt(…)")
+    return _SCHEDULERS[asked]()
 
 
 def _check_stage(stage: Any, mode: str) -> None:

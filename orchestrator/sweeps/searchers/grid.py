@@ -36,6 +36,9 @@ class GridSearcher:
     def tell(self, trial: int, value: float | None) -> None:
         """See ``Searcher``; it learns nothing."""
 
+    def recall(self, point: Point, value: float | None) -> None:
+        """See ``Searcher``; it learns nothing."""
+
 
 def create(spaces: Mapping[str, Space], mode: Mode, seed: int) -> GridSearcher:
     """A searcher over these spaces."""

@@ -44,6 +44,17 @@ class OptunaSearcher:
         else:
             self._study.tell(asked, value)
 
+    def recall(self, point: Point, value: float | None) -> None:
+        """See ``Searcher``; what failed, or is no number, teaches nothing."""
+        if value is None or value != value:
+            return
+        params = {name: self._known(name, point[name]) for name in self._spaces}
+        self._study.add_trial(optuna.trial.create_trial(params=params, distributions=self._distributions, value=value))
+
+    def _known(self, name: str, value: object) -> object:
+        space = self._spaces[name]
+        return space.values.index(value) if isinstance(space, Choice) else value
+
     def _value(self, name: str, suggested: object) -> object:
         space = self._spaces[name]
         return space.values[int(str(suggested))] if isinstance(space, Choice) else suggested

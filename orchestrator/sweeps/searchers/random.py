@@ -27,6 +27,9 @@ class RandomSearcher:
     def tell(self, trial: int, value: float | None) -> None:
         """See ``Searcher``; it learns nothing."""
 
+    def recall(self, point: Point, value: float | None) -> None:
+        """See ``Searcher``; it learns nothing."""
+
 
 def create(spaces: Mapping[str, Space], mode: Mode, seed: int) -> RandomSearcher:
     """A searcher over these spaces."""
