@@ -17,10 +17,10 @@ from orchestrator.graph.pipeline import Pipeline, Runner, pipeline
 from orchestrator.graph.secret import File, Secret
 from orchestrator.graph.stage import Stage, dynamic, stage
 from orchestrator.graph.wait import approve, signal
+from orchestrator.sweeps import Best, sweep
 
 if TYPE_CHECKING:
     from orchestrator.app.runs import Run, runs
-    from orchestrator.sweeps.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -56,10 +56,6 @@ def __getattr__(name: str) -> Any:
         from orchestrator.app import runs as module
 
         return getattr(module, name)
-    if name == "sweep":
-        from orchestrator.sweeps.sweep import sweep as function
-
-        return function
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -79,5 +75,12 @@ def _draw_graph(graph: Graph) -> str:
     return graph_html(graph)
 
 
+def _draw_sweep(best: Best[Any]) -> str:
+    from orchestrator.views.sweeps import SweepView, sweep_html
+
+    return sweep_html(SweepView("sweep", best.metric, best.mode, best.trials, best.place))
+
+
 Pipeline.make_runner = staticmethod(_make_runner)
 Graph.draw = staticmethod(_draw_graph)
+Best.draw = staticmethod(_draw_sweep)

@@ -290,6 +290,27 @@ class DownDocument(Struct, frozen=True):
     pid: int | None
 
 
+class TrialItem(Struct, frozen=True):
+    """One trial of a sweep. ``value`` is null if it never had one; ``reports`` are the metrics of each report."""
+
+    params: dict[str, Any]
+    state: Literal["finished", "stopped", "failed"]
+    value: float | None
+    reports: list[dict[str, float]]
+    error: str
+
+
+class SweepDocument(Struct, frozen=True):
+    """Output of ``orc show RUN STEP --json`` for a sweep; ``best`` is a place in ``trials``, counted from 0."""
+
+    run: str
+    address: str
+    metric: str
+    mode: Literal["max", "min"]
+    best: int
+    trials: list[TrialItem]
+
+
 DOCUMENTS: Final[dict[str, Any]] = {
     "answer": AnswerDocument,
     "changes": ChangesDocument,
@@ -302,6 +323,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "ls": list[RunItem],
     "plan": PlanDocument,
     "show": RunDocument,
+    "sweep": SweepDocument,
     "up": UpDocument,
     "verification": VerificationDocument,
     "why": WhyDocument,

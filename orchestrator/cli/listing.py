@@ -14,6 +14,7 @@ from orchestrator.cli.documents import RunDocument, RunItem
 from orchestrator.cli.following import Follower
 from orchestrator.cli.output import iso, local_time, table, write, write_json
 from orchestrator.cli.running import RunId
+from orchestrator.cli.sweeps import show_sweep, sweep_views
 from orchestrator.config.suggestion import meant_or_known
 from orchestrator.errors import ConfigError
 from orchestrator.graph.fact import FINISHED
@@ -51,12 +52,16 @@ def ls(
 
 def show(
     run_id: RunId,
+    sweep: Annotated[str | None, typer.Argument(metavar="SWEEP", help="the step of a sweep: its trials")] = None,
     json: Json = False,
-    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="draw the run into a file")] = None,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="draw the run, or the sweep")] = None,
 ) -> None:
-    """Show a run and its steps."""
+    """Show a run and its steps, or the trials of a sweep."""
     here = Installation()
     row = here.journal.run(run_id)
+    if sweep is not None:
+        show_sweep(here, row.id, sweep, json=json, svg=svg)
+        return
     follower = Follower(here, row.id)
     follower.advance()
     document = run_document(here, row, follower)
@@ -72,6 +77,8 @@ def show(
     for name, value in document.params.items():
         write(f"  {name} = {value}")
     write("\n".join(line.text for line in follower.lines()))
+    for view in sweep_views(here, follower.fold):
+        write(f"{view.title}; its trials: orc show {row.id} {view.name}")
     for address, text in document.waiting.items():
         write(f"waits for an answer: {address}: {text}")
 
