@@ -87,7 +87,9 @@ class RayTune:
                 resources_per_trial=_resources(task),
                 storage_path=str(self._folder),
                 trial_dirname_creator=lambda trial: trial.trial_id,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1 if task.checkpoints else 0),
+                checkpoint_config=tune.CheckpointConfig(
+                    checkpoint_frequency=1 if task.checkpoints else 0, checkpoint_at_end=False
+                ),
                 max_failures=DEATHS,
                 reuse_actors=True,
                 raise_on_failed_trial=False,
@@ -159,6 +161,7 @@ def _scheduler(task: TuneTask) -> Any:
         hyperparam_mutations={SETTINGS: {POINT: {n: _mutation(space, drawn) for n, space in task.spaces.items()}}},
         custom_explore_fn=explore,
         require_attrs=False,
+        synch=settings.synch,
         log_config=False,
     )
 

@@ -106,11 +106,13 @@ class Pbt:
         perturbation_interval: Reports between two exchanges.
         quantile_fraction: Part of the trials that is best, and that is worst; at most 0.5.
         resample_probability: Of a new value in place of a changed one.
+        synch: All trials wait for each other before an exchange.
     """
 
     perturbation_interval: int = 2
     quantile_fraction: float = 0.25
     resample_probability: float = 0.25
+    synch: bool = False
 
 
 Scheduler: TypeAlias = Asha | Pbt

@@ -73,4 +73,4 @@ def test_asha_on_ray_ends_bad_trials_early(tmp_path: Path, local_ray: Cluster) -
     for trial in best.trials:
         assert (trial.state == "finished") == (len(trial.reports) == 9)
         assert trial.value == trial.reports[-1]["auc"]
-    assert run["sweep"].attempts == 1
+    assert len(run["sweep"].attempts) == 1

@@ -52,9 +52,7 @@ def played(searcher: Searcher, count: int) -> list[Point]:
 
 @settings(max_examples=60, deadline=None)
 @given(SPACES, st.integers(0, 2**63))
-def test_random_points_lie_in_their_spaces_and_follow_from_seed_and_number(
-    spaces: dict[str, Space], seed: int
-) -> None:
+def test_random_points_lie_in_their_spaces_and_follow_from_seed_and_number(spaces: dict[str, Space], seed: int) -> None:
     points = played(create_searcher("random", spaces, "max", seed), 6)
     for point in points:
         assert list(point) == list(spaces)
