@@ -1,4 +1,4 @@
-"""The trials of sweeps as ``orc show`` prints and draws them: read from what the sweeps returned, but not its output."""
+"""The trials of sweeps as ``orc show`` prints and draws them: from what a sweep returned, but not its output."""
 
 from __future__ import annotations
 

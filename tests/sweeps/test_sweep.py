@@ -37,7 +37,7 @@ def rows(n: int) -> list[int]:
 
 
 @stage
-def train(data: list[int], hp: Settings = Settings(), bias: float = 0.0, bad: int = -1) -> Fitted:  # noqa: B008
+def train(data: list[int], hp: Settings = Settings(), bias: float = 0.0, bad: int = -1) -> Fitted:
     step().report(curve=1.0)
     step().report(curve=hp.lr)
     if hp.depth == bad:
