@@ -1,4 +1,4 @@
-"""Rows of sweeps: trials beside plain steps that do the same, and trials that report beside Ray Tune written by hand."""
+"""Rows of sweeps: trials beside plain steps that do the same, and trials that report beside Ray Tune by hand."""
 
 from __future__ import annotations
 
