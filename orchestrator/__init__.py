@@ -19,6 +19,7 @@ from orchestrator.graph.secret import File, Secret
 from orchestrator.graph.stage import Stage, dynamic, stage
 from orchestrator.graph.version import VersionInput, version
 from orchestrator.graph.wait import approve, signal
+from orchestrator.sweeps import Best, sweep
 
 if TYPE_CHECKING:
     from orchestrator.app.runs import Run, runs
@@ -52,6 +53,7 @@ __all__ = [
     "signal",
     "stage",
     "step",
+    "sweep",
     "version",
     "versions",
     "when",
@@ -92,6 +94,13 @@ def _load_version(address: str) -> Any:
     return of_names[address].value()
 
 
+def _draw_sweep(best: Best[Any]) -> str:
+    from orchestrator.views.sweeps import SweepView, sweep_html
+
+    return sweep_html(SweepView("sweep", best.metric, best.mode, best.trials, best.place))
+
+
 Pipeline.make_runner = staticmethod(_make_runner)
 Graph.draw = staticmethod(_draw_graph)
 VersionInput.load = staticmethod(_load_version)
+Best.draw = staticmethod(_draw_sweep)

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.app.worker import serve
+from orchestrator.artifacts.signing import Signer
 from orchestrator.artifacts.store import open_store
+from orchestrator.artifacts.values import StoredValues
 from orchestrator.backends import capsule
 from orchestrator.backends.bundles import orphans
 from orchestrator.backends.bundles.transport import WorkerNeeds, WorkerSettings
+from orchestrator.ports.values import decode_cell
 from orchestrator.types import Digest
 
 
@@ -35,6 +38,12 @@ class RayWorker:
             from orchestrator.backends.data import RayData
 
             ports["data"] = RayData()
+        if "tune" in needs.uses:
+            from orchestrator.backends.tune import RayTune
+
+            ports["tune"] = RayTune(
+                TrialSource(self.settings, needs.capsule), Path(self.settings.keys).parent / "sweeps"
+            )
         if "serving" in needs.uses:
             from orchestrator.backends.serve import RayServing
 
@@ -57,3 +66,27 @@ class CapsuleSource:
     def artifact(self, digest: Digest) -> bytes:
         """The bytes of an artifact, verified."""
         return bytes(open_store(self.settings.artifacts).get(digest))
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSource:
+    """Code and values for trials of Ray Tune: those of the run that sweeps."""
+
+    settings: WorkerSettings
+    capsule: Digest
+
+    def function(self, reference: str) -> Any:
+        """The function of a stage of the run."""
+        store = open_store(self.settings.artifacts)
+        return capsule.load(self.capsule, store, Path(self.settings.capsules)).function(reference)
+
+    def encode(self, value: Any) -> bytes:
+        """Store a value; gives its stored form, which is small."""
+        return self._values().encode(value)
+
+    def load(self, stored: bytes) -> Any:
+        """The value of a stored form."""
+        return self._values().load(decode_cell(stored)).value
+
+    def _values(self) -> StoredValues:
+        return StoredValues(open_store(self.settings.artifacts), Signer(self.settings.keys))

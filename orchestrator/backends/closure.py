@@ -129,6 +129,7 @@ class Closure:
                 found[inside] = file.read_bytes()
 
 
+@lru_cache(maxsize=4096)
 def is_project(path: Path) -> bool:
     """Whether a module's file belongs to the author: not installed, not of Python, not the engine."""
     path = path.resolve()

@@ -460,6 +460,27 @@ class TortureDocument(Struct, frozen=True):
     findings: list[FindingItem]
 
 
+class TrialItem(Struct, frozen=True):
+    """One trial of a sweep. ``value`` is null if it never had one; ``reports`` are the metrics of each report."""
+
+    params: dict[str, Any]
+    state: Literal["finished", "stopped", "failed"]
+    value: float | None
+    reports: list[dict[str, float]]
+    error: str
+
+
+class SweepDocument(Struct, frozen=True):
+    """Output of ``orc show RUN STEP --json`` for a sweep; ``best`` is a place in ``trials``, counted from 0."""
+
+    run: str
+    address: str
+    metric: str
+    mode: Literal["max", "min"]
+    best: int
+    trials: list[TrialItem]
+
+
 DOCUMENTS: Final[dict[str, Any]] = {
     "answer": AnswerDocument,
     "changes": ChangesDocument,
@@ -478,6 +499,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "show": RunDocument,
     "submit": SubmitDocument,
     "torture": TortureDocument,
+    "sweep": SweepDocument,
     "up": UpDocument,
     "versions": list[VersionItem],
     "verification": VerificationDocument,

@@ -16,6 +16,7 @@ from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.following import Follower
 from orchestrator.cli.output import iso, local_time, table, write, write_json
 from orchestrator.cli.running import FOLLOW, RunId, watch
+from orchestrator.cli.sweeps import show_sweep, sweep_views
 from orchestrator.config.suggestion import meant_or_known
 from orchestrator.errors import ConfigError
 from orchestrator.graph.fact import FINISHED
@@ -53,13 +54,17 @@ def ls(
 
 def show(
     run_id: RunId,
+    sweep: Annotated[str | None, typer.Argument(metavar="SWEEP", help="the step of a sweep: its trials")] = None,
     json: Json = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="show the progress of the run until it ends")] = False,
-    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="draw the run into a file")] = None,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="draw the run, or the sweep")] = None,
 ) -> int:
-    """Show a run and its steps."""
+    """Show a run and its steps, or the trials of a sweep."""
     here = Installation()
     row = here.journal.run(run_id)
+    if sweep is not None:
+        show_sweep(here, row.id, sweep, json=json, svg=svg)
+        return ExitCode.OK
     if follow:
         return watch(here, lambda: Run(here, row.id), None, False, json, False, FOLLOW)
     follower = Follower(here, row.id)
@@ -81,6 +86,8 @@ def show(
         for check in step.checks:
             if check.state != "passed":
                 write(f"{check.state}: {step.address}: {check.name}: {check.message}")
+    for view in sweep_views(here, follower.fold):
+        write(f"{view.title}; its trials: orc show {row.id} {view.name}")
     for address, text in document.waiting.items():
         write(f"waits for an answer: {address}: {text}")
     return ExitCode.OK

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.graph.node import Node
     from orchestrator.graph.stage import Stage
 
-PORTS = ("data", "serving")
+PORTS = ("data", "tune", "serving")
 """Parts of the engine that a stage may drive, when it says so with ``uses=``."""
 
 CURSOR_CHARS = 256_000
@@ -106,9 +106,13 @@ class StepContext:
         clock: Wall-clock seconds; a ``@dynamic`` host gives one that replays.
         standing: Cursors of the pipeline, JSON by name.
         is_item: It is one item of a map.
+
+    Attributes:
+        reports: The metrics of each ``report``, where the body wants to see them itself: then it sets a list.
     """
 
     _cursors: Cursors | None = None
+    reports: list[dict[str, float]] | None = None
 
     def __init__(
         self,
@@ -171,6 +175,8 @@ class StepContext:
                 checked[name] = float(value)
             except (TypeError, ValueError):
                 raise WrongType(f"step {self.address}: report({name}={value!r}) is not a number") from None
+        if self.reports is not None:
+            self.reports.append(checked)
         if self._on_report is not None:
             self._on_report(checked)
 
@@ -238,6 +244,11 @@ class StepContext:
     def data(self) -> Any:
         """Ray Data, for stages declared with ``uses=("data",)``."""
         return self._port("data")
+
+    @property
+    def tune(self) -> Any:
+        """Ray Tune, for stages declared with ``uses=("tune",)``."""
+        return self._port("tune")
 
     @property
     def serving(self) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -309,7 +309,11 @@ def _decoded(mark: Any) -> Any:
     if not isinstance(mark, Mapping):
         return mark
     ((kind, text),) = mark.items()
-    reads = {"time": datetime.fromisoformat, "date": date.fromisoformat, "decimal": Decimal}
+    reads: dict[str, Callable[[str], Any]] = {
+        "time": datetime.fromisoformat,
+        "date": date.fromisoformat,
+        "decimal": Decimal,
+    }
     return reads[kind](text)
 
 

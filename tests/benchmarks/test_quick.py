@@ -16,7 +16,7 @@ from benchmarks.place import CHECKOUT
 
 KEYS = {
     "fan-out", "chain", "layers", "dynamic", "fan-out-small", "chain-small", "million", "waiting", "cpu", "heavy-tail",
-    "large-array", "cached", "plan", "resume", "one-stage", "journal", "stream",
+    "large-array", "cached", "plan", "resume", "one-stage", "journal", "stream", "sweep-plain",
 }  # fmt: skip
 
 

@@ -1,0 +1,58 @@
+"""What a sweep found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from orchestrator.errors import StepError
+from orchestrator.ports.tune import Mode, Point, Trial
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Best(Generic[R]):
+    """The best trial of a sweep, and all of them.
+
+    Attributes:
+        params: Of the best trial; ``value`` is its metric.
+        output: What the stage returned in it.
+        trials: In the order in which they were proposed.
+        metric: What was compared; ``mode`` says whether more or less is better.
+    """
+
+    params: Point
+    output: R
+    value: float
+    trials: list[Trial]
+    metric: str
+    mode: Mode
+    draw: ClassVar[Callable[[Best[Any]], str] | None] = None
+    """Draws a sweep as HTML; set by the package root, which knows the views."""
+
+    @property
+    def place(self) -> int:
+        """Place of the best trial in ``trials``."""
+        return best_place(self.trials, self.mode, "")
+
+    def _repr_html_(self) -> str | None:
+        return None if Best.draw is None else Best.draw(self)
+
+
+def best_place(trials: Iterable[Trial], mode: Mode, name: str) -> int:
+    """Place of the best trial that returned; of equal ones the first.
+
+    Raises:
+        StepError: no trial returned with a value that is a number.
+    """
+    values = {
+        place: trial.value
+        for place, trial in enumerate(trials)
+        if trial.state == "finished" and trial.value is not None and trial.value == trial.value
+    }
+    if values:
+        return (max if mode == "max" else min)(values, key=lambda place: values[place])
+    told = next((trial.error for trial in trials if trial.error), "every value is NaN")
+    raise StepError(f"no trial of the sweep over {name} came to a value; the first says: {told}")
