@@ -147,6 +147,18 @@ def checked() -> int:
     return counted(made(3))
 
 
+@stage(publish="data:numbers")
+def more(n: int) -> list[int]:
+    first = step().cursor or 0
+    step().cursor = first + n
+    return list(range(first, first + n))
+
+
+@pipeline
+def growing() -> int:
+    return total(more(3))
+
+
 @pipeline
 def asking() -> str:
     return when(approve("Ship it?"), then=lambda: ship(1, signal("go")), otherwise=lambda: label(1))

@@ -46,7 +46,7 @@ def make_runs(home: Path) -> Installation:
     _run(runner, flows.wide, marker=str(home / "dead"))
     _run(runner, flows.cached)
     _run(runner, flows.cached)
-    for pipeline in (flows.checked, flows.failing, flows.slow):
+    for pipeline in (flows.checked, flows.growing, flows.failing, flows.slow):
         _run(runner, pipeline)
     _answered(runner)
     _cancelled(runner, home / "never")
