@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 # One Ray, one PostgreSQL and one S3 server for the whole session, for whichever tests need them.
 pytest_plugins = ["tests.backends.ray_fixtures", "tests.store.postgres_server", "tests.artifacts.s3_server"]
+
+_RAY_PARAMETER = re.compile(r"[\[-]ray[\]-]")
 
 settings.register_profile("steady", deadline=None)  # the machine's load is no property of the code
 settings.load_profile("steady")
@@ -25,20 +31,29 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORC_HOME", str(tmp_path / "orc-home"))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked ``gpu`` on a machine that has none, and say which tests one process has to run."""
+    """Skip tests marked ``gpu`` on a machine that has none."""
+    if shutil.which("nvidia-smi"):
+        return
     for item in items:
-        if item.get_closest_marker("gpu") and not shutil.which("nvidia-smi"):
+        if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
-        item.add_marker(pytest.mark.xdist_group("ray" if _starts_ray(item) else item.path.name))
 
 
-def _starts_ray(item: pytest.Item) -> bool:
-    """One Ray at a time: tests that need one are not spread over processes (``pytest -n 2 --dist loadgroup``)."""
-    call = getattr(item, "callspec", None)
-    return (
-        item.get_closest_marker("ray") is not None
-        or "local_ray" in getattr(item, "fixturenames", ())
-        or (call is not None and any(isinstance(value, str) and value == "ray" for value in call.params.values()))
-    )
+class OneRay(LoadScopeScheduling):
+    """With ``-n 2`` a process runs whole files, and one of them everything that starts Ray: a machine holds one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, name = nodeid.partition("::")
+        return "ray" if _RAY_PARAMETER.search(name) or _mentions_ray(self.config.rootpath / file) else file
+
+
+@cache
+def _mentions_ray(file: Path) -> bool:
+    text = file.read_text()
+    return "mark.ray" in text or "local_ray" in text
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneRay:
+    """How tests are spread over processes."""
+    return OneRay(config, log)
