@@ -14,6 +14,15 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from orchestrator.cli.data_documents import (
+    CheckedItem,
+    CursorItem,
+    DifferenceDocument,
+    QualityDocument,
+    SweepDocument,
+    VersionItem,
+)
+
 State = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 StepState = Literal[
     "pending", "running", "waiting", "retrying", "succeeded", "cached", "degraded", "failed", "skipped", "cancelled"
@@ -40,22 +49,6 @@ class FailureItem(Struct, frozen=True):
     error: str
     message: str
     frames: list[str]
-
-
-class CheckedItem(Struct, frozen=True):
-    """What one check found in the output of a step, or of all steps of a map.
-
-    ``checked`` and ``failed`` count rows, ``items`` the steps that did not pass; ``message`` is of the first of them.
-    """
-
-    name: str
-    severity: str
-    state: str
-    checked: int
-    failed: int
-    items: int
-    message: str
-    column: str
 
 
 class StepItem(Struct, frozen=True):
@@ -223,36 +216,6 @@ class ValueDocument(Struct, frozen=True):
     version: str = ""
 
 
-class ProfileItem(Struct, frozen=True):
-    """A table that a step made: itself, or a ``part`` of its output.
-
-    ``rows`` and the ``nulls`` of ``columns`` are exact; the rest is of the ``sampled`` rows. ``problem`` says why there
-    is nothing but the number of rows.
-    """
-
-    item: int
-    part: str
-    rows: int
-    sampled: int
-    columns: list[dict[str, Any]]
-    problem: str
-
-
-class QualityItem(Struct, frozen=True):
-    """One node of a run that has checks or tables."""
-
-    address: str
-    checks: list[CheckedItem]
-    profiles: list[ProfileItem]
-
-
-class QualityDocument(Struct, frozen=True):
-    """Output of ``orc quality --json``."""
-
-    run: str
-    steps: list[QualityItem]
-
-
 class CheckItem(Struct, frozen=True):
     """One check of ``orc doctor``."""
 
@@ -364,75 +327,6 @@ class DownDocument(Struct, frozen=True):
     pid: int | None
 
 
-class VersionItem(Struct, frozen=True):
-    """A version of a data set or model; ``run`` and ``step`` published it first."""
-
-    address: str
-    name: str
-    number: int
-    digest: str
-    type: str
-    size_bytes: int
-    length: int | None
-    preview: str
-    run: str
-    step: str
-    published_at: str
-    tags: list[str]
-
-
-class CursorItem(Struct, frozen=True):
-    """Where a cursor stands: its value, how often it was moved, and the run that moved it last."""
-
-    pipeline: str
-    name: str
-    value: Any
-    moved: int
-    run: str
-    at: str
-
-
-class ColumnItem(Struct, frozen=True):
-    """A column in numbers; ``quantiles`` are those of 25, 50 and 75 %."""
-
-    type: str
-    nulls: int
-    minimum: Any
-    maximum: Any
-    mean: float | None
-    quantiles: list[float]
-    distinct: int | None
-
-
-class ColumnDifferenceItem(Struct, frozen=True):
-    """A column in both versions, null where one lacks it; ``distance`` of the distributions is 0 (the same) to 1."""
-
-    name: str
-    before: ColumnItem | None
-    after: ColumnItem | None
-    distance: float | None
-
-
-class PartItem(Struct, frozen=True):
-    """A part that differs; previews, null where a version lacks it."""
-
-    name: str
-    before: str | None
-    after: str | None
-
-
-class DifferenceDocument(Struct, frozen=True):
-    """Output of ``orc diff --json``. ``rows`` is null unless both are tables; ``metrics`` are before and after."""
-
-    before: VersionItem
-    after: VersionItem
-    equal: bool
-    rows: tuple[int, int] | None
-    columns: list[ColumnDifferenceItem]
-    parts: list[PartItem]
-    metrics: dict[str, tuple[float | None, float | None]]
-
-
 class FindingItem(Struct, frozen=True):
     """A step that is not safe to repeat; ``step`` is empty if a promise of the engine itself was broken."""
 
@@ -458,27 +352,6 @@ class TortureDocument(Struct, frozen=True):
     resumes: int
     elapsed_s: float
     findings: list[FindingItem]
-
-
-class TrialItem(Struct, frozen=True):
-    """One trial of a sweep. ``value`` is null if it never had one; ``reports`` are the metrics of each report."""
-
-    params: dict[str, Any]
-    state: Literal["finished", "stopped", "failed"]
-    value: float | None
-    reports: list[dict[str, float]]
-    error: str
-
-
-class SweepDocument(Struct, frozen=True):
-    """Output of ``orc show RUN STEP --json`` for a sweep; ``best`` is a place in ``trials``, counted from 0."""
-
-    run: str
-    address: str
-    metric: str
-    mode: Literal["max", "min"]
-    best: int
-    trials: list[TrialItem]
 
 
 DOCUMENTS: Final[dict[str, Any]] = {

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 from orchestrator.app.picture import run_graph, run_statuses
 from orchestrator.app.quality import QualityRecord
-from orchestrator.cli.documents import CheckedItem, FailureItem, StepItem, StepState
+from orchestrator.cli.data_documents import CheckedItem
+from orchestrator.cli.documents import FailureItem, StepItem, StepState
 from orchestrator.engine.state import RunFold
 from orchestrator.graph import fact as f
 from orchestrator.views.status import NodeStatus

@@ -11,7 +11,7 @@ import typer
 from orchestrator.app.installation import Installation
 from orchestrator.app.quality import CheckTotal, QualityRecord, quality_of
 from orchestrator.app.run import Run
-from orchestrator.cli.documents import CheckedItem, ProfileItem, QualityDocument, QualityItem
+from orchestrator.cli.data_documents import CheckedItem, ProfileItem, QualityDocument, QualityItem
 from orchestrator.cli.listing import Json
 from orchestrator.cli.output import note, size, table, write, write_json
 from orchestrator.cli.running import RunId

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.app.run import Run
-from orchestrator.cli.documents import SweepDocument, TrialItem
+from orchestrator.cli.data_documents import SweepDocument, TrialItem
 from orchestrator.cli.output import table, write, write_json
 from orchestrator.cli.values import Outputs
 from orchestrator.errors import NotFound

@@ -10,15 +10,15 @@ import typer
 
 from orchestrator.app.installation import Installation
 from orchestrator.app.versions import Version, Versions
-from orchestrator.cli.documents import (
+from orchestrator.cli.data_documents import (
     ColumnDifferenceItem,
     ColumnItem,
     CursorItem,
     DifferenceDocument,
     PartItem,
-    ValueDocument,
     VersionItem,
 )
+from orchestrator.cli.documents import ValueDocument
 from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.listing import Json
 from orchestrator.cli.output import counted, iso, local_time, note, size, table, write, write_json

@@ -1,8 +1,7 @@
 """Facts: what happened in a run, in the past tense.
 
-A run is a fold over these. They carry ranges, so that a map of a million items is a few thousand
-facts; exceptions to a range are sparse facts of their own. Times are wall-clock
-seconds since the epoch and are given by the journal when a fact is appended.
+A run is a fold over these. They carry ranges, so that a map of a million items is a few thousand facts; exceptions to a
+range are sparse facts of their own. Times are wall-clock seconds, given by the journal when a fact is appended.
 """
 
 from __future__ import annotations
