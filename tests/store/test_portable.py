@@ -48,7 +48,8 @@ def test_everything_comes_back_in_any_database(
     fill(journal)
     file = tmp_path / "backup.orc"
     counts = back_up(open_database(backend.url), file)
-    assert counts == {"run": 2, "tags": 1, "fact": 703, "chunk": 1, "snapshot": 1, "inbox": 3, "cache": 1}
+    filled = {"run": 2, "tags": 1, "fact": 703, "chunk": 1, "snapshot": 1, "inbox": 3, "cache": 1}
+    assert {table: count for table, count in counts.items() if count} == filled
     (tmp_path / "target").mkdir()
     other = make_backend(request, target, tmp_path / "target")
     database = open_database(other.url)
