@@ -144,7 +144,7 @@ def test_work_of_a_run_that_finds_everything_in_the_cache(accountant: Accountant
     assert not again.from_workers
     assert again.facts.total() <= 8
     assert again.transactions <= 4
-    assert again.fsyncs == 0  # graph and capsule are there already
+    assert again.fsyncs <= 2  # graph and capsule are there, but another writer may not have made that durable yet
 
 
 def test_every_connection_of_the_journal_makes_commits_wait_for_the_disk() -> None:
