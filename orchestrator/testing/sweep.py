@@ -44,8 +44,8 @@ PROCESSES = 2
 _RECOVERY_WRITES = 6
 """Second deaths come at one of the first so many writes of a recovery, in turn."""
 
-_LEAVE_S = 20.0
-"""Workers whose driver is gone have so long to notice; on a busy machine that takes seconds."""
+_LEAVE_S = 60.0
+"""Workers whose driver is gone have so long to notice; on a busy machine that takes many seconds."""
 
 _WHEN = {"before": "before", "commit": "at the commit of", "after": "after"}
 
