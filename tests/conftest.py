@@ -41,17 +41,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class OneRay(LoadScopeScheduling):
-    """With ``-n 2`` a process runs whole files, and one of them everything that starts Ray: a machine holds one."""
+    """With ``-n 2`` a process runs whole files; one of them all that share a Ray, one at a time all with their own."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, name = nodeid.partition("::")
+        if "mark.own_ray" in _text(self.config.rootpath / file):
+            return "own ray"
         return "ray" if _RAY_PARAMETER.search(name) or _mentions_ray(self.config.rootpath / file) else file
 
 
 @cache
+def _text(file: Path) -> str:
+    return file.read_text()
+
+
 def _mentions_ray(file: Path) -> bool:
-    text = file.read_text()
-    return "mark.ray" in text or "local_ray" in text
+    return "mark.ray" in _text(file) or "local_ray" in _text(file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneRay:

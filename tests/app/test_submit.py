@@ -27,9 +27,9 @@ from tests.app.gated_flow import FREE
 from tests.app.test_killed import ROOT, environment
 from tests.backends.ray_fixtures import await_gone
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.own_ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
-PATIENCE_S = 300.0
+PATIENCE_S = 150.0
 RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
@@ -71,7 +71,7 @@ class Submitting:
 
     def created(self, client: subprocess.Popen[str]) -> Run:
         """The run that a client creates."""
-        until(lambda: bool(self.unknown()) or client.poll() is not None)
+        until(lambda: bool(self.unknown()) or client.poll() is not None, self.story)
         assert self.unknown(), client.communicate()
         (run,) = self.unknown()
         self.known.add(run)
@@ -83,8 +83,15 @@ class Submitting:
 
     def nothing_is_left(self, *pids: int) -> None:
         """Wait until no actor is on the cluster any more (Ray's own dashboard counts as none), and no such process."""
-        until(lambda: self.ask("use")["actors"] == 0)
+        until(lambda: self.ask("use")["actors"] == 0, self.story)
         await_gone(*pids)
+
+    def story(self) -> str:
+        """What is known of the runs, for whoever has to find out why something did not come."""
+        client = self.jobs()
+        jobs = "".join(f"\n{name} {client.state(name)}\n{client.log(name)}" for name in sorted(client.names()))
+        facts = [f"{run} {event}" for run in sorted(self.known) for event in Runs(self.here)[run].events()]
+        return "\n".join([jobs, *facts, f"on the cluster: {self.ask('use')}"])
 
     def close(self) -> None:
         """End the cluster, and clients that a failed test has left."""
@@ -108,11 +115,11 @@ def submitting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Submitting]
     made.close()
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that has to come."""
+def until(condition: Callable[[], bool], story: Callable[[], str]) -> None:
+    """Wait for something that has to come; ``story`` tells what came instead."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, "it does not come"
+        assert time.monotonic() < deadline, story()
         time.sleep(0.1)
 
 
@@ -126,6 +133,7 @@ class Evidence:
     """What a run of ``gated`` leaves, and what lets it end."""
 
     root: Path
+    story: Callable[[], str]
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -144,7 +152,7 @@ class Evidence:
 
     def driver(self, run: Run, number: int) -> int:
         """Process id of a driver, once steps have begun under it and the first ones are done."""
-        until(lambda: len(drivers(run)) >= number and self._began_under(run, number))
+        until(lambda: len(drivers(run)) >= number and self._began_under(run, number), self.story)
         return drivers(run)[number - 1]
 
     def _began_under(self, run: Run, number: int) -> bool:
@@ -155,9 +163,9 @@ class Evidence:
 
 
 @pytest.fixture
-def evidence(tmp_path: Path) -> Evidence:
+def evidence(tmp_path: Path, submitting: Submitting) -> Evidence:
     """Evidence of one run."""
-    return Evidence(tmp_path)
+    return Evidence(tmp_path, submitting.story)
 
 
 def test_a_run_whose_driver_is_killed_twice_and_then_its_supervisor_finishes_and_its_client_sees_it(

@@ -69,6 +69,14 @@ class Heard:
         return channel, dict(part.split("=", 1) for part in hello.decode().split(" "))
 
 
+    def await_room(self, timeout_s: float = 30.0) -> None:
+        """Wait until another pool worker fits: Ray's own view of what is free comes a moment after a death."""
+        deadline = time.monotonic() + timeout_s
+        while not self.transport.fits(POOL):
+            assert time.monotonic() < deadline, "what a dead worker held stays taken"
+            time.sleep(0.02)
+
+
 @pytest.fixture
 def ray_transport(local_ray: Cluster) -> Iterator[Callable[[Entry], RayTransport]]:
     """Makes transports, and closes them."""

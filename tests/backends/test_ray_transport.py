@@ -63,7 +63,7 @@ def test_death_is_the_last_thing_heard_and_frees_the_slot(heard: Heard, how: str
     channel.send(b"nobody listens")
     channel.kill()
     await_gone(int(hello["pid"]))
-    assert heard.transport.fits(POOL)
+    heard.await_room()
     channels[1][0].send(b"still here")
     assert heard.next("w1") == b"still here"
     heard.start("w2")

@@ -21,6 +21,7 @@ KEYS = {
 
 
 @pytest.mark.ray
+@pytest.mark.own_ray
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_every_row_gives_numbers_and_right_answers(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.store.postgres_server import find_program
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.ray, pytest.mark.own_ray, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 def test_every_fault_once(tmp_path: Path) -> None:

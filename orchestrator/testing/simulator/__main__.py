@@ -14,6 +14,8 @@ from orchestrator.testing.simulator.search import shrink, spread
 from orchestrator.testing.simulator.simulation import Broken, simulate, weather_of
 from orchestrator.testing.simulator.weather import without
 
+_ALL = -1
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments say; 1 if a promise was broken."""
@@ -25,10 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trace", action="store_true", help="with --seed: print what happens")
     parser.add_argument("--steps", type=int, default=0, help="with --seed: so many calls in the graph")
     parser.add_argument("--without", action="append", default=[], metavar="FAULT", help="with --seed: not this fault")
-    parser.add_argument("--orders", type=int, metavar="N", help="every order of two drivers with N deviations instead")
+    parser.add_argument(
+        "--orders", type=int, nargs="?", const=_ALL, metavar="N",
+        help="every order of two drivers instead, or those with up to N deviations from the usual one",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     if options.orders is not None:
-        return _orders(options.orders)
+        return _orders(None if options.orders == _ALL else options.orders)
     if options.seed is not None:
         return _one(options.seed, options.trace, options.steps, options.without)
     return _many(range(options.first, options.first + options.seeds), max(1, options.processes))
@@ -60,9 +65,9 @@ def _many(seeds: range, processes: int) -> int:
     return 1 if failures else 0
 
 
-def _orders(deviations: int) -> int:
+def _orders(deviations: int | None) -> int:
     started = time.monotonic()
-    visited = explore(deviations)
+    visited = explore(deviations, tell=lambda line: print(line, file=sys.stderr, flush=True))
     print(
         f"{visited.runs} orders, {len(visited.states)} states, {visited.takeovers} with a takeover, at most "
         f"{visited.longest} actions each, {time.monotonic() - started:.1f} s; every promise held"

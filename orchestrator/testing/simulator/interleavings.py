@@ -1,9 +1,9 @@
-"""Every order in which two drivers may act on a run of three steps, up to a number of deviations from the usual one.
+"""Every order in which two drivers may act on a run of three steps, or those near the usual one.
 
 Nothing fails here but time: at each moment any process, worker or commit may come next, so each may be frozen for as
 long as all others like, and the lease of the first driver may end. The usual order is that of time; a deviation takes
 another process or event first. Each run is repeated from its start with one deviation more, wherever that leads to a
-state that was not seen before.
+state that was not seen before; when no such state is left, all orders have been seen.
 """
 
 from __future__ import annotations
@@ -187,23 +187,30 @@ def _three_steps() -> Any:
     return send(relay(draw(1)))
 
 
-def explore(deviations: int = 6, graph: Graph | None = None) -> Visited:
-    """Visit every order of actions with up to so many deviations from the usual order.
+def explore(
+    deviations: int | None = None, graph: Graph | None = None, tell: Callable[[str], None] = lambda line: None
+) -> Visited:
+    """Visit every order of actions, or those with up to so many deviations from the usual order.
+
+    Args:
+        tell: Gets a line after each number of deviations.
 
     Raises:
         Broken, Stuck: an order in which a promise does not hold; the message has its choices, for ``replay``.
     """
     graph = graph or seal(_three_steps.graph(), encode)
     visited, level = Visited(), [[]]  # type: Visited, list[list[int]]
-    for deviation in range(deviations + 1):
+    deviation = 0
+    while level:
         further: list[list[int]] = []
         for choices in level:
             widths = _visit(graph, choices, visited)
-            if deviation < deviations:
+            if deviation != deviations:
                 for at in range(len(choices), len(widths)):
                     taken = [*choices, *[0] * (at - len(choices))]
                     further += [[*taken, other] for other in range(1, widths[at])]
-        level = further
+        tell(f"{deviation} deviations: {visited.runs} orders, {len(visited.states)} states; {len(further)} orders next")
+        level, deviation = further, deviation + 1
     return visited
 
 
