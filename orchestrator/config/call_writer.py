@@ -18,7 +18,10 @@ Write = Callable[[Expr, str], Any]
 """An expression as a value of the file; the text says whose it is, for errors."""
 
 _SAME = ("isolated", "effects", "profile", "on_item_error", "max_steps")
-_WAITS = {"approval": ("orchestrator:approve", "text"), "signal": ("orchestrator:signal", "name")}
+_PROMPTS = {"approval": ("orchestrator:approve", "text"), "signal": ("orchestrator:signal", "name")}
+
+WAITS = frozenset(uses for uses, _ in _PROMPTS.values())
+"""What waits; such steps have the names that the engine gives them."""
 
 
 def written_call(node: Node, write: Write) -> dict[str, Any]:
@@ -27,8 +30,8 @@ def written_call(node: Node, write: Write) -> dict[str, Any]:
     Raises:
         ConfigError: its code cannot be imported by name, or an argument or option cannot be written.
     """
-    if node.kind in _WAITS:
-        uses, parameter = _WAITS[node.kind]
+    if node.kind in _PROMPTS:
+        uses, parameter = _PROMPTS[node.kind]
         given = {parameter: node.prompt} | ({} if node.timeout_s is None else {"timeout": node.timeout_s})
         return {"uses": uses, "with": written_value(given)}
     assert node.stage is not None
@@ -73,7 +76,8 @@ def _arguments(node: Node, stage: Stage[..., Any], write: Write) -> dict[str, An
         else:
             plain = name.lstrip("*")
             written[plain] = write(expr, f"argument {plain!r}")
-    return written
+    order = {name: place for place, name in enumerate(stage.signature.parameters)}
+    return dict(sorted(written.items(), key=lambda pair: order.get(pair[0], len(order))))
 
 
 def _options(node: Node, stage: Stage[..., Any]) -> dict[str, Any]:

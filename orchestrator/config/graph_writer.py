@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.config.call_writer import written_call
+from orchestrator.config.call_writer import WAITS, written_call
 from orchestrator.config.graph_file import graph_pipeline
 from orchestrator.config.literal import written_text, written_value
 from orchestrator.config.pipeline_file import parse_pipeline_file
@@ -166,7 +166,8 @@ class _Writer:
         output = self._written(returned, place, f"what {place} returns")
         if len(graph) == 1 and output == f"${next(iter(graph))}" and "uses" in next(iter(graph.values())):
             ((key, call),) = graph.items()
-            return call if "name" in call else {"uses": call["uses"], "name": key, **call}
+            named = "name" in call or call["uses"] in WAITS
+            return call if named else {"uses": call["uses"], "name": key, **call}
         if not graph and not isinstance(output, dict):
             return output
         return {"graph": graph, **({} if output is None else {"output": output})}
@@ -178,7 +179,7 @@ class _Writer:
         try:
             call = written_call(node, written)
         except ConfigError as error:
-            named = error.message if node.id in error.message else f"node {node.id!r}: {error.message}"
+            named = error.message if error.message.startswith("node ") else f"node {node.id!r}: {error.message}"
             raise ConfigError(f"{named}; this pipeline cannot be written in YAML") from None
         name = _ORDINAL.sub("", node.name)
         if name == key or node.stage is None:

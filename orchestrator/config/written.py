@@ -16,6 +16,13 @@ class _Plain(yaml.SafeDumper):
         """Always."""
         return True
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Text; the line breaks of Unicode, which PyYAML would fold into blanks, are escaped."""
+        style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Plain.add_representer(str, _Plain.represent_text)
 
 for _tag, _pattern, _first in IMPLICIT:  # text that is no text by YAML 1.2 gets quotes too
     _Plain.add_implicit_resolver(_tag, _pattern, _first)
