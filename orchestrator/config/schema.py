@@ -201,6 +201,10 @@ def published() -> str:
     return json.dumps(pipeline_schema(), indent=2) + "\n"
 
 
+_RANK: Final = {"additionalProperties": 0, "required": 1, "anyOf": 1}
+"""Of several findings in a line, a key that does not exist explains one that is missing, and that one the rest."""
+
+
 def validate(document: Document, schema: Mapping[str, Any], at: KeyPath = ()) -> None:
     """Check a document, or the part of it at ``at``.
 
@@ -211,8 +215,8 @@ def validate(document: Document, schema: Mapping[str, Any], at: KeyPath = ()) ->
 
     findings = list(Draft202012Validator(schema).iter_errors(document.at(at)))
     if findings:
-        errors = [_explain(document, at, finding) for finding in findings]
-        raise min(errors, key=lambda error: (error.details["line"], error.message))
+        errors = [(_RANK.get(finding.validator, len(_RANK)), _explain(document, at, finding)) for finding in findings]
+        raise min(errors, key=lambda pair: (pair[1].details["line"], pair[0], pair[1].message))[1]
 
 
 def _explain(document: Document, at: KeyPath, finding: Any) -> ConfigError:

@@ -126,7 +126,13 @@ def _gappy(rows: pa.Table, inputs: Sequence[str], share: float, random: np.rando
 
 
 def _case(
-    model: Model | ModelFile, rows: pa.Table, damage: Damage, column: str, of: Metric, outcome: Judged, before: float | None
+    model: Model | ModelFile,
+    rows: pa.Table,
+    damage: Damage,
+    column: str,
+    of: Metric,
+    outcome: Judged,
+    before: float | None,
 ) -> Damaged:
     try:
         predictions = model.predict(rows)
