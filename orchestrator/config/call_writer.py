@@ -88,7 +88,7 @@ def _options(node: Node, stage: Stage[..., Any]) -> dict[str, Any]:
         options["fallback"] = _option("fallback", fallback)
     checks = node.checks.value if isinstance(node.checks, Const) else ()
     if checks != stage.checks:
-        options["checks"] = [_check(check) for check in checks or ()]  # type: ignore[union-attr,attr-defined]
+        options["checks"] = [_check(check) for check in checks or ()]  # type: ignore[attr-defined]
     return options
 
 

@@ -109,7 +109,7 @@ class _Calls:
             option: read_option(option, value, self._document, (*path, "options", option))
             for option, value in (call.get("options") or {}).items()
         }
-        stage = used.options(name=name, **options)  # type: ignore[arg-type]
+        stage = used.options(name=name, **options)
         if "map" not in call:
             args, named = self._arguments(stage, arguments, path)
             return stage(*args, **named)

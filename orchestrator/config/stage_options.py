@@ -117,8 +117,8 @@ def _arguments(make: Any, given: Mapping[str, Any]) -> tuple[tuple[Any, ...], di
     import inspect
 
     signature = inspect.signature(make)
-    several = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), None)
-    if several not in given:
+    several = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), "")
+    if not several or several not in given:
         return (), dict(given)
     items = given[several]
     if not isinstance(items, list):

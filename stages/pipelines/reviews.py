@@ -20,7 +20,7 @@ from stages.pipelines.outcome import Outcome, accept, conclude
 from stages.preprocessing import add_flag
 from stages.quality import allowed, not_null, row_count
 from stages.training import ColumnModel, train_estimator
-from stages.validation import duel, evaluate, gate
+from stages.validation import check_leakage, duel, evaluate, gate
 
 GLAD = """
     amazing best delicious easy excellent fantastic favorite fresh glad good great happy healthy love loved loves
@@ -74,6 +74,7 @@ def reviews(
     strength: float = 1.0,
     min_accuracy: float = 0.75,
     min_slice_auc: float = 0.75,
+    max_overlap: float = 0.01,
     directory: str | None = None,
 ) -> Outcome:
     """Tell reviews that call a product great from others.
@@ -83,6 +84,7 @@ def reviews(
         longest: Words of the longest phrase.
         strength: Inverse strength of the regularisation of the logistic regression.
         min_accuracy, min_slice_auc: What the gate asks for: overall, and of short, medium and long reviews each.
+        max_overlap: Share of the reviews to judge by that may be among those learned from, word by word.
         directory: Where the converted data sets are kept; ``$ORC_HOME/datasets`` when not given.
     """
     load = dataset.options(checks=REVIEW_CHECKS)
@@ -108,6 +110,7 @@ def reviews(
     metrics = ["accuracy", "auc", "brier"]
     scores = duel.map(metric=each(metrics), challenger=model, champion=baseline, table=test)
     found = evaluate(model, test, limits={"accuracy": min_accuracy}, by=["length"], slice_limit=min_slice_auc)
-    record = gate([found.findings, scores[0].finding])
+    leaks = check_leakage(train, test, "great", ["review"], max_overlap=max_overlap)
+    record = gate([found.findings, scores[0].finding, leaks.findings])
     when(record.passed, then=lambda: accept.options(publish="model:reviews")(model))
     return conclude("food reviews", scores, record, found)

@@ -21,6 +21,7 @@ from orchestrator.config.locations import shipped_configs
 from orchestrator.config.pipeline_file import parse_pipeline_file
 from orchestrator.errors import ConfigError
 from orchestrator.graph.trace import Traced
+from orchestrator.testing import InProcess
 from tests.config.loose_stages import AtMost, Settings, asks, halves, island, items, one, several
 
 SHIPPED = sorted(path.stem for path in shipped_configs().glob("*.yaml"))
@@ -232,6 +233,17 @@ def test_what_is_read_back_runs_alike() -> None:
 
     text = written_graph(flow.trace(n=4))
     assert graph_pipeline(parse_pipeline_file(text, "flow"))() == flow(n=4)
+
+
+def test_a_file_takes_over_what_its_pipeline_has_in_the_cache(tmp_path: Path) -> None:
+    kept = Pipeline(lambda: halves(items(2)).left, "kept")
+    here = InProcess(tmp_path)
+    assert here.run(kept).result() == [0, 1]
+    back = graph_pipeline(parse_pipeline_file(written_graph(kept.trace()), "file"))
+    assert [(node.node, node.action) for node in here.plan(back).nodes] == [("items", "run"), ("halves", "after")]
+    again = here.run(back)
+    assert again.result() == [0, 1]
+    assert again.fold().nodes["halves"].reused == 1
 
 
 def test_secrets_and_versions_stay_references() -> None:
