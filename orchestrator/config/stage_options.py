@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -114,8 +115,6 @@ def _check(written: Mapping[str, Any], document: Document, path: KeyPath) -> Any
 
 def _arguments(make: Any, given: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments for a rule; several of one kind (``*columns``) are a list under their name."""
-    import inspect
-
     signature = inspect.signature(make)
     several = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL), "")
     if not several or several not in given:

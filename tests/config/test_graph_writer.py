@@ -171,7 +171,7 @@ PLAYERS: dict[str, Callable[..., Any]] = {
 }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(programs(2), VALUES)
 def test_graphs_made_at_random_are_the_same_after_a_round_trip(program: list[Any], returned: Any) -> None:
     def flow() -> Any:
