@@ -171,6 +171,18 @@ def set_numbers(table: pa.Table, name: str, values: Floats) -> pa.Table:
     return set_column(table, name, pa.array(values, pa.float64(), from_pandas=True))
 
 
+def add_matrix(table: pa.Table, names: Sequence[str], values: Floats) -> pa.Table:
+    """Add float64 columns at the end, in one go; columns of the same names make way, NaN becomes null.
+
+    Args:
+        values: Shape (rows, len(names)).
+    """
+    new = frozenset(names)
+    kept = [name for name in table.column_names if name not in new]
+    added = [pa.array(values[:, position], pa.float64(), from_pandas=True) for position in range(len(names))]
+    return pa.table([*(table.column(name) for name in kept), *added], names=[*kept, *names])
+
+
 def set_column(table: pa.Table, name: str, column: Any) -> pa.Table:
     """Put a column in place of the one of that name, or at the end."""
     if name in table.column_names:

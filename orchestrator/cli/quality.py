@@ -124,28 +124,48 @@ def _profile(profile: ProfileItem) -> Iterator[str]:
     if profile.problem:
         yield f"not described: {profile.problem}"
     else:
-        yield from table(HEADER, [column_cells(column) for column in profile.columns]).splitlines()
+        yield from table(HEADER, [column_cells(column, profile.rows) for column in profile.columns]).splitlines()
 
 
 HEADER = ("column", "type", "nulls", "distinct", "min", "median", "mean", "max", "most frequent")
 
 
-def column_cells(column: dict[str, Any]) -> tuple[str, ...]:
-    """A column's profile as the cells of a row."""
+def column_cells(column: dict[str, Any], rows: int) -> tuple[str, ...]:
+    """A column's profile as the cells of a row; ``rows`` is how many the table has."""
     quantiles = column.get("quantiles") or []
     top = ", ".join(f"{value} ({count:,})" for value, count in (column.get("top") or [])[:3])
     middle = quantiles[len(quantiles) // 2] if quantiles else None
     figures = (column.get("min"), middle, column.get("mean"), column.get("max"))
     distinct = column.get("distinct")
-    counts = (f"{column['nulls'] + column.get('nans', 0):,}", "" if distinct is None else f"{distinct:,}")
-    return (column["name"], column["type"], *counts, *map(_figure, figures), top)
+    gaps = _gaps(column["nulls"] + column.get("nans", 0), rows)
+    return (
+        column["name"],
+        column["type"],
+        gaps,
+        "" if distinct is None else f"{distinct:,}",
+        *map(_figure, figures),
+        top,
+    )
+
+
+def _gaps(count: int, rows: int) -> str:
+    """How many values are missing, and which share of the rows that is."""
+    return f"{count:,} ({count / rows:.1%})" if count and rows else f"{count:,}"
 
 
 def _figure(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A number as people write it: years without a comma, incomes with one, exponents only where they are needed."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "" if value is None else str(value)
+    if 10_000 <= abs(value) < 1e15:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _section(item: QualityItem) -> QualitySection:
     checks = [(check.state, check.name, check.message if check.state != "passed" else "") for check in item.checks]
-    tables = [(next(_profile(profile)), HEADER, list(map(column_cells, profile.columns))) for profile in item.profiles]
-    return QualitySection(item.address, checks, tables[:20])
+    tables = [
+        (next(_profile(profile)), HEADER, [column_cells(column, profile.rows) for column in profile.columns])
+        for profile in item.profiles[:20]
+    ]
+    return QualitySection(item.address, checks, tables)

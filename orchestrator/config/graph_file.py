@@ -9,22 +9,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from orchestrator.config.document import Document, KeyPath
+from orchestrator.config.document import KeyPath
 from orchestrator.config.frame import run_at
-from orchestrator.config.locations import import_named
+from orchestrator.config.graph_check import CheckedGraph
 from orchestrator.config.pipeline_file import PipelineFile
-from orchestrator.config.reference import PARAMS, Reference, references, resolved
-from orchestrator.config.schema import pipeline_schema, validate
+from orchestrator.config.reference import PARAMS, Reference, resolved
+from orchestrator.config.stage_options import read_option
 from orchestrator.config.suggestion import meant_or_known
-from orchestrator.errors import ConfigError, CyclicGraph, NotFound
+from orchestrator.errors import ConfigError
+from orchestrator.graph.binding import call_arguments
 from orchestrator.graph.branch import when
 from orchestrator.graph.item import each
 from orchestrator.graph.pipeline import Pipeline
 from orchestrator.graph.stage import Stage
-from orchestrator.graph.wait import approve, signal
 
 
 def graph_pipeline(file: PipelineFile) -> Pipeline[..., Any]:
@@ -35,16 +34,16 @@ def graph_pipeline(file: PipelineFile) -> Pipeline[..., Any]:
         NotFound: a module to import does not exist.
         CyclicGraph: nodes refer to each other in a circle.
     """
-    return Pipeline(_function(_GraphFile(file)), file.name)
+    return Pipeline(_function(CheckedGraph(file)), file.name)
 
 
-def _function(graph_file: _GraphFile) -> Callable[..., Any]:
+def _function(checked: CheckedGraph) -> Callable[..., Any]:
     """A plain function with the file's parameters, as ``Pipeline`` takes it."""
 
-    file = graph_file.file
+    file = checked.file
 
     def graph(**params: Any) -> Any:
-        return _Calls(graph_file, {**file.params, **params}).output()
+        return _Calls(checked, {**file.params, **params}).block(())
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
@@ -68,39 +67,52 @@ def _annotation(default: Any) -> Any:
 class _Calls:
     """The calls of a graph for one set of parameters."""
 
-    def __init__(self, graph_file: _GraphFile, params: Mapping[str, Any]) -> None:
-        self._used = graph_file.used
-        self._order = graph_file.order
-        self._document = graph_file.document
+    def __init__(self, checked: CheckedGraph, params: Mapping[str, Any]) -> None:
+        self._checked = checked
+        self._document = checked.document
         self._params = params
         self._results: dict[str, Any] = {}
 
-    def output(self) -> Any:
-        """Make all calls, and say what the pipeline returns."""
-        for name in self._order:
-            path: KeyPath = ("graph", name)
+    def block(self, at: KeyPath) -> Any:
+        """Make all calls of the ``graph`` at a place, and say what its ``output`` is."""
+        for name in self._checked.orders[*at, "graph"]:
+            path: KeyPath = (*at, "graph", name)
             self._results[name] = run_at(self._document.place(path), partial(self._node, path, name))
-        output: KeyPath = ("output",)
-        place = self._document.place(output)
-        return run_at(place, partial(self._value, self._document.data.get("output"), output))
+        output: KeyPath = (*at, "output")
+        written = self._document.at(at).get("output")
+        return run_at(self._document.place(output), partial(self._value, written, output))
 
     def _node(self, path: KeyPath, name: str) -> Any:
         node = self._document.at(path)
         if "if" not in node:
-            return self._call(path, name)
+            return self._part(path, name, apart=True)
         condition = self._value(node["if"], (*path, "if"))
-        other = (*path, "else")
-        if other in self._used:
-            otherwise = partial(self._call, other, name)
-        else:
-            otherwise = partial(self._value, node.get("else"), other)
-        return when(condition, partial(self._call, path, name), otherwise)
+        chosen = (*path, "then") if "then" in node else path
+        otherwise = partial(self._part, (*path, "else"), name) if "else" in node else None
+        return when(condition, partial(self._part, chosen, name), otherwise)
+
+    def _part(self, path: KeyPath, name: str, apart: bool = False) -> Any:
+        """A call, a graph (``apart``: in a scope of its own; a branch has one already), or a value."""
+        part = self._document.at(path)
+        if path in self._checked.used:
+            return self._call(path, part.get("name", name))
+        if (*path, "graph") not in self._checked.orders:
+            return self._value(part, path)
+        return Pipeline(partial(self.block, path), part.get("name", name))() if apart else self.block(path)
 
     def _call(self, path: KeyPath, name: str) -> Any:
-        call, used = self._document.at(path), self._used[path]
+        call, used = self._document.at(path), self._checked.used[path]
         arguments = {key: self._value(value, (*path, "with", key)) for key, value in (call.get("with") or {}).items()}
+        if not isinstance(used, Stage):
+            return used(**arguments)
+        options = {
+            option: read_option(option, value, self._document, (*path, "options", option))
+            for option, value in (call.get("options") or {}).items()
+        }
+        stage = used.options(name=name, **options)
         if "map" not in call:
-            return (used.options(name=name) if isinstance(used, Stage) else used)(**arguments)
+            args, named = self._arguments(stage, arguments, path)
+            return stage(*args, **named)
         mapped = [call["map"]] if isinstance(call["map"], str) else call["map"]
         for key in mapped:
             if key not in arguments:
@@ -108,8 +120,23 @@ class _Calls:
                 raise self._document.error(
                     (*path, "map"), f"map: {key!r} is not among the arguments under 'with'{hint}"
                 )
-        spread = {key: each(value) if key in mapped else value for key, value in arguments.items()}
-        return used.options(name=name).map(**spread)
+        return stage.map(**{key: each(value) if key in mapped else value for key, value in arguments.items()})
+
+    def _arguments(
+        self, stage: Stage[..., Any], arguments: Mapping[str, Any], path: KeyPath
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments as they are called with: a ``*tables`` parameter is a list under its name."""
+        several = stage.variadic[0]
+        if not several or several not in arguments:
+            return [], dict(arguments)
+        items = arguments[several]
+        if not isinstance(items, list | tuple):
+            place: KeyPath = (*path, "with", several)
+            raise self._document.error(place, f"{stage.name}: *{several} is a list of arguments, written out here")
+        parameters = stage.signature.parameters
+        values = {name: value for name, value in arguments.items() if name in parameters and name != several}
+        extra = {name: value for name, value in arguments.items() if name not in parameters}
+        return call_arguments(stage.signature, {**values, "*": items, "**": extra})
 
     def _value(self, value: Any, path: KeyPath) -> Any:
         """A value of the file with the results and parameters that it refers to."""
@@ -122,74 +149,3 @@ class _Calls:
             return resolved(value, look_up)
         except ConfigError as error:
             raise self._document.error(path, error.message) from None
-
-
-class _GraphFile:
-    """A file's graph, checked: its nodes in order, and what they call."""
-
-    def __init__(self, file: PipelineFile) -> None:
-        self.file = file
-        self.document: Document = file.document
-        self.order = self._order()
-        self.used = {path: self._import(path) for name in self.order for path in self._calls(name)}
-
-    def _order(self) -> list[str]:
-        """Names of the nodes, each after those it refers to."""
-        nodes = self.file.graph
-        needs = {name: self._checked_names(node, ("graph", name)) for name, node in nodes.items()}
-        self._checked_names(self.document.data.get("output"), ("output",))
-        try:
-            return list(TopologicalSorter(needs).static_order())
-        except CycleError as error:
-            circle = list(reversed(error.args[1]))
-            place = self.document.place(("graph", circle[0]))
-            raise CyclicGraph(
-                f"these nodes need each other: {' → '.join(circle)}", file=place.file, line=place.line
-            ) from None
-
-    def _checked_names(self, value: Any, path: KeyPath) -> list[str]:
-        """Nodes that a value refers to, after checking that they and the parameters exist."""
-        names: list[str] = []
-        for text in references(value):
-            try:
-                reference = Reference.parse(text)
-            except ConfigError as error:
-                raise self.document.error(path, error.message) from None
-            if reference.name == PARAMS:
-                wanted = reference.path[0] if reference.path else ""
-                if wanted not in self.file.params:
-                    hint = meant_or_known(str(wanted), self.file.params)
-                    raise self.document.error(path, f"{text}: there is no such parameter under 'params:'{hint}")
-            elif reference.name not in self.file.graph:
-                hint = meant_or_known(reference.name, self.file.graph)
-                raise self.document.error(path, f"{text}: there is no node {reference.name!r}{hint}")
-            else:
-                names.append(reference.name)
-        return names
-
-    def _calls(self, name: str) -> list[KeyPath]:
-        """Where the node's calls are: the node itself, and its ``else`` if that is one."""
-        path: KeyPath = ("graph", name)
-        other = self.file.graph[name].get("else")
-        if not (isinstance(other, Mapping) and "uses" in other):
-            return [path]
-        schema = pipeline_schema()
-        validate(self.document, {"$ref": "#/$defs/call", "$defs": schema["$defs"]}, (*path, "else"))
-        return [path, (*path, "else")]
-
-    def _import(self, path: KeyPath) -> Any:
-        call = self.document.at(path)
-        place = (*path, "uses")
-        try:
-            used = import_named(call["uses"])
-        except NotFound as error:
-            raise NotFound(f"{self.document.place(place)}: {error.message}") from None
-        except ConfigError as error:
-            raise self.document.error(place, error.message) from error
-        if used is not approve and used is not signal and not isinstance(used, Stage | Pipeline):
-            raise self.document.error(
-                place, f"{call['uses']} is a {type(used).__name__}, neither a stage nor a pipeline; is @stage missing?"
-            )
-        if "map" in call and not isinstance(used, Stage):
-            raise self.document.error((*path, "map"), f"map: {call['uses']} is no stage; only stages are mapped")
-        return used

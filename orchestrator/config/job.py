@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator.config.document import Document
@@ -53,7 +53,7 @@ class ConfiguredPipeline(Pipeline[..., Any]):
             raise
         except Exception as error:
             raise _failed(self.name, error) from error
-        return replace(traced, graph=with_stage_options(traced.graph, self._document))
+        return with_stage_options(traced, self._document)
 
     def options(
         self,

@@ -1,6 +1,7 @@
 """References in the ``graph:`` of a pipeline file: ``$node.field[0]``, ``$params.lr``, and ``$$`` for a dollar.
 
-Text that begins with one dollar is wholly a reference; a dollar elsewhere in a text is a dollar.
+Text that begins with one dollar is wholly a reference; a dollar elsewhere in a text is a dollar. A mapping with a key
+that begins with one dollar is a value that YAML has no form for, see ``literal``.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.config.literal import is_literal, literal_value
 from orchestrator.errors import ConfigError
 
 PARAMS = "params"
 
 _REFERENCE = re.compile(r"\$(?P<name>[A-Za-z_][A-Za-z0-9_-]*)(?P<path>.*)", re.DOTALL)
-_ELEMENT = re.compile(r"\.(?P<field>[A-Za-z_]\w*)|\[(?P<index>\d+)\]|\[(?P<key>\"(?:[^\"\\]|\\.)*\")\]")
+_ELEMENT = re.compile(r"\.(?P<field>[A-Za-z_]\w*)|\[(?P<index>-?\d+)\]|\[(?P<key>\"(?:[^\"\\]|\\.)*\")\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,11 @@ def references(value: Any) -> Iterator[str]:
 
 
 def resolved(value: Any, look_up: Callable[[str], Any]) -> Any:
-    """The value with what its references mean in their place, and ``$$`` at the start of a text as one dollar."""
+    """The value with what its references mean in their place, and ``$$`` at the start of a text as one dollar.
+
+    Raises:
+        ConfigError: a literal is none, or its class cannot be made.
+    """
     if is_reference(value):
         return look_up(value)
     if isinstance(value, str):
@@ -91,5 +97,8 @@ def resolved(value: Any, look_up: Callable[[str], Any]) -> Any:
     if isinstance(value, list):
         return [resolved(item, look_up) for item in value]
     if isinstance(value, Mapping):
-        return {key: resolved(item, look_up) for key, item in value.items()}
+        found = {key: resolved(item, look_up) for key, item in value.items()}
+        if is_literal(value):
+            return literal_value(found)
+        return {key[1:] if key.startswith("$$") else key: item for key, item in found.items()}
     return value

@@ -24,7 +24,11 @@ _DURATION: Final = {
 _NUMBER: Final = {"type": "number", "minimum": 0}
 _TEXTS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 _NAMED: Final = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"}
-_NODE_NAME: Final = "^[A-Za-z_][A-Za-z0-9_-]*$"
+_GRAPH: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_-]*$", "not": {"const": "params"}},
+    "additionalProperties": {"$ref": "#/$defs/node"},
+}
 
 _STAGE_OPTIONS: Final[Mapping[str, Any]] = {
     "cache": {
@@ -73,17 +77,52 @@ _STAGE_OPTIONS: Final[Mapping[str, Any]] = {
     "isolated": {"description": "Whether each step has a process of its own.", "type": "boolean"},
     "on_item_error": {"description": "What a failed item means for its map.", "enum": ["fail", "drop", "keep"]},
     "profile": {"description": "Whether tables that come out are described.", "type": "boolean"},
+    "checks": {
+        "description": "What is checked about the output, in place of the checks that the code declares.",
+        "type": "array",
+        "items": {"$ref": "#/$defs/check"},
+    },
     "max_steps": {"description": "Most calls of a dynamic stage.", "type": ["integer", "null"], "minimum": 1},
 }
 
 OVERRIDABLE: Final = frozenset(_STAGE_OPTIONS)
 """Options of a stage that a file or the command line may set; the others belong to its code."""
 
+_CALL_OPTIONS: Final[Mapping[str, Any]] = {
+    **_STAGE_OPTIONS,
+    "effects": {"description": "Whether the stage touches the outside world.", "type": "boolean"},
+    "publish": {
+        "description": "Name under which the output is a new version: 'data:flights', 'model:delay'.",
+        "type": ["string", "null"],
+    },
+    "uses": {
+        "description": "Parts of the engine that the body drives.",
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"enum": ["data", "tune", "serving"]}}],
+    },
+}
+"""Options of one call in a graph, which is code in itself."""
+
+_CHECK: Final[Mapping[str, Any]] = {
+    "description": "A rule about an output.",
+    "type": "object",
+    "properties": {
+        "uses": {"description": "What makes the rule, as module:name, such as stages.quality:not_null.", **_NAMED},
+        "with": {"description": "Its parameters by name; several of one kind are a list.", "type": "object"},
+        "severity": {
+            "description": "Whether a failure fails the step, or is only recorded.",
+            "enum": ["block", "warn"],
+        },
+    },
+    "required": ["uses"],
+    "additionalProperties": False,
+}
+
 
 def pipeline_schema() -> dict[str, Any]:
     """The schema of a pipeline file, JSON Schema draft 2020-12."""
     call = {
         "uses": {"description": "The stage or pipeline to call, as module:name.", **_NAMED},
+        "name": {"description": "Name of the step, if it is not that of the node.", "type": "string", "minLength": 1},
         "with": {"description": f"Arguments by name. {_REFERENCE_NOTE}", "type": "object"},
         "map": {
             "description": "Names of the arguments under `with` that are taken item by item.",
@@ -92,7 +131,13 @@ def pipeline_schema() -> dict[str, Any]:
                 {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
             ],
         },
+        "options": {"description": "Options of the stage for this call.", "$ref": "#/$defs/call_options"},
     }
+    inner = {
+        "graph": {"description": "Nodes of a part of the graph, in a scope of their own.", **_GRAPH},
+        "output": {"description": f"What stands for that part outside of it. {_REFERENCE_NOTE}"},
+    }
+    needs = {"map": ["with"], "with": ["uses"], "options": ["uses"], "output": ["graph"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
@@ -113,27 +158,25 @@ def pipeline_schema() -> dict[str, Any]:
                 "type": "object",
                 "additionalProperties": {"$ref": "#/$defs/options"},
             },
-            "graph": {
-                "description": "Nodes by name, in any order.",
-                "type": "object",
-                "minProperties": 1,
-                "propertyNames": {"pattern": _NODE_NAME, "not": {"const": "params"}},
-                "additionalProperties": {"$ref": "#/$defs/node"},
-            },
+            "graph": {"description": "Nodes by name, in any order.", **_GRAPH, "minProperties": 1},
             "output": {"description": f"What the pipeline returns; with `graph` only. {_REFERENCE_NOTE}"},
         },
         "additionalProperties": False,
         "$defs": {
             "options": {"type": "object", "properties": dict(_STAGE_OPTIONS), "additionalProperties": False},
+            "call_options": {"type": "object", "properties": dict(_CALL_OPTIONS), "additionalProperties": False},
+            "check": dict(_CHECK),
             "node": {
                 "type": "object",
                 "properties": {
                     **call,
+                    **inner,
                     "if": {"description": "The node runs only if this is true: a reference, or true or false."},
-                    "else": {"description": "What to call or take if it does not run: `uses` … again, or a value."},
+                    "then": {"description": "In place of `uses`: what runs if so; as `else`."},
+                    "else": {"description": "What stands for it if not: `uses` …, `graph` …, or a value."},
                 },
-                "required": ["uses"],
-                "dependentRequired": {"else": ["if"], "map": ["with"]},
+                "anyOf": [{"required": ["uses"]}, {"required": ["graph"]}, {"required": ["then"]}],
+                "dependentRequired": {**needs, "else": ["if"], "then": ["if"]},
                 "additionalProperties": False,
             },
             "call": {
@@ -143,6 +186,12 @@ def pipeline_schema() -> dict[str, Any]:
                 "dependentRequired": {"map": ["with"]},
                 "additionalProperties": False,
             },
+            "inner": {
+                "type": "object",
+                "properties": inner,
+                "required": ["graph"],
+                "additionalProperties": False,
+            },
         },
     }
 
@@ -150,6 +199,10 @@ def pipeline_schema() -> dict[str, Any]:
 def published() -> str:
     """The schema as it is published under ``docs/schemas``."""
     return json.dumps(pipeline_schema(), indent=2) + "\n"
+
+
+_RANK: Final = {"additionalProperties": 0, "required": 1, "anyOf": 1}
+"""Of several findings in a line, a key that does not exist explains one that is missing, and that one the rest."""
 
 
 def validate(document: Document, schema: Mapping[str, Any], at: KeyPath = ()) -> None:
@@ -162,8 +215,8 @@ def validate(document: Document, schema: Mapping[str, Any], at: KeyPath = ()) ->
 
     findings = list(Draft202012Validator(schema).iter_errors(document.at(at)))
     if findings:
-        errors = [_explain(document, at, finding) for finding in findings]
-        raise min(errors, key=lambda error: (error.details["line"], error.message))
+        errors = [(_RANK.get(finding.validator, len(_RANK)), _explain(document, at, finding)) for finding in findings]
+        raise min(errors, key=lambda pair: (pair[1].details["line"], pair[0], pair[1].message))[1]
 
 
 def _explain(document: Document, at: KeyPath, finding: Any) -> ConfigError:
@@ -187,6 +240,11 @@ def _explain(document: Document, at: KeyPath, finding: Any) -> ConfigError:
             return document.error(path, f"{name}: {value!r} is not of the form module:name")
         case "enum":
             return document.error(path, f"{name}: {value!r} is none of {', '.join(finding.validator_value)}")
+        case "anyOf" if all(set(choice) == {"required"} for choice in finding.validator_value):
+            keys = [choice["required"][0] for choice in finding.validator_value]
+            return document.error(
+                path, f"{name}: the key {keys[0]!r} is missing (or {' or '.join(map(repr, keys[1:]))})"
+            )
         case "anyOf" if (closest := _closest(finding)) is not None:
             return _explain(document, at, closest)
         case "type" | "anyOf":

@@ -88,6 +88,12 @@ class VersionInput:
         assert VersionInput.load is not None
         return VersionInput.load(str(self.address))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VersionInput) and self.address == other.address
+
+    def __hash__(self) -> int:
+        return hash(self.address)
+
     def __repr__(self) -> str:
         return f"version({str(self.address)!r})"
 

@@ -120,7 +120,8 @@ def fit_plan(table: pa.Table, steps: Sequence[PlanStep], keep: Sequence[str] = (
         rows = transform.training(rows)
         made |= dict.fromkeys(transform.makes)
         fitted.append(transform)
-    names = [name for name in made if name in rows.column_names and is_numeric(rows.schema.field(name).type)]
+    kinds = {field.name: field.type for field in rows.schema}
+    names = [name for name in made if name in kinds and is_numeric(kinds[name])]
     if not names:
         raise DataRejected("The plan makes no numeric column to train on; add a step such as onehot or numbers.")
     if clash := [name for name in keep if name in names]:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator.errors import ConfigError
-from stages.columns import Floats, require_columns, require_rows, set_numbers, texts
+from stages.columns import Floats, add_matrix, require_columns, require_rows, texts
 from stages.errors import DataRejected
 from stages.features.categories import bucket_of
 from stages.transforms import InputKind, Transform
@@ -60,9 +60,7 @@ class Tfidf(Transform):
         weighed = counts * np.array(self.weights)
         length = np.sqrt((weighed**2).sum(axis=1, keepdims=True))
         weighed /= np.where(length > 0, length, 1.0)
-        for position, made in enumerate(self.makes):
-            table = set_numbers(table, made, weighed[:, position])
-        return table
+        return add_matrix(table, self.makes, weighed)
 
     def _counts(self, column: Any) -> Floats:
         places = {word: position for position, word in enumerate(self.words)}

@@ -2,6 +2,7 @@
 
 from stages.training.boosting import train_boosted
 from stages.training.calibration import Calibrated, calibrate
+from stages.training.column_model import ColumnModel
 from stages.training.cross_validation import CrossValidation, FoldScores, cross_validate
 from stages.training.estimators import Trained, train_estimator
 from stages.training.folds import make_folds
@@ -17,6 +18,7 @@ from stages.training.model_file import (
 __all__ = [
     "Calibrated",
     "Calibrator",
+    "ColumnModel",
     "CrossValidation",
     "Fitted",
     "FoldScores",

@@ -84,6 +84,8 @@ def build(name: str, params: Mapping[str, Any] | None = None, seed: int = 0, num
                 f"{name} has no parameter {key!r}.{suggestion(key, accepted)} It has: {', '.join(sorted(known))}."
             )
     ours = {"random_state": seed, "n_jobs": num_threads}
+    if library_of(name) == "sklearn" and num_threads == 1:  # what it does anyway; some of its classes warn if told so
+        del ours["n_jobs"]
     if library_of(name) == "lightgbm":
         ours |= {"deterministic": True, "force_row_wise": True, "verbose": -1}
     defaults = {key: value for key, value in ours.items() if key in accepted}

@@ -1,5 +1,6 @@
 """Validation: scores with intervals, slices, comparisons, robustness, leaks, and the gate before a release."""
 
+from stages.validation.bias import Bias, Disparity, check_bias
 from stages.validation.champion import Duel, duel, mcnemar
 from stages.validation.evaluation import Evaluation, Slice, evaluate
 from stages.validation.gate import Comparison, Scores, ValidationReport, validate
@@ -12,8 +13,10 @@ from stages.validation.thresholds import Threshold, choose_threshold
 from stages.validation.weak_slices import WeakSlice, WeakSlices, find_slices
 
 __all__ = [
+    "Bias",
     "Comparison",
     "Damaged",
+    "Disparity",
     "Duel",
     "Evaluation",
     "Finding",
@@ -28,6 +31,7 @@ __all__ = [
     "ValidationReport",
     "WeakSlice",
     "WeakSlices",
+    "check_bias",
     "check_leakage",
     "check_overfit",
     "choose_threshold",

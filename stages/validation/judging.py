@@ -17,10 +17,10 @@ from orchestrator.errors import ConfigError
 from stages.columns import Floats
 from stages.metrics import MAIN_METRIC, Judged, Metric, metric
 from stages.rows import Codes, group_codes
-from stages.training import Model, ModelFile
+from stages.training import ColumnModel, Model, ModelFile
 from stages.training.target import binary_target, read_labels
 
-AnyModel: TypeAlias = Model | ModelFile
+AnyModel: TypeAlias = Model | ModelFile | ColumnModel
 
 RESAMPLES = 300
 """Resamples behind an interval where nothing else is asked for."""
@@ -28,7 +28,7 @@ RESAMPLES = 300
 
 def task_of(model: AnyModel) -> str:
     """``binary``, ``multiclass`` or ``regression``."""
-    return model.task if isinstance(model, ModelFile) else "binary"
+    return "binary" if isinstance(model, Model) else model.task
 
 
 def judged(model: AnyModel, table: pa.Table, cluster: Sequence[str] = ()) -> tuple[pa.Table, Judged]:
@@ -41,7 +41,7 @@ def judged(model: AnyModel, table: pa.Table, cluster: Sequence[str] = ()) -> tup
         NotFound: a column is missing.
         DataRejected: the target cannot be judged by, or an input is of the wrong type.
     """
-    if isinstance(model, ModelFile):
+    if not isinstance(model, Model):
         rows, labels = read_labels(table, model.target, model.task != "regression", model.classes or None)
         values = labels.values
     else:

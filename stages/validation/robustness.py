@@ -15,7 +15,8 @@ from stages.columns import floats, set_column, set_numbers
 from stages.errors import DataRejected
 from stages.metrics import Judged, Metric
 from stages.rows import rows_digest
-from stages.validation.judging import AnyModel, judged, metric_for
+from stages.training import Model, ModelFile
+from stages.validation.judging import judged, metric_for
 from stages.validation.record import Finding, found
 
 Damage = Literal["noise", "nulls", "missing", "shuffled"]
@@ -54,7 +55,7 @@ class Robustness:
 
 @stage(cache="30d", timeout="30m")
 def stress(
-    model: AnyModel,
+    model: Model | ModelFile,
     table: pa.Table,
     columns: Sequence[str] = (),
     damages: Sequence[Damage] = DAMAGES,
@@ -107,7 +108,7 @@ def stress(
     return Robustness(of.name, before, cases, findings)
 
 
-def _noisy(model: AnyModel, rows: pa.Table, noise: float, random: np.random.Generator) -> pa.Table:
+def _noisy(model: Model | ModelFile, rows: pa.Table, noise: float, random: np.random.Generator) -> pa.Table:
     for name, kind in model.features.inputs.items():
         if kind == "number":
             values = floats(rows.column(name), name)
@@ -125,7 +126,13 @@ def _gappy(rows: pa.Table, inputs: Sequence[str], share: float, random: np.rando
 
 
 def _case(
-    model: AnyModel, rows: pa.Table, damage: Damage, column: str, of: Metric, outcome: Judged, before: float | None
+    model: Model | ModelFile,
+    rows: pa.Table,
+    damage: Damage,
+    column: str,
+    of: Metric,
+    outcome: Judged,
+    before: float | None,
 ) -> Damaged:
     try:
         predictions = model.predict(rows)
