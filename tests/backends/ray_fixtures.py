@@ -68,7 +68,6 @@ class Heard:
         assert isinstance(hello, bytes), hello
         return channel, dict(part.split("=", 1) for part in hello.decode().split(" "))
 
-
     def await_room(self, timeout_s: float = 30.0) -> None:
         """Wait until another pool worker fits: Ray's own view of what is free comes a moment after a death."""
         deadline = time.monotonic() + timeout_s
