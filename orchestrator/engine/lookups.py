@@ -57,9 +57,9 @@ class Lookups:
             for measure in asked:
                 self._measure(measure.node, measure.ref)
             judged = self._judge()
-            self._weigh()
             for front in list(machine.frontier.unchecked.values()):
                 self._ask_cache(front, now)
+            self._weigh()
             if not asked and not judged and not machine.frontier.unchecked and not machine.frontier.changed:
                 return
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, TypedDict
 
@@ -87,7 +87,6 @@ class StageOptions(TypedDict, total=False):
         scope: What a call has to see of the table that is the first parameter: any ``rows``, all rows of one of the
             ``groups``, or the whole ``table``.
         by: Column or columns whose values make the groups.
-        merge: Makes one result of what the calls on the parts returned, a list in order: fitting in parts.
         max_steps: Most calls of a ``@dynamic`` body.
     """
 
@@ -113,11 +112,10 @@ class StageOptions(TypedDict, total=False):
     profile: bool
     scope: Literal["rows", "groups", "table"]
     by: str | Sequence[str]
-    merge: Callable[[Any], Any]
     max_steps: int | None
 
 
-STAGE_OPTIONS: Final = frozenset(StageOptions.__annotations__) - {"max_steps"}
+STAGE_OPTIONS: Final = frozenset({*StageOptions.__annotations__, "merge"}) - {"max_steps"}
 DYNAMIC_OPTIONS: Final = frozenset({"name", "retries", "timeout", "fallback", "on_item_error", "max_steps"})
 _RESOURCE_OPTIONS: Final = frozenset(entry.name for entry in fields(Resources))
 

@@ -42,6 +42,8 @@ from orchestrator.types import Duration
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S", contravariant=True)
+M = TypeVar("M")
 
 _PLAIN = Policy()
 
@@ -339,15 +341,26 @@ class StageDecorator(Protocol):
         ...
 
 
+class MergeDecorator(Protocol[S, M]):
+    """What ``@stage(merge=...)`` returns."""
+
+    def __call__(self, function: Callable[P, S], /) -> Stage[P, M]:
+        """Make the function a stage that comes to what ``merge`` makes."""
+        ...
+
+
 @overload
 def stage(function: Callable[P, R], /, **options: Unpack[StageOptions]) -> Stage[P, R]: ...
 @overload
 def stage(**options: Unpack[StageOptions]) -> StageDecorator: ...
+@overload
+def stage(*, merge: Callable[[list[S]], M], **options: Unpack[StageOptions]) -> MergeDecorator[S, M]: ...
 def stage(function: Any = None, /, **options: Any) -> Any:
     """Declare a function to be a stage: bare, with options, or as a call ``stage(f, retries=3)``.
 
-    See ``StageOptions`` for the options. Durations are ``"10ms" "1s" "5m" "2h" "30d"`` or seconds, sizes ``"2GiB"`` or
-    bytes.
+    See ``StageOptions`` for the options. ``merge=`` goes with ``scope=``: a function that makes one result of what the
+    calls on the parts of a table returned, a list in order. Durations are ``"10ms" "1s" "5m" "2h" "30d"`` or seconds,
+    sizes ``"2GiB"`` or bytes.
 
     Raises:
         InvalidStage: the options contradict each other or the function.
