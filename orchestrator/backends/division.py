@@ -121,14 +121,21 @@ def divided(table: pa.Table, scope: Scope, by: Sequence[str], step: str) -> Iter
     codes = _key_codes(table, by, step)
     order = np.argsort(codes, kind="stable")
     if table.num_rows <= rows:
-        yield table.take(pa.array(order))
+        yield _taken(table, order, step)
         return
     edges = [*_first_rows(codes[order]).tolist(), table.num_rows]
     start = 0
     for stop, following in zip(edges[1:], [*edges[2:], None], strict=True):
         if following is None or following - start > rows:
-            yield table.take(pa.array(order[start:stop]))
+            yield _taken(table, order[start:stop], step)
             start = stop
+
+
+def _taken(table: pa.Table, rows: Any, step: str) -> pa.Table:
+    try:
+        return table.take(pa.array(rows))
+    except pa.ArrowNotImplementedError as error:  # views, which Parquet files of some writers come with
+        raise TableRejected(f"{step} cannot put its table in order: {error}; cast such columns to string") from None
 
 
 def _groups(part: pa.Table, by: Sequence[str], step: str) -> Iterator[pa.Table]:
