@@ -40,8 +40,9 @@ def rows(sizes: Sizes, place: Place) -> list[Row]:
     found = [_journey(f"table-{_short(count)}", count, place) for count in sizes.table_rows]
     if sizes.flights_rows:
         found.append(_journey("table-flights", sizes.flights_rows, place))
-    found.append(_query_1(sizes.tpch_scale, place))
-    found += [_divided(count, rounds) for count in sizes.divided_rows for rounds in (1, 100)]
+    if _generator() is not None:
+        found.append(_query_1(sizes.tpch_scale, place))
+    found += [_divided(count, rounds) for count in sizes.divided_rows for rounds in sizes.divided_rounds]
     return found
 
 
@@ -54,6 +55,7 @@ def _journey(key: str, count: int, place: Place) -> Row:
         [*small, Target(LOCAL, "share", MOST, RAY_DATA), Target(ON_RAY, "share", MOST, RAY_DATA)], RAY_DATA, "over",
         warm=_journey_columns(WARM_ROWS, place), most_repeats=3,
         note="ours, called: the stages as functions on one table; ours: a stream of batches, each step durable",
+        size=count,
     )  # fmt: skip
 
 
@@ -184,13 +186,15 @@ def _flights(home: Path, count: int) -> str:
     return path
 
 
+def _generator() -> str | None:
+    """The program tpchgen-cli, where it is installed; the row of TPC-H is there only with it."""
+    return shutil.which("tpchgen-cli", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+
+
 @cache
 def _lines(home: Path, scale: float) -> str:
     """Line items of TPC-H."""
     folder = home / f"tpch-{scale:g}"
-    command = shutil.which("tpchgen-cli", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    if command is None:
-        raise SystemExit("the row tpch-q1 needs tpchgen-cli: pip install tpchgen-cli")
-    generate = [command, "parquet", "-s", f"{scale:g}", "--tables", "lineitem", "--output-dir", str(folder)]
+    generate = [str(_generator()), "parquet", "-s", f"{scale:g}", "--tables", "lineitem", "--output-dir", str(folder)]
     subprocess.run(generate, check=True, capture_output=True)
     return str(folder / "lineitem.parquet")
