@@ -16,6 +16,7 @@ from orchestrator.graph.annotation import describe, item_type, members, plain, u
 from orchestrator.graph.item import fixed
 from orchestrator.graph.options import MISSING
 from orchestrator.graph.placeholder import Placeholder
+from orchestrator.graph.policy import Resources
 from orchestrator.graph.source import refusal
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _partial(stage: Stage[Any, Any]) -> Stage[Any, Any]:
 def _merging(stage: Stage[Any, Any]) -> Stage[Any, Any]:
     """The stage that makes one of all results."""
     assert stage.merge is not None
-    policy = replace(stage.policy, scope="", by=(), on_item_error="fail", cache_s=None)
+    policy = replace(stage.policy, scope="", by=(), on_item_error="fail", resources=Resources(), uses=())
     return type(stage)(
         stage.merge.function, "stage", {}, policy, fallback=MISSING, name=f"{stage.name}.merge", checks=stage.checks
     )
