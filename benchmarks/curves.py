@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from benchmarks.memory import MEMORY
 from benchmarks.picture import FAINT, GRID, GROUND, INK, text
 
 WIDTH, HEIGHT, LEFT, TOP, GAP = 400.0, 260.0, 60.0, 64.0, 96.0
 LEGEND = 130.0
 COLOURS = ("#7d8899", "#3fa7a0", "#2f6fde", "#12357f", "#c77700", "#aab4c2")
-MEMORY = "all processes, added MB"
 
 
 class Panel(NamedTuple):
@@ -36,7 +36,7 @@ def svg(rows: Sequence[Any], caption: str) -> str:
     sizes = (math.floor(math.log10(sized[0]["size"])), math.ceil(math.log10(sized[-1]["size"])))
     panels = [
         _panel("Seconds", sized, lambda column: column["median"]),
-        _panel("Memory added, MB, all processes", sized, lambda column: column["figures"][MEMORY]["median"]),
+        _panel("Memory added by all processes, MB", sized, _memory_mb),
     ]
     names = list(panels[0].lines)
     width = LEFT + len(panels) * (WIDTH + GAP) + LEGEND - GAP / 2
@@ -56,11 +56,17 @@ def svg(rows: Sequence[Any], caption: str) -> str:
     return "\n".join([*body, "</svg>\n"])
 
 
-def _panel(title: str, rows: Sequence[Any], value: Any) -> Panel:
+def _memory_mb(column: Any) -> float | None:
+    found = column["figures"].get(MEMORY)
+    return None if found is None else float(found["median"])
+
+
+def _panel(title: str, rows: Sequence[Any], value: Callable[[Any], float | None]) -> Panel:
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         for name, column in row["columns"].items():
-            lines.setdefault(name, []).append((row["size"], max(value(column), 0.01)))
+            if (found := value(column)) is not None:
+                lines.setdefault(name, []).append((row["size"], max(found, 0.01)))
     logs = [math.log10(y) for points in lines.values() for _, y in points]
     low = math.floor(min(logs))
     return Panel(title, lines, low, max(low + 1, math.ceil(max(logs))))

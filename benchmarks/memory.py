@@ -9,18 +9,17 @@ from pathlib import Path
 import psutil
 
 SAMPLE_S = 0.1
+MEMORY = "all processes, added MB"
 
 
 class PeakMemory:
     """A ``with`` block whose memory is watched.
 
     Attributes:
-        largest_mb: Most that one process held of its own.
         added_mb: Most that all together held, over what they held at the beginning; shared memory counted once.
     """
 
     def __init__(self) -> None:
-        self.largest_mb = 0.0
         self.added_mb = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -36,13 +35,11 @@ class PeakMemory:
 
     def figures(self) -> dict[str, float]:
         """For a reading."""
-        return {"largest process MB": self.largest_mb, "all processes, added MB": self.added_mb}
+        return {MEMORY: self.added_mb}
 
     def _watch(self) -> None:
         while True:
-            held = _own_mb()
-            self.largest_mb = max([self.largest_mb, *(private for private, _ in held)])
-            self.added_mb = max(self.added_mb, sum(_total(held)) - self._before)
+            self.added_mb = max(self.added_mb, sum(_total(_own_mb())) - self._before)
             if self._ended.wait(SAMPLE_S):
                 return
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from benchmarks import raw_tables, table_pipelines, table_work
+from benchmarks.measure import seconds
 from benchmarks.memory import PeakMemory
 from benchmarks.place import Place
 from benchmarks.row import Column, Reading, Row, Target
@@ -77,8 +78,8 @@ def _journey_columns(count: int, place: Place) -> dict[str, Column]:
         return lambda salt: journey(salt, _flights(place.home, count), _target(place))
 
     return {
-        ARROW: _measured(by_hand(raw_tables.journey_in_arrow)),
-        CALLED: _measured(called),
+        ARROW: seconds(by_hand(raw_tables.journey_in_arrow)),
+        CALLED: seconds(called),
         LOCAL: _measured(of("local")),
         ON_RAY: _measured(of("ray")),
         RAY_DATA: _measured(by_hand(raw_tables.journey_on_ray_data)),
@@ -106,7 +107,7 @@ def _query_columns(scale: float, place: Place) -> dict[str, Column]:
         return work
 
     return {
-        ARROW: _measured(lambda salt: raw_tables.query_1_in_arrow(salt, _lines(place.home, scale))),
+        ARROW: seconds(lambda salt: raw_tables.query_1_in_arrow(salt, _lines(place.home, scale))),
         LOCAL: _measured(of("local")),
         ON_RAY: _measured(of("ray")),
         RAY_DATA: _measured(lambda salt: raw_tables.query_1_on_ray_data(salt, _lines(place.home, scale))),
@@ -147,6 +148,8 @@ def _done(fact: Fact) -> tuple[str, ...]:
 
 
 def _measured(work: Callable[[int], int]) -> Column:
+    """Seconds and memory; what runs in this process is only timed, because it keeps what others have left."""
+
     def column(salt: int) -> Reading:
         with PeakMemory() as memory:
             begun = time.perf_counter()

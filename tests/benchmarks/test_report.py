@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import curves
+from benchmarks.memory import MEMORY
 from benchmarks.peers import FAN_OUT, PEERS, Peer
 from benchmarks.picture import duration, svg
 from benchmarks.report import (
@@ -188,7 +189,7 @@ def test_nothing_to_draw() -> None:
 
 def test_the_curves_are_xml_with_a_point_for_each_column_and_size() -> None:
     def sized(size: int, seconds: float) -> dict[str, Any]:
-        column = {"median": seconds, "figures": {curves.MEMORY: {"median": 10.0 * seconds}}}
+        column = {"median": seconds, "figures": {MEMORY: {"median": 10.0 * seconds}}}
         return {"size": size, "columns": {"Ray Data": column, "ours, local": column}}
 
     drawn = ElementTree.fromstring(curves.svg([sized(10_000, 0.5), sized(1_000_000, 9.0), {"size": 0}], "5 < 6"))
