@@ -6,6 +6,7 @@ resources that no machine can give are ImpossibleResources.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -118,6 +119,15 @@ class StageOptions(TypedDict, total=False):
 STAGE_OPTIONS: Final = frozenset({*StageOptions.__annotations__, "merge"}) - {"max_steps"}
 DYNAMIC_OPTIONS: Final = frozenset({"name", "retries", "timeout", "fallback", "on_item_error", "max_steps"})
 _RESOURCE_OPTIONS: Final = frozenset(entry.name for entry in fields(Resources))
+
+
+def check_options(kind: str, name: str, options: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    """Refuse names that are no option; raises InvalidStage."""
+    for option in options:
+        if option not in allowed:
+            close = difflib.get_close_matches(option, allowed, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(allowed))}"
+            raise InvalidStage(f"@{kind} {name!r} has no option {option!r}; {hint}")
 
 
 def read_policy(name: str, base: Policy, options: Mapping[str, Any]) -> Policy:

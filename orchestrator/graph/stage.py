@@ -7,7 +7,6 @@ function itself.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import sys
@@ -30,6 +29,7 @@ from orchestrator.graph.options import (
     Retry,
     StageOptions,
     check_name,
+    check_options,
     read_policy,
 )
 from orchestrator.graph.policy import OnItemError, Policy
@@ -84,7 +84,7 @@ class Stage(Generic[P, R]):
         given_name = getattr(function, "__name__", type(function).__name__).strip("<>")
         allowed = STAGE_OPTIONS if kind == "stage" else DYNAMIC_OPTIONS
         try:
-            _check_options(kind, name or given_name, options, allowed)
+            check_options(kind, name or given_name, options, allowed)
             self.name = check_name(options.get("name", name or given_name))
             self.policy = read_policy(self.name, base, options)
             self.checks = read_checks(self.name, options["checks"]) if "checks" in options else checks
@@ -305,14 +305,6 @@ def _text(function: Any, attribute: str) -> str:
 def describe_signature(signature: inspect.Signature) -> str:
     """Parameter names of a signature, for people."""
     return f"({', '.join(signature.parameters)})"
-
-
-def _check_options(kind: str, name: str, options: Mapping[str, Any], allowed: frozenset[str]) -> None:
-    for option in options:
-        if option not in allowed:
-            close = difflib.get_close_matches(option, allowed, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(allowed))}"
-            raise InvalidStage(f"@{kind} {name!r} has no option {option!r}; {hint}")
 
 
 def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:
