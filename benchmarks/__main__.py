@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, million, real_work, report, small_steps, starts, store, streams, sweeps
+from benchmarks import curves, machine, million, real_work, report, small_steps, starts, store, streams, sweeps, tables
 from benchmarks.measure import measure
 from benchmarks.peers import PEERS
 from benchmarks.picture import svg
@@ -21,7 +21,7 @@ from benchmarks.place import Place
 from benchmarks.row import Row
 from benchmarks.sizes import FULL, QUICK
 
-FAMILIES = (small_steps, million, real_work, starts, store, streams, sweeps)
+FAMILIES = (small_steps, million, real_work, starts, store, streams, sweeps, tables)
 METHOD = (
     "the columns of a row take turns on one Ray and one machine, each time with a fresh 60-bit salt, and every answer "
     "is checked; right before each measurement the same column runs once in small, uncounted, for raw Ray's sake as "
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that rows work, not how fast they are")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the rows of small steps, with the peers")
+    parser.add_argument("--curves", type=Path, metavar="FILE", help="draw the rows of tables by their size")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the table between the marks of a page")
     parser.add_argument("--home", type=Path, metavar="DIR", help="where runs are kept meanwhile: the disk to measure")
     parser.add_argument("--strict", action="store_true", help="exit code 1 if a target is missed")
@@ -105,17 +106,23 @@ def _write(given: argparse.Namespace, document: dict[str, Any]) -> None:
     else:
         sys.stdout.write(report.text(document))
     if given.svg is not None:
-        versions, place = document["versions"], document["machine"]
-        caption = (
-            f"Measured at commit {versions['commit']} on {place['cores']} cores of {place['model']}, Python "
-            f"{versions['python']}, Ray {versions['ray']}; grey: other engines, measured earlier on 2 other cores."
-        )
+        caption = f"{_caption(document)}; grey: other engines, measured earlier on 2 other cores."
         peers = () if given.quick else PEERS  # they were measured in full
         given.svg.write_text(svg(document["rows"], peers, caption))
+    if given.curves is not None:
+        given.curves.write_text(curves.svg(document["rows"], _caption(document)))
     if given.markdown is not None:
         table = report.markdown(document)
         page = given.markdown.read_text() if given.markdown.exists() else f"{report.BEGIN}\n{report.END}\n"
         given.markdown.write_text(report.put_between(page, table))
+
+
+def _caption(document: dict[str, Any]) -> str:
+    versions, place = document["versions"], document["machine"]
+    return (
+        f"Measured at commit {versions['commit']} on {place['cores']} cores of {place['model']}, Python "
+        f"{versions['python']}, Ray {versions['ray']}"
+    )
 
 
 def _tell(what: str) -> None:

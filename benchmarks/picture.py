@@ -68,11 +68,11 @@ def svg(rows: Sequence[Any], peers: Sequence[Peer], caption: str) -> str:
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="system-ui, -apple-system, \'Segoe UI\', sans-serif">'
         f"<title>{title}</title>\n"
         f'<rect width="{width:.0f}" height="{height:.0f}" rx="8" fill="{GROUND}"/>\n'
-        + _text(MARGIN, MARGIN + 10, title, 15, INK, weight=600)
+        + text(MARGIN, MARGIN + 10, title, 15, INK, weight=600)
         + "\n"
         + "\n".join(body)
         + "\n"
-        + _text(MARGIN, height - 16, caption, 11, FAINT)
+        + text(MARGIN, height - 16, caption, 11, FAINT)
         + "\n</svg>\n"
     )
 
@@ -106,14 +106,14 @@ def _decades(values: Iterable[float]) -> tuple[int, int]:
 def _draw(panel: Panel, decades: tuple[int, int]) -> Iterable[str]:
     low, high = decades
     bottom = panel.height - FOOT
-    yield _text(0, 14, panel.title, 13, INK, weight=600)
+    yield text(0, 14, panel.title, 13, INK, weight=600)
     for power in range(low, high + 1):
         x = LEFT + PLOT * (power - low) / (high - low)
         yield f'<path d="M{x:.1f} {HEAD - 6:g} V{bottom:.1f}" stroke="{GRID}"/>'
-        yield _text(x, bottom + 14, duration(10.0**power), 10, FAINT, anchor="middle")
+        yield text(x, bottom + 14, duration(10.0**power), 10, FAINT, anchor="middle")
     y = HEAD
     for name, bars in panel.groups:
-        yield _text(0, y + 11, name, 10, FAINT, style="italic")
+        yield text(0, y + 11, name, 10, FAINT, style="italic")
         y += LINE
         for bar in bars:
             length = PLOT * (math.log10(bar.us) - low) / (high - low) if bar.us > 0 else 0.0
@@ -124,13 +124,13 @@ def _draw(panel: Panel, decades: tuple[int, int]) -> Iterable[str]:
 def _bar(bar: Bar, y: float, length: float) -> Iterable[str]:
     ours = bar.name.startswith("ours")
     shown = f"> {duration(bar.us)}" if bar.at_least else duration(bar.us)
-    yield _text(LEFT - 8, y + 10, bar.name, 11, INK, anchor="end", weight=600 if ours else 400)
+    yield text(LEFT - 8, y + 10, bar.name, 11, INK, anchor="end", weight=600 if ours else 400)
     look = f'fill="{bar.colour}"' + (' fill-opacity="0.45"' if bar.at_least else "")
     yield (
         f'<rect x="{LEFT:g}" y="{y:.1f}" width="{max(length, 1.0):.1f}" height="{THICK:g}" rx="2" {look}>'
         f"<title>{html.escape(f'{bar.name}: {shown}')}</title></rect>"
     )
-    yield _text(LEFT + max(length, 1.0) + 5, y + 10, shown, 11, INK if ours else FAINT)
+    yield text(LEFT + max(length, 1.0) + 5, y + 10, shown, 11, INK if ours else FAINT)
 
 
 def duration(us: float) -> str:
@@ -140,11 +140,12 @@ def duration(us: float) -> str:
     return f"{value:.0f} {unit}" if value >= 99.5 else f"{value:.2g} {unit}"
 
 
-def _text(
-    x: float, y: float, text: str, size: int, colour: str, anchor: str = "start", weight: int = 400, style: str = "",
+def text(
+    x: float, y: float, content: str, size: int, colour: str, anchor: str = "start", weight: int = 400, style: str = "",
 ) -> str:  # fmt: skip
+    """A line of text."""
     slanted = f' font-style="{style}"' if style else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" font-weight="{weight}" '
-        f'fill="{colour}"{slanted}>{html.escape(text)}</text>'
+        f'fill="{colour}"{slanted}>{html.escape(content)}</text>'
     )

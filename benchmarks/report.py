@@ -24,6 +24,7 @@ def describe_row(row: Row, readings: Mapping[str, Sequence[Reading]]) -> Documen
         column["ratio"] = None if base is None else _ratio(base, column["median"], row)
     return {
         "key": row.key, "title": row.title, "unit": row.unit, "base": row.base, "ratio": row.ratio, "note": row.note,
+        "size": row.size,
         "columns": columns, "targets": [_verdict(target, columns, row.unit) for target in row.targets],
     }  # fmt: skip
 

@@ -66,6 +66,7 @@ class Row:
         most_repeats: Upper bound on repetitions, for rows that take minutes.
         needs_ray: A Ray has to be up.
         note: What a reader has to know.
+        size: What rows of one kind differ in, as a number; 0 if there is nothing to compare.
     """
 
     key: str
@@ -81,3 +82,4 @@ class Row:
     most_repeats: int = 1000
     needs_ray: bool = True
     note: str = ""
+    size: int = 0

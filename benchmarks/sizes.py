@@ -34,6 +34,11 @@ class Sizes:
     paced_s: float = 4.0
     batches: int = 5
     batch_s: float = 1.0
+    table_rows: tuple[int, ...] = (10_000, 100_000, 1_000_000, 10_000_000)
+    flights_rows: int = 3_000_000
+    tpch_scale: float = 1.0
+    divided_rows: tuple[int, ...] = (300_000, 3_000_000, 10_000_000)
+    divided_rounds: tuple[int, ...] = (1, 100)
     cold_ray: bool = True
 
 
@@ -41,5 +46,6 @@ FULL = Sizes()
 QUICK = Sizes(
     fan_out=200, small_fan_out=100, chain=50, small_chain=20, depth=3, width=10, loop=20, million=(100, 200, 1_000),
     real_steps=6, waiting_s=0.05, cpu_s=0.02, tail_steps=40, tail_longest_s=0.05, array_bytes=1_000_000, cached=50,
-    planned=1_000, resumed=400, facts=5_000, paced_s=0.3, batches=3, batch_s=0.2, cold_ray=False,
+    planned=1_000, resumed=400, facts=5_000, paced_s=0.3, batches=3, batch_s=0.2,
+    table_rows=(1_000,), flights_rows=0, tpch_scale=0.01, divided_rows=(1_000,), divided_rounds=(1,), cold_ray=False,
 )  # fmt: skip

@@ -94,6 +94,13 @@ def _load_version(address: str) -> Any:
     return of_names[address].value()
 
 
+def _divided(stage: Stage[Any, Any]) -> Any:
+    from orchestrator.backends.division import Divided
+
+    merge = None if stage.merge is None else stage.merge.function
+    return Divided(stage.function, stage.policy, merge=merge)
+
+
 def _draw_sweep(best: Best[Any]) -> str:
     from orchestrator.views.sweeps import SweepView, sweep_html
 
@@ -104,3 +111,4 @@ Pipeline.make_runner = staticmethod(_make_runner)
 Graph.draw = staticmethod(_draw_graph)
 VersionInput.load = staticmethod(_load_version)
 Best.draw = staticmethod(_draw_sweep)
+Stage.divided = staticmethod(_divided)

@@ -14,7 +14,8 @@
     ├── RunError                       what became of a run
     │   ├── RunFailed · RunCancelled · RunWaiting · RunOwned · ReplayMismatch · CursorElsewhere
     ├── StepError                      what became of an attempt
-    │   ├── StepTimedOut · WorkerDied · StepCancelled · ResultNotEncodable · StepLimitExceeded · ChecksFailed
+    │   ├── StepTimedOut · WorkerDied · StepCancelled · ResultNotEncodable · StepLimitExceeded
+    │   ├── ChecksFailed · TableRejected
     ├── StoreError                     journal and artifacts
     │   ├── StaleEpoch · JournalCorrupt · StoreUnavailable · SchemaTooNew
     │   └── ArtifactMissing · ArtifactCorrupt · SignatureInvalid · ArtifactUnreadable
@@ -258,6 +259,13 @@ class ChecksFailed(StepError):
     """Checks that block did not pass; repeated only if the stage's ``Retry(on=…)`` names this class."""
 
     code = "ORC-306"
+    user_fault = True
+
+
+class TableRejected(StepError):
+    """A table cannot be divided as the stage's scope says, or what came of its parts does not fit together."""
+
+    code = "ORC-307"
     user_fault = True
 
 

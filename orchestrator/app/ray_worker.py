@@ -37,7 +37,7 @@ class RayWorker:
         if "data" in needs.uses:
             from orchestrator.backends.data import RayData
 
-            ports["data"] = RayData()
+            ports["data"] = RayData(CapsuleCode(self.settings, needs.capsule))
         if "tune" in needs.uses:
             from orchestrator.backends.tune import RayTune
 
@@ -69,8 +69,8 @@ class CapsuleSource:
 
 
 @dataclass(frozen=True, slots=True)
-class TrialSource:
-    """Code and values for trials of Ray Tune: those of the run that sweeps."""
+class CapsuleCode:
+    """The code of a run, for tasks that Ray Data or Ray Tune start for one of its steps."""
 
     settings: WorkerSettings
     capsule: Digest
@@ -79,6 +79,11 @@ class TrialSource:
         """The function of a stage of the run."""
         store = open_store(self.settings.artifacts)
         return capsule.load(self.capsule, store, Path(self.settings.capsules)).function(reference)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSource(CapsuleCode):
+    """Code and values for trials of Ray Tune: those of the run that sweeps."""
 
     def encode(self, value: Any) -> bytes:
         """Store a value; gives its stored form, which is small."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import threading
 
 from orchestrator.app.collector import Spared
@@ -105,6 +106,7 @@ class Session:
         self._driver = Driver(
             machine, self._ownership, here.journal, self._executor, cells, here.values, here.files, here.clock,
             self._on_facts, self._detach,
+            large_table_bytes=math.inf if self._started.backend == "local" else here.settings.large_table_bytes,
         )  # fmt: skip
         if self._interrupted:
             return

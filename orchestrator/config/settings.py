@@ -8,6 +8,7 @@ works on a laptop.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -15,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from orchestrator.errors import ConfigError, InvalidDuration
-from orchestrator.types import seconds
+from orchestrator.errors import ConfigError, InvalidDuration, InvalidSize
+from orchestrator.types import seconds, size_bytes
 
 VARIABLES: Final[Mapping[str, str]] = {
     "ORC_HOME": "directory that holds the journal, artifacts, logs and keys (default ~/.orc)",
@@ -24,6 +25,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ORC_ARTIFACTS": "fsspec URL of the artifact store (default ORC_HOME/artifacts)",
     "ORC_RAY_ADDRESS": "address of the Ray cluster that runs every step (default: local workers, or a local Ray)",
     "ORC_LEASE": "PostgreSQL: time after which the run of a silent driver may be taken over (default 10s)",
+    "ORC_LARGE_TABLE": "larger tables of stages with scope= go through Ray Data (default 1GiB; off: none)",
     "ORC_SLOTS": "steps that may run at once on local workers (default: the CPUs of this process)",
 }
 """Every variable and what it is for; ``ORC_PARAM_<NAME>`` sets a pipeline parameter besides."""
@@ -31,6 +33,9 @@ VARIABLES: Final[Mapping[str, str]] = {
 PARAMETER_PREFIX: Final = "ORC_PARAM_"
 
 _STORE_SCHEMES = ("sqlite", "postgresql")
+
+LARGE_TABLE_BYTES: Final = float(2**30)
+"""Docs: decision 0022 has what was measured."""
 
 _PASSWORD = re.compile(r"://([^:/?#]*):(.*)@")
 
@@ -45,6 +50,7 @@ class Settings:
         artifacts_url: fsspec URL of the artifact store, without a trailing slash.
         ray_address: Address of a Ray cluster, or None for local workers.
         slots: Steps that may run at once on local workers, 1 or more.
+        large_table_bytes: Tables larger than this are divided by Ray Data; infinite for none.
         lease_s: Seconds after which a driver that does not answer may be succeeded, where drivers hold leases.
     """
 
@@ -54,6 +60,7 @@ class Settings:
     ray_address: str | None
     slots: int
     lease_s: float = 10.0
+    large_table_bytes: float = LARGE_TABLE_BYTES
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -74,6 +81,7 @@ class Settings:
             ray_address=_text(env, "ORC_RAY_ADDRESS"),
             slots=_slots(_text(env, "ORC_SLOTS")),
             lease_s=_lease_s(_text(env, "ORC_LEASE") or "10s"),
+            large_table_bytes=_large_table_bytes(_text(env, "ORC_LARGE_TABLE")),
         )
 
     @property
@@ -185,6 +193,17 @@ def _lease_s(text: str) -> float:
     if not 1 <= lease_s <= 3600:
         raise ConfigError(f"ORC_LEASE is {text!r}; write a duration from 1s to 1h")
     return lease_s
+
+
+def _large_table_bytes(text: str | None) -> float:
+    if text is None:
+        return LARGE_TABLE_BYTES
+    if text.lower() == "off":
+        return math.inf
+    try:
+        return float(size_bytes(int(text) if text.isascii() and text.isdigit() else text))
+    except InvalidSize as error:
+        raise ConfigError(f"ORC_LARGE_TABLE is {text!r}; write a size such as 2GiB, or off") from error
 
 
 def _process_cpus() -> int:

@@ -8,6 +8,7 @@ are committed in the order they were applied, its own fact never comes first. St
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -79,6 +80,7 @@ class Driver:
         detach: Return while the run waits for a person instead of going on waiting.
         chance: Back-off and attempt ids come from here; the system's randomness when None.
         commits: Makes the committer.
+        large_table_bytes: Tables larger than this are divided by Ray Data.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Driver:
         detach: bool = False,
         chance: random.Random | None = None,
         commits: Callable[..., Committer] = Committer,
+        large_table_bytes: float = math.inf,
     ) -> None:
         created = machine.fold.created
         assert created is not None
@@ -113,7 +116,7 @@ class Driver:
         self._state: f.RunState = "queued"
         self._pace = Pace()
         self._planner = Planner(machine, self._pace, lambda: executor.slots, created.seed, self._new_id)
-        self._lookups = Lookups(machine, journal, cells, files, self.take)
+        self._lookups = Lookups(machine, journal, cells, files, self.take, large_table_bytes)
         self._islands = Islands(machine, executor, cells)
         self._versions = Publications(machine, cells)
         self._inbox_read_at = clock.monotonic() if machine.fold.seq == 1 else 0.0  # nobody can have asked a new run yet

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 from orchestrator.engine.state import DONE, DROPPED, OPEN, SETTLED, NodeState, RunFold
 from orchestrator.graph.node import Node, Ref, dependencies, refs
@@ -28,11 +29,12 @@ class NodeFront:
         solo: Items that must run alone on their worker, because a worker died under them and others.
         is_light: It has one step, light and pure, that may travel with others.
         may_follow: Beyond that, it has no reason of its own to wait once its inputs are made in the same bundle.
+        large: The table that it divides is a large one; None until that was looked up.
     """
 
     __slots__ = (
-        "asks_cache", "is_light", "live", "may_follow", "ready", "ready_count", "running_count", "solo", "state",
-        "streams", "unchecked", "unmet",
+        "asks_cache", "is_light", "large", "live", "may_follow", "ready", "ready_count", "running_count", "solo",
+        "state", "streams", "unchecked", "unmet",
     )  # fmt: skip
 
     def __init__(self, state: NodeState) -> None:
@@ -41,18 +43,35 @@ class NodeFront:
         self.streams: list[NodeState] = []
         self.live = bytearray(state.length)
         self.asks_cache = caches(state.node)
+        weighed = state.node.policy.divides and state.node.policy.light and not state.node.mapped
+        self.large: bool | None = None if weighed else False
         node, policy = state.node, state.node.policy
         self.is_light = (
             policy.light and not (policy.barrier or policy.streaming or node.mapped) and node.kind != "dynamic"
         )
         self.may_follow = (
-            self.is_light and not node.guards and not self.asks_cache and node.kind in ("stage", "branch", "pack")
+            self.is_light
+            and not (node.guards or self.asks_cache or policy.divides)  # what is divided is measured first
+            and node.kind in ("stage", "branch", "pack")
         )
         self.unchecked: list[tuple[int, int]] = []
         self.ready: list[tuple[int, int]] = []
         self.ready_count = 0
         self.running_count = 0
         self.solo: set[int] = set()
+
+    @property
+    def kind(self) -> Literal["light", "heavy", "host"]:
+        """Where its steps run."""
+        policy = self.state.node.policy
+        if self.state.node.kind == "dynamic" or policy.streaming:
+            return "host"
+        return "light" if policy.light and not self.large else "heavy"
+
+    @property
+    def is_barrier(self) -> bool:
+        """True if its steps may start only after all their inputs are committed."""
+        return self.state.node.policy.barrier or bool(self.large)
 
     def grow(self) -> None:
         """Follow the fold's length."""
@@ -154,7 +173,8 @@ class Frontier:
 
     Attributes:
         changed: Nodes whose guards or inputs changed since the machine last looked (it derives facts from them).
-        ready: Fronts with something to hand out; ``unchecked`` those for which the cache is to be asked.
+        ready: Fronts with something to hand out; ``unchecked`` those for which the cache is to be asked, ``unweighed``
+            those whose table is to be measured.
     """
 
     def __init__(self, fold: RunFold) -> None:
@@ -162,6 +182,7 @@ class Frontier:
         self.fronts: dict[str, NodeFront] = {}
         self.ready: dict[str, NodeFront] = {}
         self.unchecked: dict[str, NodeFront] = {}
+        self.unweighed: list[NodeFront] = []
         self.changed: deque[NodeState] = deque()
         self.unsettled = 0
         self._whole: dict[str, list[NodeFront]] = {}
@@ -229,6 +250,8 @@ class Frontier:
     def _list(self, front: NodeFront) -> None:
         if front.ready_count:
             self.ready[front.state.node.id] = front
+            if front.large is None:
+                self.unweighed.append(front)
         if front.unchecked:
             self.unchecked[front.state.node.id] = front
 

@@ -6,6 +6,7 @@ run finished, without a single worker.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 from orchestrator.engine.cells import Cells
@@ -14,7 +15,7 @@ from orchestrator.engine.machine import Machine
 from orchestrator.engine.reuse import CacheKey, CacheKeys, miss_reason
 from orchestrator.errors import ArtifactCorrupt, NotFound
 from orchestrator.graph import fact as f
-from orchestrator.graph.node import Ref
+from orchestrator.graph.node import Const, Node, Ref
 from orchestrator.ports.files import Files
 from orchestrator.ports.journal import CacheEntry, Journal
 from orchestrator.ports.values import Cell
@@ -29,13 +30,22 @@ class Lookups:
         missed: Keys of the steps that have to run, to make their outputs reusable afterwards.
     """
 
-    def __init__(self, machine: Machine, journal: Journal, cells: Cells, files: Files, take: Take) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        journal: Journal,
+        cells: Cells,
+        files: Files,
+        take: Take,
+        large_table_bytes: float = math.inf,
+    ) -> None:
         self.missed: dict[tuple[str, int], CacheKey] = {}
         self._machine = machine
         self._journal = journal
         self._cells = cells
         self._keys = CacheKeys(machine.fold, cells, files)
         self._take = take
+        self._large_table_bytes = large_table_bytes
 
     def settle(self, now: float) -> None:
         """Everything that follows from the state and the stored data, applied."""
@@ -49,6 +59,7 @@ class Lookups:
             judged = self._judge()
             for front in list(machine.frontier.unchecked.values()):
                 self._ask_cache(front, now)
+            self._weigh()
             if not asked and not judged and not machine.frontier.unchecked and not machine.frontier.changed:
                 return
 
@@ -89,6 +100,29 @@ class Lookups:
                 self._take([self._machine.completed_here(front.state.node.id, 0, b"\xc3" if truth else b"\xc2")])
                 judged = True
         return judged
+
+    def _weigh(self) -> None:
+        """See which of the tables that are about to be divided are large ones."""
+        for front in self._machine.frontier.unweighed:
+            front.large = self._bytes_of_table(front.state.node) > self._large_table_bytes
+        self._machine.frontier.unweighed.clear()
+
+    def _bytes_of_table(self, node: Node) -> int:
+        """Bytes of what the first parameter gets; of a stream, of all its batches."""
+        assert node.stage is not None
+        expr = node.args.get(node.stage.parameters[0])
+        if isinstance(expr, Const) and expr.cell is not None:
+            return self._cells.look(self._cells.decode(expr.cell)).size
+        if not isinstance(expr, Ref):
+            return 0
+        source = self._machine.fold.nodes[expr.node]
+        if source.node.many and not expr.path:
+            spans = source.outputs.spans
+            cells = [cell for s in spans for cell in self._cells.chunk(s.chunk)[s.at : s.at + s.stop - s.start]]
+            return sum(self._cells.look(cell).size for cell in cells)
+        span = source.outputs.find(0) if not source.node.many else None
+        part = None if span is None else self._cells.part(span, expr.path)
+        return 0 if part is None else self._cells.look(part).size
 
     # ---- cache
 

@@ -61,8 +61,8 @@ class Planner:
         for node_id in sorted(ready, key=lambda name: ready[name].state.order, reverse=True):
             front = ready.get(node_id)
             while front is not None and front.ready_count:
-                kind = _kind(front.state.node)
-                if front.state.node.policy.barrier and not barriers and kind != "host":
+                kind = front.kind
+                if front.is_barrier and not barriers and kind != "host":
                     break
                 if kind == "light":
                     if room <= 0:
@@ -78,9 +78,7 @@ class Planner:
 
     def holds_barriers(self) -> bool:
         """True if a step is ready that may start only when everything before it is committed."""
-        return any(
-            front.ready_count and front.state.node.policy.barrier for front in self._machine.frontier.ready.values()
-        )
+        return any(front.ready_count and front.is_barrier for front in self._machine.frontier.ready.values())
 
     def take_back(self, idle: int) -> Iterator[tuple[str, int]]:
         """Unstarted steps that an idle slot should have instead: (bundle, number of steps).
@@ -172,7 +170,8 @@ class Planner:
 
     def _single(self, front: NodeFront, kind: str) -> Bundle:
         host = kind == "host"
-        return self._bundle([self._take(front, 1)], alone=not host, host=host, heavy=not host)
+        uses = ("data",) if front.large else front.state.node.policy.uses
+        return self._bundle([self._take(front, 1)], alone=not host, host=host, heavy=not host, uses=uses)
 
     def _places(self, node: Node, kind: str) -> int:
         flights = self._machine.flights.values()
@@ -188,13 +187,20 @@ class Planner:
         start, stop = front.take(count)
         return segment(self._machine.fold, front.state.node, start, stop)
 
-    def _bundle(self, segments: list[Segment], alone: bool = False, host: bool = False, heavy: bool = False) -> Bundle:
+    def _bundle(
+        self,
+        segments: list[Segment],
+        alone: bool = False,
+        host: bool = False,
+        heavy: bool = False,
+        uses: tuple[str, ...] = (),
+    ) -> Bundle:
         fold = self._machine.fold
         first = fold.nodes[segments[0].node].node
         times_s = [fold.nodes[s.node].node.policy.timeout_s for s in segments]
         bundle = Bundle(
             self._new_id(), fold.run, fold.epoch, self._seed, segments, alone=alone, host=host,
-            heavy=first.policy.resources if heavy else None, isolated=first.policy.isolated, uses=first.policy.uses,
+            heavy=first.policy.resources if heavy else None, isolated=first.policy.isolated, uses=uses,
             timeout_s=max((t for t in times_s if t is not None), default=None) if all(times_s) else None,
             cursors=self._cursors,
         )  # fmt: skip
@@ -216,12 +222,6 @@ class Planner:
             owed += count
             work_s += count * (BUNDLE_S if step_s is None else step_s)
         return owed if work_s >= TRIP_S else 0
-
-
-def _kind(node: Node) -> str:
-    if node.kind == "dynamic" or node.policy.streaming:
-        return "host"
-    return "light" if node.policy.light else "heavy"
 
 
 def pace_key(node: Node) -> str:

@@ -363,6 +363,8 @@ def _stage_to_json(stage: StageSpec) -> dict[str, Any]:
         document["doc"] = stage.doc
     if stage.checks:
         document["checks"] = list(stage.checks)
+    if stage.merge:
+        document["merge"] = stage.merge
     return document
 
 
@@ -378,6 +380,7 @@ def _stage_from_json(document: Mapping[str, Any]) -> StageSpec:
         returns=document["returns"],
         doc=document.get("doc", ""),
         checks=tuple(document.get("checks", ())),
+        merge=document.get("merge", ""),
     )
 
 

@@ -74,15 +74,16 @@ def call_plain(stage: Stage[Any, Any], args: tuple[Any, ...], kwargs: Mapping[st
     args = tuple(resolve_versions(resolve_secrets(value)) for value in args)
     named = {name: resolve_versions(resolve_secrets(value)) for name, value in kwargs.items()}
     named.update(_default_secrets(stage, args, named))
+    function = type(stage).divided(stage) if stage.policy.scope else stage.function
     context = current()
     if context is not None and context.caller is None and stage.kind == "stage":
-        return stage.function(*args, **named)
+        return function(*args, **named)
     caller = LocalCaller(stage.name, stage.policy.max_steps) if stage.kind == "dynamic" else None
     context = local_context(stage.name, stage.policy.uses, caller)
     if inspect.isgeneratorfunction(inspect.unwrap(stage.function)):
         return _generate(stage.function(*args, **named), context)
     with active(context):
-        return stage.function(*args, **named)
+        return function(*args, **named)
 
 
 def _generate(batches: Iterator[Any], context: StepContext) -> Iterator[Any]:

@@ -100,6 +100,7 @@ class StageSpec:
         files: Parameters annotated ``File``: keyed by content, not by path.
         parameters: Parameter names in order; ``returns`` and ``types`` are printable type names.
         checks: What is checked about the output, in words.
+        merge: ``ref`` of the function that makes one result of those of the parts of a table; empty for none.
     """
 
     name: str
@@ -112,6 +113,7 @@ class StageSpec:
     returns: str = "Any"
     doc: str = ""
     checks: tuple[str, ...] = ()
+    merge: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ resources that no machine can give are ImpossibleResources.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -84,6 +85,9 @@ class StageOptions(TypedDict, total=False):
         on_item_error: What a failed item means for its map: ``fail`` it, ``drop`` the item, or ``keep`` an ItemError.
         checks: What is checked about the output before it counts: objects like ``quality.Check``, or pandera schemas.
         profile: Whether a table that comes out is described; True unless switched off.
+        scope: What a call has to see of the table that is the first parameter: any ``rows``, all rows of one of the
+            ``groups``, or the whole ``table``.
+        by: Column or columns whose values make the groups.
         max_steps: Most calls of a ``@dynamic`` body.
     """
 
@@ -107,12 +111,23 @@ class StageOptions(TypedDict, total=False):
     publish: str | None
     checks: Sequence[Any]
     profile: bool
+    scope: Literal["rows", "groups", "table"]
+    by: str | Sequence[str]
     max_steps: int | None
 
 
-STAGE_OPTIONS: Final = frozenset(StageOptions.__annotations__) - {"max_steps"}
+STAGE_OPTIONS: Final = frozenset({*StageOptions.__annotations__, "merge"}) - {"max_steps"}
 DYNAMIC_OPTIONS: Final = frozenset({"name", "retries", "timeout", "fallback", "on_item_error", "max_steps"})
 _RESOURCE_OPTIONS: Final = frozenset(entry.name for entry in fields(Resources))
+
+
+def check_options(kind: str, name: str, options: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    """Refuse names that are no option; raises InvalidStage."""
+    for option in options:
+        if option not in allowed:
+            close = difflib.get_close_matches(option, allowed, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(allowed))}"
+            raise InvalidStage(f"@{kind} {name!r} has no option {option!r}; {hint}")
 
 
 def read_policy(name: str, base: Policy, options: Mapping[str, Any]) -> Policy:
@@ -132,9 +147,22 @@ def read_policy(name: str, base: Policy, options: Mapping[str, Any]) -> Policy:
         raise type(error)(f"stage {name!r}: {error.message}") from None
     if policy.cache_s is not None and policy.effects:
         raise InvalidStage(f"stage {name!r}: an effects=True stage is never cached; drop cache= or effects=")
+    _check_scope(name, policy)
     if policy.publish and policy.streaming:
         raise InvalidStage(f"stage {name!r} yields batches, which are no one version; publish what gathers them")
     return policy
+
+
+def _check_scope(name: str, policy: Policy) -> None:
+    if policy.scope and policy.streaming:
+        raise InvalidStage(
+            f"stage {name!r}: scope= is for a function of a table, and this one yields batches; give what it yields "
+            "to a stage with scope="
+        )
+    if policy.scope == "groups" and not policy.by:
+        raise InvalidStage(f"stage {name!r}: scope='groups' needs by=, the columns whose values make the groups")
+    if policy.by and policy.scope != "groups":
+        raise InvalidStage(f"stage {name!r}: by= goes with scope='groups'")
 
 
 def _policy_fields(base: Policy, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,6 +187,12 @@ def _policy_fields(base: Policy, options: Mapping[str, Any]) -> dict[str, Any]:
                 if value not in ("fail", "drop", "keep"):
                     raise InvalidStage(f"on_item_error={value!r}; write 'fail', 'drop' or 'keep'")
                 changed["on_item_error"] = value
+            case "scope":
+                if value not in ("rows", "groups", "table"):
+                    raise InvalidStage(f"scope={value!r}; write 'rows', 'groups' or 'table'")
+                changed["scope"] = value
+            case "by":
+                changed["by"] = _columns(value)
             case "publish":
                 changed["publish"] = "" if value is None else check_version_name(value)
             case "max_steps":
@@ -197,6 +231,13 @@ def _uses(value: Any) -> tuple[str, ...]:
         if name not in PORTS:
             raise InvalidStage(f"uses={value!r}: {name!r} is none of {', '.join(map(repr, PORTS))}")
     return tuple(name for name in PORTS if name in names)
+
+
+def _columns(value: Any) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else tuple(value)
+    if not names or len(set(names)) < len(names) or not all(isinstance(name, str) and name for name in names):
+        raise InvalidStage(f"by={value!r} is neither a column nor a list of different columns")
+    return names
 
 
 def _resources(asked: Mapping[str, Any]) -> dict[str, Any]:

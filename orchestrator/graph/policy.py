@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 OnItemError = Literal["fail", "drop", "keep"]
+Scope = Literal["", "rows", "groups", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ class Policy:
         max_steps: Most calls a ``@dynamic`` body may make; None for no limit.
         publish: Name under which the output is a version (``data:flights``); empty for none.
         profile: Whether tables that come out are described (see ``fact.TableProfiled``).
+        scope: What one call of a table stage has to see: any ``rows``, one of the ``groups`` or the whole ``table``;
+            empty if it is called with what it is given.
+        by: Columns whose values make the groups.
         reads_key: The code seems to read ``step().key``; found in the code, not declared.
     """
 
@@ -79,11 +83,18 @@ class Policy:
     profile: bool = True
     reads_key: bool = False
     publish: str = ""
+    scope: Scope = ""
+    by: tuple[str, ...] = ()
 
     @property
     def light(self) -> bool:
         """True if steps may travel in bundles to pooled workers."""
         return self.resources.light and not self.isolated and not self.uses
+
+    @property
+    def divides(self) -> bool:
+        """True if a call may be made on a part of the table."""
+        return self.scope in ("rows", "groups")
 
     @property
     def barrier(self) -> bool:

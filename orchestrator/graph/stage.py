@@ -7,19 +7,19 @@ function itself.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Generic, Literal, ParamSpec, Protocol, SupportsIndex, TypeVar, Unpack, cast, overload
+from typing import Any, ClassVar, Generic, Literal, ParamSpec, Protocol, SupportsIndex, TypeVar, Unpack, cast, overload
 
 from orchestrator.errors import DefinitionError, InvalidStage
 from orchestrator.graph import local
 from orchestrator.graph.annotation import describe, enclosing_names, hints, is_file, yielded_type
 from orchestrator.graph.binding import Parameters
 from orchestrator.graph.context import current
+from orchestrator.graph.division import call_on_parts, check_division, divided_hints, goes_part_by_part
 from orchestrator.graph.fingerprint import fingerprint, reads_key, values_fingerprint
 from orchestrator.graph.node import StageSpec
 from orchestrator.graph.options import (
@@ -29,6 +29,7 @@ from orchestrator.graph.options import (
     Retry,
     StageOptions,
     check_name,
+    check_options,
     read_policy,
 )
 from orchestrator.graph.policy import OnItemError, Policy
@@ -41,6 +42,8 @@ from orchestrator.types import Duration
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S", contravariant=True)
+M = TypeVar("M")
 
 _PLAIN = Policy()
 
@@ -55,10 +58,14 @@ class Stage(Generic[P, R]):
         policy: Its needs, in seconds and bytes.
         fallback: Value that replaces a failure, or ``MISSING``.
         checks: What is checked about its output.
+        merge: Makes one result of those of the parts of a table; None if there is nothing to merge.
+        divided: Makes the callable that divides the table of a plain call; set by the package root.
         signature: Of the function.
         hints: Types of its parameters by name; ``Any`` for what cannot be evaluated.
         returns: Type of its output; of one batch for a streaming stage.
     """
+
+    divided: ClassVar[Callable[[Stage[Any, Any]], Callable[..., Any]]]
 
     def __init__(
         self,
@@ -71,17 +78,20 @@ class Stage(Generic[P, R]):
         name: str = "",
         own_name: str = "",
         checks: tuple[Check, ...] = (),
+        merge: Stage[Any, Any] | None = None,
         local_names: Mapping[str, Any] | None = None,
     ) -> None:
         given_name = getattr(function, "__name__", type(function).__name__).strip("<>")
         allowed = STAGE_OPTIONS if kind == "stage" else DYNAMIC_OPTIONS
         try:
-            _check_options(kind, name or given_name, options, allowed)
+            check_options(kind, name or given_name, options, allowed)
             self.name = check_name(options.get("name", name or given_name))
             self.policy = read_policy(self.name, base, options)
             self.checks = read_checks(self.name, options["checks"]) if "checks" in options else checks
+            self.merge = _merge(self.name, options["merge"]) if "merge" in options else merge
             self.signature = _signature(function, self.name)
             _check_function(function, self.name, kind, self.policy.streaming)
+            check_division(self)
         except DefinitionError as error:
             raise located(error) from None
         self.own_name = own_name or self.name
@@ -116,17 +126,21 @@ class Stage(Generic[P, R]):
             name=self.name,
             own_name=self.own_name,
             checks=self.checks,
+            merge=self.merge,
             local_names=self._local_names,
         )
 
     def _go(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], mapped: bool) -> Any:
-        trace = tracing()
+        trace, context = tracing(), current()
+        caller = context.caller if trace is None and context is not None else None
+        if trace is None and caller is None:
+            return local.map_plain(self, args, kwargs) if mapped else local.call_plain(self, args, kwargs)
+        if self.policy.scope and not mapped and goes_part_by_part(self, args, kwargs):
+            return call_on_parts(self, args, kwargs)
         if trace is not None:
             return trace.call(self, args, kwargs, mapped)
-        context = current()
-        if context is not None and context.caller is not None:
-            return context.caller.call(self, args, kwargs, mapped)
-        return local.map_plain(self, args, kwargs) if mapped else local.call_plain(self, args, kwargs)
+        assert caller is not None
+        return caller.call(self, args, kwargs, mapped)
 
     @functools.cached_property
     def parameters(self) -> Parameters:
@@ -142,11 +156,14 @@ class Stage(Generic[P, R]):
     @functools.cached_property
     def hints(self) -> dict[str, Any]:
         """Types of the parameters by name, and of the result under ``return``."""
-        return hints(self.function, self._local_names)
+        found = hints(self.function, self._local_names)
+        return divided_hints(self, found) if self.policy.scope else found
 
     @functools.cached_property
     def returns(self) -> Any:
         """Type of the output; of one batch for a streaming stage."""
+        if self.merge is not None:
+            return self.merge.returns
         annotation = self.hints.get("return", Any)
         if not self.policy.streaming:
             return annotation
@@ -182,17 +199,25 @@ class Stage(Generic[P, R]):
         spec = StageSpec(
             name=self.own_name,
             ref=self.path if self.importable else f"{self.path}#{digest[:16]}",
-            fingerprint=values_fingerprint(digest, self.function, self.checks) if self.checks else digest,
+            fingerprint=self._with_values(digest),
             policy=replace(self.policy, reads_key=True) if reads_key(self.function) else self.policy,
             files=tuple(name for name in parameters if is_file(self.hints.get(name))),
             parameters=parameters,
             types={name: describe(self.hints[name]) for name in parameters if name in self.hints},
-            returns=describe(self.hints.get("return", Any)),
+            returns=describe(self.returns if self.merge is not None else self.hints.get("return", Any)),
             doc=(inspect.getdoc(self.function) or "").partition("\n")[0],
             checks=tuple(map(described, self.checks)),
+            merge=self.merge.spec.ref if self.merge is not None else "",
         )
         self.__dict__["spec"] = spec
         return spec
+
+    def _with_values(self, digest: str) -> str:
+        """The fingerprint with what counts beside the function's code."""
+        if self.policy.scope:
+            merge = self.merge.spec.fingerprint if self.merge is not None else ""
+            return values_fingerprint(digest, self.function, (self.checks, self.policy.scope, self.policy.by, merge))
+        return values_fingerprint(digest, self.function, self.checks) if self.checks else digest
 
     @property
     def path(self) -> str:
@@ -214,7 +239,8 @@ class Stage(Generic[P, R]):
         if self.importable:
             found = resolve(self.path)
             checks = None if isinstance(found, Stage) and found.checks is self.checks else self.checks
-            return _from_import, (self.path, self.kind, self.policy, self.fallback, self.name, self.own_name, checks)
+            own = (self.path, self.kind, self.policy, self.fallback, self.name, self.own_name, checks)
+            return _from_import, own if self.merge is None else (*own, self.merge)
         return super().__reduce_ex__(protocol)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -238,6 +264,7 @@ def _from_import(
     name: str,
     own_name: str,
     checks: tuple[Check, ...] | None = None,
+    merge: Stage[Any, Any] | None = None,
 ) -> Any:
     """The stage at ``path``; ``checks`` is None for those that it has there."""
     found = resolve(path)
@@ -247,7 +274,9 @@ def _from_import(
             return found
         checks = found.checks if checks is None else checks
         found = found.function
-    return Stage(found, kind, {}, policy, fallback=fallback, name=name, own_name=own_name, checks=checks or ())
+    return Stage(
+        found, kind, {}, policy, fallback=fallback, name=name, own_name=own_name, checks=checks or (), merge=merge
+    )
 
 
 def resolve(path: str) -> Any:
@@ -260,6 +289,15 @@ def resolve(path: str) -> Any:
     return found
 
 
+def _merge(name: str, given: Any) -> Stage[Any, Any]:
+    """The function that merges, as a stage: its code travels with the run like any other's."""
+    if isinstance(given, Stage):
+        given = given.function
+    if not callable(given):
+        raise InvalidStage(f"stage {name!r}: merge={given!r} is no function of a list of results")
+    return Stage(given, "stage", {"name": f"{name}.merge"})
+
+
 def _text(function: Any, attribute: str) -> str:
     return str(getattr(function, attribute, None) or getattr(type(function), attribute))
 
@@ -267,14 +305,6 @@ def _text(function: Any, attribute: str) -> str:
 def describe_signature(signature: inspect.Signature) -> str:
     """Parameter names of a signature, for people."""
     return f"({', '.join(signature.parameters)})"
-
-
-def _check_options(kind: str, name: str, options: Mapping[str, Any], allowed: frozenset[str]) -> None:
-    for option in options:
-        if option not in allowed:
-            close = difflib.get_close_matches(option, allowed, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(allowed))}"
-            raise InvalidStage(f"@{kind} {name!r} has no option {option!r}; {hint}")
 
 
 def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:
@@ -303,15 +333,26 @@ class StageDecorator(Protocol):
         ...
 
 
+class MergeDecorator(Protocol[S, M]):
+    """What ``@stage(merge=...)`` returns."""
+
+    def __call__(self, function: Callable[P, S], /) -> Stage[P, M]:
+        """Make the function a stage that comes to what ``merge`` makes."""
+        ...
+
+
 @overload
 def stage(function: Callable[P, R], /, **options: Unpack[StageOptions]) -> Stage[P, R]: ...
 @overload
 def stage(**options: Unpack[StageOptions]) -> StageDecorator: ...
+@overload
+def stage(*, merge: Callable[[list[S]], M], **options: Unpack[StageOptions]) -> MergeDecorator[S, M]: ...
 def stage(function: Any = None, /, **options: Any) -> Any:
     """Declare a function to be a stage: bare, with options, or as a call ``stage(f, retries=3)``.
 
-    See ``StageOptions`` for the options. Durations are ``"10ms" "1s" "5m" "2h" "30d"`` or seconds, sizes ``"2GiB"`` or
-    bytes.
+    See ``StageOptions`` for the options. ``merge=`` goes with ``scope=``: a function that makes one result of what the
+    calls on the parts of a table returned, a list in order. Durations are ``"10ms" "1s" "5m" "2h" "30d"`` or seconds,
+    sizes ``"2GiB"`` or bytes.
 
     Raises:
         InvalidStage: the options contradict each other or the function.

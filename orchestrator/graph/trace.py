@@ -101,6 +101,8 @@ class Trace:
         """Take the stage's code as it is now (in a notebook it may have changed since the last tracing)."""
         if id(stage) in self._learnt:
             return
+        if stage.merge is not None:
+            self.learn(stage.merge)
         key = id(stage.function)
         if key not in self._fingerprints:
             self._fingerprints[key] = fingerprint(stage.function)

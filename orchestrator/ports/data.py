@@ -1,12 +1,36 @@
-"""Port of distributed tables, for stages declared with ``uses=("data",)``."""
+"""Port of distributed tables, for stages with ``uses=("data",)`` and for large tables of stages with ``scope=``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from orchestrator.graph.policy import Scope
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class PartCall:
+    """What is called on each part of a table.
+
+    Attributes:
+        stage: Reference of a function of the run's code, whose first parameter is the table.
+        rest, named: Its other arguments, the same for every part.
+        scope, by: What one call has to see; see ``Policy``.
+        step: Address of the step, for messages.
+        num_cpus: Of one call.
+    """
+
+    stage: str
+    rest: tuple[Any, ...]
+    named: Mapping[str, Any]
+    scope: Scope
+    by: tuple[str, ...]
+    step: str
+    num_cpus: float = 1.0
 
 
 class Data(Protocol):
@@ -22,4 +46,12 @@ class Data(Protocol):
 
     def to_arrow(self, dataset: Any) -> pa.Table:
         """All rows of a data set in this process; they must fit."""
+        ...
+
+    def map_parts(self, parts: Sequence[pa.Table], call: PartCall) -> Iterator[Any]:
+        """What the call comes to on each part, in order, as they come.
+
+        Raises:
+            Exception: what the call raised on the first part that failed.
+        """
         ...

@@ -112,6 +112,7 @@ def needs_text(policy: Policy) -> str:
         "fallback" if policy.has_fallback else "",
         "effects" if policy.effects else "",
         "stream" if policy.streaming else "",
+        f"groups by {', '.join(policy.by)}" if policy.by else policy.scope,
         "isolated" if policy.isolated else "",
         *policy.uses,
     ]

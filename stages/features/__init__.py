@@ -17,7 +17,15 @@ from stages.features.fitting import fit_features, transform
 from stages.features.history import add_lags, add_rolling, join_asof
 from stages.features.keys import KeyStatistics, aggregate, fit_key_statistics
 from stages.features.plan import FITTERS, FeaturePlan, Planned, fit_plan
-from stages.features.scaling import Scale, ScaleState, finish_scale, fit_scale, merge_scale, partial_scale
+from stages.features.scaling import (
+    Scale,
+    ScaleState,
+    finish_scale,
+    fit_scale,
+    learn_scale,
+    merge_scale,
+    partial_scale,
+)
 from stages.features.selection import Selection, fit_selection, mutual_information
 from stages.features.target_means import TargetMeans, fit_target_means
 from stages.features.words import Tfidf, fit_tfidf
@@ -66,6 +74,7 @@ __all__ = [
     "fit_target_means",
     "fit_tfidf",
     "join_asof",
+    "learn_scale",
     "merge_scale",
     "mutual_information",
     "partial_scale",

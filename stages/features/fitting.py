@@ -83,7 +83,7 @@ def _fit_number(table: pa.Table, name: str, impute: bool, scale: bool) -> Number
     return Number(name, fill, center=float(filled.mean()), scale=float(filled.std()) or 1.0)
 
 
-@stage(cache="30d", timeout="10m")
+@stage(scope="rows", cache="30d", timeout="10m")
 def transform(table: pa.Table, features: Features | FeaturePlan, keep: Sequence[str] = ()) -> pa.Table:
     """Encode raw rows into a table of float64 columns, with some raw columns kept beside them.
 

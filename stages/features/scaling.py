@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from orchestrator import stage
 from stages.columns import (
     Floats,
     column_floats,
@@ -137,6 +138,23 @@ def fit_scale(table: pa.Table, columns: Sequence[str], method: Scaling = "standa
     """
     require_rows(table, "The table to scale")
     return finish_scale(partial_scale(table, columns, method))
+
+
+def _merged_scale(states: list[ScaleState]) -> Scale:
+    return finish_scale(merge_scale(states))
+
+
+@stage(scope="rows", merge=_merged_scale, cache="30d", timeout="1h")
+def learn_scale(table: pa.Table, columns: Sequence[str], method: Scaling = "standard") -> ScaleState:
+    """Fit a ``Scale`` on a table, a stream or a list of tables, part by part.
+
+    Args:
+        method: As ``fit_scale``.
+
+    Raises:
+        NotFound, DataRejected, ConfigError: as ``partial_scale`` and ``finish_scale``.
+    """
+    return partial_scale(table, columns, method)
 
 
 def _moments(values: Floats, name: str, method: Scaling) -> Moments:

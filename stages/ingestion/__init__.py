@@ -12,25 +12,43 @@ if TYPE_CHECKING:
     from stages.ingestion.files import read, read_many
     from stages.ingestion.http import read_http
     from stages.ingestion.incremental import read_new_files, read_new_http, read_new_rows
+    from stages.ingestion.part_files import (
+        DataSet,
+        PartFile,
+        find_data_set,
+        read_batches,
+        read_parts,
+        remove_unlisted,
+        write_parquet,
+    )
     from stages.ingestion.sql import read_sql, read_sql_table
 
 __all__ = [
+    "DataSet",
+    "PartFile",
     "dataset",
+    "find_data_set",
     "read",
+    "read_batches",
     "read_delta",
     "read_http",
     "read_many",
     "read_new_files",
     "read_new_http",
     "read_new_rows",
+    "read_parts",
     "read_sql",
     "read_sql_table",
+    "remove_unlisted",
+    "write_parquet",
 ]
 
 _MODULES = {
     "dataset": "datasets", "read": "files", "read_many": "files", "read_delta": "delta", "read_http": "http",
     "read_new_files": "incremental", "read_new_http": "incremental", "read_new_rows": "incremental",
     "read_sql": "sql", "read_sql_table": "sql",
+    "DataSet": "part_files", "PartFile": "part_files", "find_data_set": "part_files", "read_batches": "part_files",
+    "read_parts": "part_files", "remove_unlisted": "part_files", "write_parquet": "part_files",
 }  # fmt: skip
 
 

@@ -88,7 +88,7 @@ def _filled(column: Any, name: str, value: Any) -> Any:
         raise DataRejected(f"Column {name!r} holds {column.type}; its nulls cannot become {value!r}.") from None
 
 
-@stage(cache="30d", timeout="10m")
+@stage(scope="rows", cache="30d", timeout="10m")
 def select_rows(table: pa.Table, conditions: Sequence[Condition]) -> pa.Table:
     """Keep the rows that meet every condition; a null meets none.
 
@@ -114,7 +114,7 @@ def _mask(column: Any, name: str, symbol: str, value: Any) -> Any:
     raise ConfigError(f"{symbol!r} is not a comparison; use one of {', '.join(_COMPARE)}, in, not in")
 
 
-@stage(cache="30d", timeout="10m")
+@stage(scope="rows", cache="30d", timeout="10m")
 def add_flag(table: pa.Table, name: str, column: str, symbol: Operator, value: Any) -> pa.Table:
     """Add a 0/1 column that says where ``column`` compares so with ``value``; null where the column is null.
 

@@ -123,7 +123,7 @@ def _learned(table: pa.Table, name: str, method: Filling, where: str) -> float |
     return str(min(counted, key=lambda entry: (-entry["counts"], entry["values"]))["values"])
 
 
-@stage(cache="30d", timeout="10m")
+@stage(scope="rows", cache="30d", timeout="10m")
 def drop_missing(table: pa.Table, columns: Sequence[str], when: Literal["any", "all"] = "any") -> pa.Table:
     """Leave out rows where any (or all) of some columns are missing; NaN is missing too.
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks import curves
+from benchmarks.memory import MEMORY
 from benchmarks.peers import FAN_OUT, PEERS, Peer
 from benchmarks.picture import duration, svg
 from benchmarks.report import (
@@ -183,3 +185,16 @@ def test_a_peer_that_was_given_up_is_marked() -> None:
 def test_nothing_to_draw() -> None:
     with pytest.raises(ValueError, match="nothing to draw"):
         svg([described([1], [1], key="journal")], PEERS, "")
+
+
+def test_the_curves_are_xml_with_a_point_for_each_column_and_size() -> None:
+    def sized(size: int, seconds: float) -> dict[str, Any]:
+        column = {"median": seconds, "figures": {MEMORY: {"median": 10.0 * seconds}}}
+        return {"size": size, "columns": {"Ray Data": column, "ours, local": column}}
+
+    drawn = ElementTree.fromstring(curves.svg([sized(10_000, 0.5), sized(1_000_000, 9.0), {"size": 0}], "5 < 6"))
+    points = [circle[0].text for circle in drawn.iter("{http://www.w3.org/2000/svg}circle")]
+    assert len(points) == 2 * 2 * 2
+    assert "ours, local, 1,000,000 rows: 90" in points
+    with pytest.raises(ValueError, match="two rows or more"):
+        curves.svg([sized(10, 1.0)], "")

@@ -29,7 +29,7 @@ def test_the_schema_is_a_schema() -> None:
 
 
 def test_every_option_of_a_stage_can_be_set_but_those_of_its_code() -> None:
-    of_the_code = {"name", "streaming", "effects", "uses", "publish"}
+    of_the_code = {"name", "streaming", "effects", "uses", "publish", "scope", "by", "merge"}
     assert of_the_code == (STAGE_OPTIONS | DYNAMIC_OPTIONS) - OVERRIDABLE
     assert OVERRIDABLE <= STAGE_OPTIONS | DYNAMIC_OPTIONS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from pathlib import Path
@@ -120,3 +121,14 @@ def test_slots_default_to_the_cpus_of_this_process() -> None:
 def test_misspelt_variables_are_found() -> None:
     env = {"ORC_STROE": "x", "ORC_PARAM_LR": "1", "ORC_HOME": "/", "ORC_COMPLETELY_ELSE": "1", "PATH": ""}
     assert misspelt_variables(env) == {"ORC_STROE": "ORC_STORE"}
+
+
+@pytest.mark.parametrize(("text", "size"), [("", 2.0**30), ("512MiB", 2.0**29), ("1000", 1000.0), ("off", math.inf)])
+def test_how_large_a_large_table_is(text: str, size: float) -> None:
+    assert Settings.from_environment({"ORC_LARGE_TABLE": text}).large_table_bytes == size
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "2 elephants"])
+def test_a_size_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="ORC_LARGE_TABLE is"):
+        Settings.from_environment({"ORC_LARGE_TABLE": text})

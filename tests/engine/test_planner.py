@@ -11,6 +11,7 @@ from orchestrator.engine.planner import Planner, pace_key
 from orchestrator.engine.state import RunFold
 from orchestrator.graph import fact as f
 from orchestrator.graph.json import seal
+from orchestrator.graph.policy import Resources
 from orchestrator.ports.executor import Bundle
 from tests.engine.simulation import encode, encode_error
 
@@ -33,6 +34,16 @@ def heavy(x: int) -> int:
 @stage(effects=True)
 def send(x: int) -> int:
     return x
+
+
+@stage
+def table(x: int) -> Any:
+    return x
+
+
+@stage(scope="rows")
+def by_rows(table: Any) -> Any:
+    return table
 
 
 class Bench:
@@ -223,3 +234,21 @@ def test_steps_that_were_skipped_while_they_were_ready_are_not_handed_out() -> N
     bench.take([f.StepsSkipped("one", 0, 2, "cancelled"), f.StepsSkipped("one", 4, 6, "cancelled")])
     assert sorted(r for bundle in bench.plan(room=9) for r in bundle) == [("one", 2, 4), ("one", 6, 100)]
     assert bench.machine.frontier.fronts["one"].ready_count == 0
+
+
+@pipeline
+def divided() -> Any:
+    return by_rows(one(by_rows(table(1))))
+
+
+def test_what_divides_a_table_waits_for_its_size_and_goes_alone_if_that_is_large() -> None:
+    bench = Bench(divided)
+    assert bench.plan() == [[("table", 0, 1)]]  # nobody goes along: how large its output is, is not known
+    bench.take([f.StepsCompleted("table", 0, 1, "c", 0)])
+    (front,) = bench.machine.frontier.unweighed
+    assert (front.kind, front.is_barrier) == ("light", False)
+    front.large = True
+    assert (front.kind, front.is_barrier) == ("heavy", True)
+    assert bench.plan(barriers=False) == []
+    (bundle,) = bench.planner.plan(4, True)
+    assert (ranges(bundle), bundle.uses, bundle.heavy) == ([("by_rows", 0, 1)], ("data",), Resources())

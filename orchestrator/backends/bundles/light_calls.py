@@ -39,6 +39,7 @@ def may_run_here(node: Node) -> bool:
         and not node.mapped
         and node.checks is None
         and policy.light
+        and not policy.divides  # its table may be a large one
         and not policy.barrier
         and not policy.streaming
         and policy.cache_s is None

