@@ -13,6 +13,7 @@ from stages.training.model_file import (
     model_file_from_payload,
     model_file_to_payload,
 )
+from stages.training.network import train_network
 
 __all__ = [
     "Calibrated",
@@ -31,4 +32,5 @@ __all__ = [
     "train_boosted",
     "train_estimator",
     "train_logistic",
+    "train_network",
 ]
