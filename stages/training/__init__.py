@@ -4,6 +4,7 @@ from stages.training.boosting import train_boosted
 from stages.training.calibration import Calibrated, calibrate
 from stages.training.cross_validation import CrossValidation, FoldScores, cross_validate
 from stages.training.estimators import Trained, train_estimator
+from stages.training.export import Exported, export_onnx
 from stages.training.folds import make_folds
 from stages.training.linear import train_logistic
 from stages.training.model import Fitted, Model
@@ -19,6 +20,7 @@ __all__ = [
     "Calibrated",
     "Calibrator",
     "CrossValidation",
+    "Exported",
     "Fitted",
     "FoldScores",
     "Model",
@@ -26,6 +28,7 @@ __all__ = [
     "Trained",
     "calibrate",
     "cross_validate",
+    "export_onnx",
     "make_folds",
     "model_file_from_payload",
     "model_file_to_payload",

@@ -33,9 +33,7 @@ class Examples:
         """As single-precision tensors on a device."""
         torch = torch_package()
         columns = (self.encoded, self.labels, self.weights)
-        return tuple(
-            torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float32, device=device) for values in columns
-        )
+        return tuple(torch.from_numpy(np.array(values, dtype=np.float32)).to(device) for values in columns)
 
 
 @dataclass(frozen=True)
@@ -132,9 +130,9 @@ def fit_network(
                 losses["validation_loss"] = _measured(network, task, module, beside, schedule.batch_size)
             _refuse_infinite(losses, network, epoch)
             progress.note(list(losses.values())[-1], module.state_dict(), always=schedule.patience is None)
+            team.report(epoch + 1, losses)
             if (epoch + 1) % schedule.checkpoint_every == 0 and not progress.ended(schedule):
                 team.keep(_checkpoint(progress, module, optimizer))
-            team.report(epoch + 1, losses)
     return progress.best, Curve(progress.losses, progress.kept)
 
 

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from stages.columns import Floats
-from stages.training.formats import lightgbm_text, safetensors_weights, skops_archive, xgboost_ubj
+from stages.training.formats import lightgbm_text, onnx_graph, safetensors_weights, skops_archive, xgboost_ubj
 from stages.training.target import Task
 
-ModelFormat = Literal["skops", "lightgbm", "xgboost", "safetensors"]
+ModelFormat = Literal["skops", "lightgbm", "xgboost", "safetensors", "onnx"]
 
 FORMATS: Mapping[str, Callable[[bytes, Floats, Task], Any]] = {
     "lightgbm": lightgbm_text.predict,
+    "onnx": onnx_graph.predict,
     "safetensors": safetensors_weights.predict,
     "skops": skops_archive.predict,
     "xgboost": xgboost_ubj.predict,

@@ -186,7 +186,7 @@ def predict(data: bytes, encoded: Floats, task: Task) -> Any:
         raise ValueError("a network takes no missing or infinite values")
     with torch.inference_mode(), limited_threads(1):
         parts = [
-            outputs_of(module, torch.from_numpy(np.ascontiguousarray(encoded[start : start + _ROWS])), network, task)
+            outputs_of(module, torch.from_numpy(np.array(encoded[start : start + _ROWS])), network, task)
             for start in range(0, len(encoded), _ROWS)
         ]
         return torch.cat(parts).numpy()
