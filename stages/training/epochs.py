@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from stages.columns import Floats, suggestion
 from stages.training.formats.safetensors_weights import Network, limited_threads, torch_package
 from stages.training.rounds import Curve
 from stages.training.target import Task
+
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,6 @@ class Schedule:
         patience: Epochs without a better loss on held-out rows before it ends; the best epoch is kept. None: all
             epochs, and the last is kept.
         checkpoint_every: Epochs between checkpoints.
-        device: ``cpu`` or ``cuda``.
     """
 
     epochs: int
@@ -55,25 +56,24 @@ class Schedule:
     patience: int | None
     checkpoint_every: int
     seed: int
-    device: str
+    device: Device
     num_threads: int
 
 
-@dataclass(frozen=True)
-class Team:
-    """Processes that train one module together: this one's number, and how many there are.
+class Worker(Protocol):
+    """One of the processes that train a module together; see ``step().train``. A single one has rank 0 of 1."""
 
-    Attributes:
-        report: Takes the number of epochs done, and the losses.
-        keep: Takes a checkpoint.
-        restored: The last checkpoint, or None.
-    """
+    rank: int
+    size: int
+    restored: Any
 
-    report: Callable[[int, Mapping[str, float]], None]
-    keep: Callable[[bytes], None]
-    restored: bytes | None = None
-    rank: int = 0
-    size: int = 1
+    def report(self, metrics: Mapping[str, float]) -> None:
+        """Report metrics; only those of rank 0 count."""
+        ...
+
+    def checkpoint(self, value: Any) -> None:
+        """Keep a value; only that of rank 0 counts."""
+        ...
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Progress:
 
 
 def fit_network(
-    network: Network, task: Task, rows: Examples, held: Examples | None, schedule: Schedule, team: Team
+    network: Network, task: Task, rows: Examples, held: Examples | None, schedule: Schedule, worker: Worker
 ) -> tuple[dict[str, Any], Curve]:
     """Train a module.
 
@@ -114,26 +114,39 @@ def fit_network(
             task, or the loss leaves the finite numbers.
     """
     torch = torch_package()
-    device, drawn = schedule.device, [] if schedule.device == "cpu" else [torch.cuda.current_device()]
+    device = device_named(schedule.device)
+    drawn = [] if device == "cpu" else [torch.cuda.current_device()]
     with limited_threads(schedule.num_threads), torch.random.fork_rng(drawn):
         torch.manual_seed(schedule.seed)
         module = network.build().to(device)
         optimizer = _optimizer(schedule, module.parameters())
-        progress = _restored(team.restored, module, optimizer, device)
-        shared = module if team.size == 1 else torch.nn.parallel.DistributedDataParallel(module)
+        progress = _restored(worker.restored, module, optimizer, device)
+        shared = module if worker.size == 1 else torch.nn.parallel.DistributedDataParallel(module)
         tensors, beside = rows.on(device), held.on(device) if held else None
         while not progress.ended(schedule):
             epoch = len(progress.losses)
-            torch.manual_seed(_seed_of(schedule.seed, epoch, team.rank))
-            losses = {"loss": _epoch(network, task, shared, optimizer, tensors, schedule, epoch, team)}
+            torch.manual_seed(_seed_of(schedule.seed, epoch, worker.rank))
+            losses = {"loss": _epoch(network, task, shared, optimizer, tensors, schedule, epoch, worker)}
             if beside is not None:
                 losses["validation_loss"] = _measured(network, task, module, beside, schedule.batch_size)
             _refuse_infinite(losses, network, epoch)
             progress.note(list(losses.values())[-1], module.state_dict(), always=schedule.patience is None)
-            team.report(epoch + 1, losses)
+            worker.report({**losses, "epoch": epoch + 1})
             if (epoch + 1) % schedule.checkpoint_every == 0 and not progress.ended(schedule):
-                team.keep(_checkpoint(progress, module, optimizer))
+                worker.checkpoint(_checkpoint(progress, module, optimizer))
     return progress.best, Curve(progress.losses, progress.kept)
+
+
+def device_named(device: Device) -> str:
+    """Where to train: ``cpu`` or ``cuda``; ``auto`` takes a GPU where this process has one.
+
+    Raises:
+        ConfigError: a GPU is asked for and this process has none.
+    """
+    there = device != "cpu" and torch_package().cuda.is_available()
+    if device == "cuda" and not there:
+        raise ConfigError("device='cuda', but this step sees no GPU; declare num_gpus, or let device be 'auto'.")
+    return "cuda" if there else "cpu"
 
 
 def _optimizer(schedule: Schedule, parameters: Iterator[Any]) -> Any:
@@ -157,7 +170,7 @@ def _seed_of(seed: int, epoch: int, rank: int) -> int:
 
 
 def _epoch(
-    network: Network, task: Task, module: Any, optimizer: Any, rows: Any, schedule: Schedule, epoch: int, team: Team
+    network: Network, task: Task, module: Any, optimizer: Any, rows: Any, schedule: Schedule, epoch: int, worker: Worker
 ) -> float:
     """Once through all rows in a new order; the mean loss while learning, of this process's part."""
     torch = torch_package()
@@ -166,10 +179,10 @@ def _epoch(
     module.train()
     total = 0.0
     for batch in order.to(encoded.device).split(schedule.batch_size):
-        mine = batch[team.rank :: team.size]
+        mine = batch[worker.rank :: worker.size]
         optimizer.zero_grad()
         losses = _losses(network, task, network.ask(module, encoded[mine]), labels[mine])
-        loss = (losses * weights[mine]).sum() * team.size / weights[batch].sum().clamp_min(1e-12)
+        loss = (losses * weights[mine]).sum() * worker.size / weights[batch].sum().clamp_min(1e-12)
         loss.backward()
         optimizer.step()
         total += float(loss.detach()) * len(batch)

@@ -14,13 +14,12 @@ from orchestrator.errors import ConfigError
 from stages.columns import matrix, require_choice
 from stages.features import FeaturePlan, Features
 from stages.metrics import MAIN_METRIC, Judged, metric
-from stages.training.epochs import Examples, Schedule, Team, fit_network
+from stages.training.epochs import Device, Examples, Schedule, Worker, fit_network
 from stages.training.estimators import Trained, refuse_gaps, row_weights
 from stages.training.formats.safetensors_weights import (
     BUILT_IN,
     Network,
     network_bytes,
-    torch_package,
     with_widths,
 )
 from stages.training.model import fitted_rows
@@ -28,7 +27,8 @@ from stages.training.model_file import ModelFile
 from stages.training.rounds import Curve
 from stages.training.target import Labels, read_labels
 
-Device = Literal["auto", "cpu", "cuda"]
+WORK = "stages.training.network:learn"
+"""What each of several processes runs."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def train_network(
     seed: int | None = None,
     device: Device = "auto",
     num_threads: int = 1,
+    workers: int = 1,
 ) -> Trained:
     """Train a PyTorch module on encoded rows; rows without a target are left out.
 
@@ -86,6 +87,9 @@ def train_network(
         seed: For the first weights, the order of rows and dropout; the step's own when not given.
         device: ``auto`` takes the GPU of a step that has one.
         num_threads: Threads; declare ``num_cpus`` to match.
+        workers: Processes on Ray Train that share each batch, with ``num_threads`` CPUs each, and a GPU each for
+            ``cuda``. More than one needs ``train_network.options(uses="train")``. They learn what one would, but for
+            rounding and dropout.
 
     Raises:
         NotFound: a column is missing.
@@ -94,7 +98,7 @@ def train_network(
         ConfigError: the module, the optimizer or a parameter is not known, or does not do what is asked; or there is no
             such device.
     """
-    chosen = step()
+    require_choice(device, ("auto", "cpu", "cuda"), "The device")
     prepared = prepare(
         table, features, target, task, module, params, validation, holdout, early_stopping_epochs, class_weight, weight
     )
@@ -105,17 +109,71 @@ def train_network(
         optimizer_params=dict(optimizer_params or {}),
         patience=early_stopping_epochs,
         checkpoint_every=_positive(checkpoint_every, "checkpoint_every"),
-        seed=chosen.seed if seed is None else seed,
-        device=device_named(device),
+        seed=step().seed if seed is None else seed,
+        device=device,
         num_threads=_positive(num_threads, "num_threads"),
     )
-    team = Team(
-        report=lambda epoch, losses: chosen.report(**losses, epoch=epoch),
-        keep=chosen.checkpoint,
-        restored=chosen.restored(),
+    learned = _learned(prepared, schedule, _positive(workers, "workers"))
+    return _trained(prepared, learned, features, target)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a process is given to learn."""
+
+    prepared: Prepared
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What it comes to: a file, and the curve."""
+
+    data: bytes
+    curve: Curve
+
+
+def learn(lesson: Lesson, worker: Worker) -> Learned:
+    """Train as one of several processes; raises as ``train_network``."""
+    told = lesson.prepared
+    weights, curve = fit_network(told.network, told.labels.task, told.rows, told.held, lesson.schedule, worker)
+    return Learned(network_bytes(told.network, weights), curve)
+
+
+class _Alone:
+    """A single process: the step itself."""
+
+    rank = 0
+    size = 1
+
+    def __init__(self) -> None:
+        self._step = step()
+        self.restored = self._step.restored()
+
+    def report(self, metrics: Mapping[str, float]) -> None:
+        """Report them of the step."""
+        self._step.report(**metrics)
+
+    def checkpoint(self, value: Any) -> None:
+        """Keep it for the step's next attempt."""
+        self._step.checkpoint(value)
+
+
+def _learned(prepared: Prepared, schedule: Schedule, workers: int) -> Learned:
+    lesson = Lesson(prepared, schedule)
+    if workers == 1:
+        return learn(lesson, _Alone())
+    context = step()
+    found: Learned = context.train.run(
+        work=WORK,
+        given=lesson,
+        workers=workers,
+        resources={"CPU": schedule.num_threads} | ({"GPU": 1} if schedule.device == "cuda" else {}),
+        restored=context.restored(),
+        report=lambda metrics: context.report(**metrics),
+        keep=context.checkpoint,
     )
-    weights, curve = fit_network(prepared.network, prepared.labels.task, prepared.rows, prepared.held, schedule, team)
-    return trained(prepared, weights, curve, features, target)
+    return found
 
 
 def prepare(
@@ -161,31 +219,17 @@ def prepare(
     return Prepared(network, labels, learned, held)
 
 
-def trained(
-    prepared: Prepared, weights: Mapping[str, Any], curve: Curve, features: FeaturePlan | Features, target: str
-) -> Trained:
-    """The model of some weights, with its score on the held-out rows, which is reported."""
+def _trained(prepared: Prepared, learned: Learned, features: FeaturePlan | Features, target: str) -> Trained:
+    """The model that was learned, with its score on the held-out rows, which is reported."""
     network, labels, held = prepared.network, prepared.labels, prepared.held
-    data = network_bytes(network, weights)
-    model = ModelFile("safetensors", data, features, target, labels.task, labels.classes, network.module)
+    model = ModelFile("safetensors", learned.data, features, target, labels.task, labels.classes, network.module)
     name = MAIN_METRIC[labels.task]
     score = metric(name).function(Judged(held.labels, model.predict_encoded(held.encoded))) if held else None
     if score is not None:
         step().report(**{name: score})
-    return Trained(model, name, score, curve.losses, curve.kept, len(prepared.rows.labels), network.params)
-
-
-def device_named(device: Device) -> str:
-    """Where to train: ``cpu`` or ``cuda``.
-
-    Raises:
-        ConfigError: a GPU is asked for and this step has none.
-    """
-    require_choice(device, ("auto", "cpu", "cuda"), "The device")
-    there = device != "cpu" and torch_package().cuda.is_available()
-    if device == "cuda" and not there:
-        raise ConfigError("device='cuda', but this step sees no GPU; declare num_gpus, or let device be 'auto'.")
-    return "cuda" if there else "cpu"
+    return Trained(
+        model, name, score, learned.curve.losses, learned.curve.kept, len(prepared.rows.labels), network.params
+    )
 
 
 def _positive(value: int, name: str) -> int:

@@ -12,10 +12,10 @@ import torch
 class Mortal(torch.nn.Module):
     """Dies at the given forward pass of a training, where ``scar`` does not say that it has."""
 
-    def __init__(self, inputs: int, outputs: int, scar: str, passes: int) -> None:
+    def __init__(self, inputs: int, outputs: int, scar: str, passes: int, dropout: float = 0.2) -> None:
         super().__init__()
         self.hidden = torch.nn.Linear(inputs, 8)
-        self.dropped = torch.nn.Dropout(0.2)
+        self.dropped = torch.nn.Dropout(dropout)
         self.last = torch.nn.Linear(8, outputs)
         self.scar = Path(scar)
         self.left = passes

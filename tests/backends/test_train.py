@@ -1,0 +1,38 @@
+"""Trainings on a real Ray Train: connected processes, what they say, and what an earlier attempt leaves to do."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.backends.cluster import Cluster
+from orchestrator.backends.train import RayTrain
+from tests.backends.train_work import Work
+
+
+@pytest.fixture(autouse=True)
+def torch() -> Any:
+    if os.environ.get("CI") == "true":
+        importlib.import_module("torch")
+    return pytest.importorskip("torch")
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(240)
+def test_what_the_function_raises_is_raised_at_once(local_ray: Cluster, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    reported: list[Any] = []
+    kept: list[Any] = []
+    with pytest.raises(ValueError, match="nothing to add in round 3"):
+        RayTrain(Work(), tmp_path / "train").run(
+            work="add", given={"ledger": str(ledger), "wrong": 3}, workers=2, resources={"CPU": 0.5}, restored=[3.0],
+            report=reported.append, keep=kept.append,
+        )  # fmt: skip
+    assert sorted(ledger.read_text().splitlines()) == ["0 of 2 from 1", "1 of 2 from 1"]
+    assert kept == [[3.0] * 2, [3.0] * 3]
+    assert reported == [{"round": 2.0}, {"round": 3.0}]
+    assert not list((tmp_path / "train").iterdir())
