@@ -66,16 +66,16 @@ class RayTrain:
         post = ray.remote(num_cpus=0)(Post).remote(first)
         shared = Shared(self._source, work, self._source.encode(given), post)
         said = _Said(self._source, post, report, keep)
-        deaths = 0
-        while True:
-            failure = self._once(shared, workers, resources, said)
-            said.take()
-            if failure is None:
-                return self._source.load(said.outcome)
-            deaths += 1
-            _raise_own(failure)
-            if deaths > DEATHS:
-                raise BackendError(f"a training of {workers} processes lost one {deaths} times: {failure}")
+        try:
+            for _ in range(1 + DEATHS):
+                failure = self._once(shared, workers, resources, said)
+                said.take()
+                if failure is None:
+                    return self._source.load(said.outcome)
+                _raise_own(failure)
+        finally:
+            ray.kill(post)  # one that nobody waits for any more ends when it next says something
+        raise BackendError(f"a training of {workers} processes lost one {1 + DEATHS} times: {failure}")
 
     def _once(self, shared: Any, workers: int, resources: Mapping[str, float], said: _Said) -> Exception | None:
         """Let Ray Train run until it ends; gives the error that it ended with."""
