@@ -89,6 +89,7 @@ def test_a_network_learns_digits_and_is_served(digits: Split, read_digits: Train
     assert int(np.argmin(read_digits.curve)) + 1 == read_digits.rounds
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_ends_where_it_would_have(tumours: Planned, tmp_path: Path) -> None:
     scar = tmp_path / "scar"
 
