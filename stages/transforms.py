@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from stages.columns import floats, require_columns, set_numbers
 
-InputKind = Literal["text", "number", "time"]
-"""What a raw column must hold."""
+InputKind = Literal["text", "number", "time", "numbers"]
+"""What a raw column must hold; ``numbers`` are lists of them."""
 
 
 @dataclass(frozen=True)

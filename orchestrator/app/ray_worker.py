@@ -44,6 +44,12 @@ class RayWorker:
             ports["tune"] = RayTune(
                 TrialSource(self.settings, needs.capsule), Path(self.settings.keys).parent / "sweeps"
             )
+        if "train" in needs.uses:
+            from orchestrator.backends.train import RayTrain
+
+            ports["train"] = RayTrain(
+                TrialSource(self.settings, needs.capsule), Path(self.settings.keys).parent / "trainings"
+            )
         if "serving" in needs.uses:
             from orchestrator.backends.serve import RayServing
 
@@ -70,7 +76,7 @@ class CapsuleSource:
 
 @dataclass(frozen=True, slots=True)
 class CapsuleCode:
-    """The code of a run, for tasks that Ray Data or Ray Tune start for one of its steps."""
+    """The code of a run, for tasks that Ray Data, Tune and Train start for one of its steps."""
 
     settings: WorkerSettings
     capsule: Digest
@@ -83,7 +89,7 @@ class CapsuleCode:
 
 @dataclass(frozen=True, slots=True)
 class TrialSource(CapsuleCode):
-    """Code and values for trials of Ray Tune: those of the run that sweeps."""
+    """Code and values for the processes of Ray Tune and Ray Train: those of the run that uses them."""
 
     def encode(self, value: Any) -> bytes:
         """Store a value; gives its stored form, which is small."""

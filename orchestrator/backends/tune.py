@@ -6,14 +6,13 @@ folder holds what it moves between actors, and goes when the sweep is over.
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.backends.quiet import environment
 from orchestrator.ports.tune import Asha, Choice, Range, Record, Searcher, Space, TuneTask
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class RayTune:
         records = {record.number: record for record in known}
         if remaining <= 0:
             return _in_order(records)
-        with _environment(_QUIET):
+        with environment(_QUIET):
             from orchestrator.backends.tune_record import Recorder
 
             self._run(task, Recorder(searcher, records, keep), remaining)
@@ -106,20 +105,6 @@ class RayTune:
 
 def _in_order(records: Mapping[int, Record]) -> list[Record]:
     return [records[number] for number in sorted(records)]
-
-
-@contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _resources(task: TuneTask) -> Any:

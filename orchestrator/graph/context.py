@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.graph.node import Node
     from orchestrator.graph.stage import Stage
 
-PORTS = ("data", "tune", "serving")
+PORTS = ("data", "tune", "train", "serving")
 """Parts of the engine that a stage may drive, when it says so with ``uses=``."""
 
 CURSOR_CHARS = 256_000
@@ -249,6 +249,11 @@ class StepContext:
     def tune(self) -> Any:
         """Ray Tune, for stages declared with ``uses=("tune",)``."""
         return self._port("tune")
+
+    @property
+    def train(self) -> Any:
+        """Ray Train, for stages declared with ``uses=("train",)``."""
+        return self._port("train")
 
     @property
     def serving(self) -> Any:

@@ -106,7 +106,7 @@ class StageOptions(TypedDict, total=False):
     streaming: bool
     effects: bool
     isolated: bool
-    uses: str | Sequence[Literal["data", "tune", "serving"]]
+    uses: str | Sequence[Literal["data", "tune", "train", "serving"]]
     on_item_error: OnItemError
     publish: str | None
     checks: Sequence[Any]

@@ -59,7 +59,7 @@ class Policy:
         timeout_s: Per attempt, from the start of the body; None for no limit.
         cache_s: How long an output may be reused, in seconds (``inf`` for ever); None turns the cache off.
         has_fallback: Whether a failure is replaced by a fallback value (the node's ``fallback`` literal).
-        uses: Parts of the engine the body drives (``data``, ``tune``, ``serving``): such steps are heavy.
+        uses: Parts of the engine the body drives (``data``, ``tune``, ``train``, ``serving``): such steps are heavy.
         max_steps: Most calls a ``@dynamic`` body may make; None for no limit.
         publish: Name under which the output is a version (``data:flights``); empty for none.
         profile: Whether tables that come out are described (see ``fact.TableProfiled``).

@@ -27,7 +27,12 @@ FORMAT = "stages.model/1"
 
 DEFAULT_MAX_ROWS = 10_000
 
-_ARROW_TYPES = {"text": pa.string(), "number": pa.float64(), "time": pa.timestamp("s")}
+_ARROW_TYPES = {
+    "text": pa.string(),
+    "number": pa.float64(),
+    "time": pa.timestamp("s"),
+    "numbers": pa.list_(pa.float64()),
+}
 
 
 def model_to_payload(model: Model | ModelFile) -> bytes:
@@ -129,7 +134,16 @@ def _checked(value: Any, kind: InputKind, position: int, name: str) -> Any:
         return number
     if kind == "time" and isinstance(value, str | datetime) and (time := _local_time(value)) is not None:
         return time
-    wanted = {"text": "text", "number": "a finite number", "time": "an ISO time without a zone, like 2013-07-01T17:30"}
+    if kind == "numbers" and isinstance(value, list | tuple):
+        found = [_finite(entry) if isinstance(entry, int | float) else None for entry in value]
+        if None not in found:
+            return found
+    wanted = {
+        "numbers": "a list of finite numbers",
+        "text": "text",
+        "number": "a finite number",
+        "time": "an ISO time without a zone, like 2013-07-01T17:30",
+    }
     raise RowRejected(f"Row {position}: {name!r} must be {wanted[kind]}, not {value!r}.", row=position, input=name)
 
 

@@ -12,6 +12,7 @@ from stages.features.categories import (
 )
 from stages.features.dates import DateParts, fit_dates
 from stages.features.document import encoding_from_document, encoding_to_document
+from stages.features.embeddings import Embedding, embed, fit_embedding
 from stages.features.encoders import UNSEEN, Calendar, Category, Features, Number, assembled
 from stages.features.fitting import fit_features, transform
 from stages.features.history import add_lags, add_rolling, join_asof
@@ -28,6 +29,7 @@ from stages.features.scaling import (
 )
 from stages.features.selection import Selection, fit_selection, mutual_information
 from stages.features.target_means import TargetMeans, fit_target_means
+from stages.features.vectors import Vector, fit_vector
 from stages.features.words import Tfidf, fit_tfidf
 from stages.transforms import Numbers, Transform, fit_numbers
 
@@ -37,6 +39,7 @@ __all__ = [
     "Calendar",
     "Category",
     "DateParts",
+    "Embedding",
     "FeaturePlan",
     "Features",
     "Frequency",
@@ -53,14 +56,17 @@ __all__ = [
     "TargetMeans",
     "Tfidf",
     "Transform",
+    "Vector",
     "add_lags",
     "add_rolling",
     "aggregate",
     "assembled",
+    "embed",
     "encoding_from_document",
     "encoding_to_document",
     "finish_scale",
     "fit_dates",
+    "fit_embedding",
     "fit_features",
     "fit_frequency",
     "fit_hashed",
@@ -73,6 +79,7 @@ __all__ = [
     "fit_selection",
     "fit_target_means",
     "fit_tfidf",
+    "fit_vector",
     "join_asof",
     "learn_scale",
     "merge_scale",

@@ -12,12 +12,14 @@ from typing import Any, TypeAlias
 from orchestrator.errors import ConfigError
 from stages.features.categories import Frequency, Hashed, OneHot, Ordinal
 from stages.features.dates import DateParts
+from stages.features.embeddings import Embedding
 from stages.features.encoders import Calendar, Category, Features, Number
 from stages.features.keys import KeyStatistics
 from stages.features.plan import FeaturePlan
 from stages.features.scaling import Scale
 from stages.features.selection import Selection
 from stages.features.target_means import TargetMeans
+from stages.features.vectors import Vector
 from stages.features.words import Tfidf
 from stages.preprocessing.missing import Fill
 from stages.preprocessing.outliers import Bounds
@@ -30,8 +32,8 @@ Encoding: TypeAlias = FeaturePlan | Features
 KINDS: Mapping[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        Bounds, Calendar, Category, DateParts, FeaturePlan, Features, Fill, Frequency, Hashed, KeyStatistics, Number,
-        Numbers, OneHot, Ordinal, Scale, Selection, TargetMeans, Tfidf, Wording,
+        Bounds, Calendar, Category, DateParts, Embedding, FeaturePlan, Features, Fill, Frequency, Hashed, KeyStatistics,
+        Number, Numbers, OneHot, Ordinal, Scale, Selection, TargetMeans, Tfidf, Vector, Wording,
     )
 }  # fmt: skip
 """All that a document may hold."""

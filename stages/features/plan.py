@@ -19,10 +19,12 @@ from stages.columns import Floats, is_numeric, matrix, require_columns, suggesti
 from stages.errors import DataRejected
 from stages.features.categories import fit_frequency, fit_hashed, fit_onehot, fit_ordinal
 from stages.features.dates import fit_dates
+from stages.features.embeddings import fit_embedding
 from stages.features.keys import fit_key_statistics
 from stages.features.scaling import fit_scale
 from stages.features.selection import fit_selection
 from stages.features.target_means import fit_target_means
+from stages.features.vectors import fit_vector
 from stages.features.words import fit_tfidf
 from stages.preprocessing.missing import fit_fill
 from stages.preprocessing.outliers import fit_bounds
@@ -34,6 +36,7 @@ Fitter = Callable[..., Transform]
 FITTERS: Mapping[str, Fitter] = {
     "bounds": fit_bounds,
     "dates": fit_dates,
+    "embedding": fit_embedding,
     "fill": fit_fill,
     "frequency": fit_frequency,
     "hashed": fit_hashed,
@@ -45,6 +48,7 @@ FITTERS: Mapping[str, Fitter] = {
     "select": fit_selection,
     "target_means": fit_target_means,
     "tfidf": fit_tfidf,
+    "vector": fit_vector,
     "wording": fit_wording,
 }
 """What a plan's steps may be called."""

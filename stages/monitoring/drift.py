@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator import stage
-from stages.columns import Floats, floats, is_numeric, require_columns
+from stages.columns import Floats, floats, is_numeric, require_columns, rows_named
 from stages.errors import DataRejected
 
 Level = Literal["stable", "moderate", "major"]
@@ -105,7 +105,8 @@ def drift(
 
     Raises:
         NotFound: a column is missing from one of the tables.
-        DataRejected: a table is empty, a column is numeric on one side only, or a target is not numeric.
+        DataRejected: a table is empty, a column is numeric on one side only, infinite somewhere or of lists, or a
+            target is not numeric.
     """
     require_columns(reference.column_names, [*columns, *targets], "The reference table of drift")
     require_columns(current.column_names, [*columns, *targets], f"The table {name!r} of drift")
@@ -130,6 +131,8 @@ def _column_drift(reference: Any, current: Any, name: str, bins: int) -> ColumnD
         )
     if is_numeric(reference.type):
         return _number_drift(floats(reference, name), floats(current, name), name, bins)
+    if pa.types.is_nested(reference.type) or pa.types.is_nested(current.type):
+        raise DataRejected(f"Column {name!r} holds {current.type}; numbers or text can be compared.", column=name)
     then, now = _category_counts(reference, current)
     psi = stability_index(then, now)
     missing = (reference.null_count / len(reference), current.null_count / len(current))
@@ -144,6 +147,9 @@ def _target_drift(reference: Any, current: Any, name: str, bins: int) -> ColumnD
 
 
 def _number_drift(reference: Floats, current: Floats, name: str, bins: int) -> ColumnDrift:
+    for values, side in ((reference, "the reference"), (current, "the current rows")):
+        if (infinite := np.isinf(values)).any():
+            raise DataRejected(f"Column {name!r} of {side} is infinite in {rows_named(infinite)}.", column=name)
     then, now = reference[~np.isnan(reference)], current[~np.isnan(current)]
     edges = np.unique(np.quantile(then, np.linspace(0, 1, bins + 1)[1:-1])) if then.size else np.array([])
     psi = stability_index(*(_binned(values, edges, len(rows)) for values, rows in ((then, reference), (now, current))))

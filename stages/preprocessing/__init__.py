@@ -4,6 +4,7 @@ from stages.preprocessing.casting import Cast, Renaming, cast, rename
 from stages.preprocessing.checks import Check, CheckResult, QualityReport, assess, enforce
 from stages.preprocessing.cleaning import add_flag, add_time, clean, select_rows
 from stages.preprocessing.duplicates import deduplicate
+from stages.preprocessing.images import DecodedImages, decode_images
 from stages.preprocessing.joining import Split, concat, join, shift_time, split_by, split_time
 from stages.preprocessing.missing import Fill, drop_missing, fill_forward, fit_fill
 from stages.preprocessing.outliers import Bounds, drop_outliers, fit_bounds
@@ -16,6 +17,7 @@ __all__ = [
     "Cast",
     "Check",
     "CheckResult",
+    "DecodedImages",
     "Fill",
     "QualityReport",
     "Renaming",
@@ -29,6 +31,7 @@ __all__ = [
     "clean",
     "cleaned_text",
     "concat",
+    "decode_images",
     "deduplicate",
     "drop_missing",
     "drop_outliers",

@@ -175,8 +175,11 @@ def in_order(table: pa.Table, order: str, by: Sequence[str], where: str) -> tupl
     """Positions of the rows group by group and in order within each, and the group of each of these.
 
     Raises:
-        DataRejected: the order column has gaps; names the rows.
+        DataRejected: the order column has gaps, names the rows; or holds what has no order.
     """
+    kind = table.schema.field(order).type
+    if pa.types.is_nested(kind):
+        raise DataRejected(f"{where}: the order column {order!r} holds {kind}, which has no order.", column=order)
     gaps = pc.is_null(table.column(order), nan_is_null=True).to_numpy()
     if gaps.any():
         raise DataRejected(f"{where}: the order column {order!r} is missing in {rows_named(gaps)}.", column=order)

@@ -51,7 +51,7 @@ def split_at(
         raise DataRejected(
             f"Column {column!r} holds {times.type}; it cannot be split at {at!r}.", column=column
         ) from None
-    return _apart(table, later.to_numpy(), f"at {moment.as_py()}")
+    return _apart(table, later.to_numpy(), f"at {moment.as_py()} of {column!r}")
 
 
 @stage(cache="30d", timeout="10m")

@@ -5,6 +5,7 @@ from stages.training.calibration import Calibrated, calibrate
 from stages.training.column_model import ColumnModel
 from stages.training.cross_validation import CrossValidation, FoldScores, cross_validate
 from stages.training.estimators import Trained, train_estimator
+from stages.training.export import Exported, export_onnx
 from stages.training.folds import make_folds
 from stages.training.linear import train_logistic
 from stages.training.model import Fitted, Model
@@ -14,12 +15,14 @@ from stages.training.model_file import (
     model_file_from_payload,
     model_file_to_payload,
 )
+from stages.training.network import train_network
 
 __all__ = [
     "Calibrated",
     "Calibrator",
     "ColumnModel",
     "CrossValidation",
+    "Exported",
     "Fitted",
     "FoldScores",
     "Model",
@@ -27,10 +30,12 @@ __all__ = [
     "Trained",
     "calibrate",
     "cross_validate",
+    "export_onnx",
     "make_folds",
     "model_file_from_payload",
     "model_file_to_payload",
     "train_boosted",
     "train_estimator",
     "train_logistic",
+    "train_network",
 ]

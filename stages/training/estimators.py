@@ -15,7 +15,9 @@ from stages.columns import Floats, column_floats, matrix, rows_named
 from stages.errors import DataRejected
 from stages.features import FeaturePlan, Features
 from stages.metrics import MAIN_METRIC, Judged, metric
-from stages.training.model_file import ModelFile, ModelFormat, sklearn_bytes, thread_pools
+from stages.training.formats import ModelFormat
+from stages.training.formats.skops_archive import sklearn_bytes, thread_pools
+from stages.training.model_file import ModelFile
 from stages.training.named import build, library_of
 from stages.training.rounds import fit_lightgbm, fit_xgboost, sklearn_curve
 from stages.training.target import Labels, class_weights, read_labels
@@ -81,10 +83,10 @@ def train_estimator(
     classifying = _asked_for(unfitted, estimator, early_stopping_rounds, validation is not None)
     rows, labels = read_labels(table, target, classifying)
     encoded = matrix(rows, features.names, "The table given to train_estimator")
-    weights = _row_weights(rows, labels, class_weight, weight)
+    weights = row_weights(rows, labels, class_weight, weight)
     held = _held_out(validation, features, target, labels)
     if library == "sklearn":
-        _refuse_gaps(encoded, features.names, unfitted, estimator)
+        refuse_gaps(encoded, features.names, estimator, takes_missing(unfitted))
         fitted = _fit_sklearn(unfitted, encoded, labels.values, weights, estimator, num_threads)
         data, curve = sklearn_bytes(fitted), sklearn_curve(fitted)
     else:
@@ -128,6 +130,13 @@ def is_regressor(estimator: Any) -> bool:
     return bool(asks(estimator))
 
 
+def takes_missing(estimator: Any) -> bool:
+    """Whether an estimator of scikit-learn takes NaN."""
+    from sklearn.utils import get_tags
+
+    return bool(get_tags(estimator).input_tags.allow_nan)
+
+
 def _refusals(library: str) -> tuple[type[Exception], ...]:
     if library == "lightgbm":
         import lightgbm
@@ -147,24 +156,34 @@ def _held_out(
     return matrix(rows, features.names, "The validation table of train_estimator"), held.values
 
 
-def _row_weights(
+def row_weights(
     rows: pa.Table, labels: Labels, class_weight: Literal["balanced"] | Mapping[str, float] | None, weight: str | None
 ) -> Floats | None:
+    """The weight of each row, None where all count the same.
+
+    Raises:
+        NotFound: the weight column is missing.
+        DataRejected: a weight is missing, negative or infinite; names the rows.
+        ConfigError: as ``class_weights``.
+    """
     weights = None if class_weight is None else class_weights(labels, class_weight)
     if weight is None:
         return weights
-    own = column_floats(rows, weight, "The table given to train_estimator")
+    own = column_floats(rows, weight, "The table to train on")
     wrong = ~(own >= 0) | np.isinf(own)
     if wrong.any():
         raise DataRejected(f"Weight column {weight!r} is missing or negative in {rows_named(wrong)}.", column=weight)
     return own if weights is None else own * weights
 
 
-def _refuse_gaps(encoded: Floats, names: list[str], estimator: Any, dotted: str) -> None:
-    from sklearn.utils import get_tags
+def refuse_gaps(encoded: Floats, names: list[str], dotted: str, takes_missing: bool = False) -> None:
+    """Check what an estimator is to learn from.
 
+    Raises:
+        DataRejected: a value is infinite, or missing where the estimator does not take that; names column and rows.
+    """
     wrong = ~np.isfinite(encoded)
-    if get_tags(estimator).input_tags.allow_nan:
+    if takes_missing:
         wrong &= ~np.isnan(encoded)
     if wrong.any():
         place = int(np.argmax(wrong.any(axis=0)))

@@ -1,49 +1,26 @@
 """A model in the file format of its library, with the features it was trained on: stored, compared and served as data.
 
-No format runs code when it is read: LightGBM's text, XGBoost's UBJ, and skops for scikit-learn, which builds only
-types that are named in ``TRUSTED``. What a file says about itself is never trusted.
+No format runs code when it is read; ``stages.training.formats`` has a file for each.
 """
 
 from __future__ import annotations
 
 import base64
-import io
 import json
-import zipfile
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from orchestrator.errors import ConfigError
-from stages.columns import Floats
+from stages.columns import Floats, suggestion
 from stages.errors import DataRejected
 from stages.features import FeaturePlan, Features, encoding_from_document, encoding_to_document
-
-Task = Literal["binary", "multiclass", "regression"]
-
-ModelFormat = Literal["skops", "lightgbm", "xgboost"]
+from stages.training.formats import FORMATS, ModelFormat
+from stages.training.target import Task
 
 FORMAT = "stages.model_file/1"
-
-TRUSTED = (
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.gaussian_process.kernels.ConstantKernel",
-    "sklearn.gaussian_process.kernels.Product",
-    "sklearn.gaussian_process.kernels.RBF",
-    "sklearn.gaussian_process.kernels.Sum",
-    "sklearn.gaussian_process.kernels.WhiteKernel",
-    "sklearn.metrics._dist_metrics.EuclideanDistance64",
-    "sklearn.neighbors._kd_tree.KDTree",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn.tree._tree.Tree",
-)
-"""Types of scikit-learn that skops asks about and that a model may hold; all others are refused."""
-
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -113,26 +90,15 @@ class ModelFile:
         """The same for rows that went through ``features`` already: shape (rows, names)."""
         if not len(encoded):
             return np.empty((0, len(self.classes))) if self.task == "multiclass" else np.empty(0)
-        if self.format == "lightgbm":
-            found = _lightgbm(self.data).predict(encoded, num_threads=1)
-        elif self.format == "xgboost":
-            found = _xgboost(self.data).inplace_predict(encoded, missing=np.nan)
-        else:
-            found = self._ask_sklearn(encoded)
-        result = np.asarray(found, dtype=np.float64)
-        return self.calibrator.apply(result) if self.calibrator else result
-
-    def _ask_sklearn(self, encoded: Floats) -> Any:
-        estimator = _sklearn(self.data)
+        if self.format not in FORMATS:
+            raise ConfigError(f"There is no model format {self.format!r}.{suggestion(self.format, FORMATS)}")
         try:
-            with thread_pools().limit(limits=1):
-                if self.task == "regression":
-                    return estimator.predict(encoded)
-                probabilities = estimator.predict_proba(encoded)
+            found = FORMATS[self.format](self.data, encoded, self.task)
         except ValueError as error:
             gaps = [name for i, name in enumerate(self.features.names) if not np.isfinite(encoded[:, i]).all()]
             raise DataRejected(f"{self.estimator} cannot predict these rows (not finite: {gaps}): {error}") from None
-        return probabilities[:, 1] if self.task == "binary" else probabilities
+        result = np.asarray(found, dtype=np.float64)
+        return self.calibrator.apply(result) if self.calibrator else result
 
     def answers(self, table: pa.Table) -> list[dict[str, Any]]:
         """Predictions as a server gives them: ``{"probability"}``, ``{"label", "probabilities"}`` or ``{"value"}``."""
@@ -181,92 +147,3 @@ def model_file_from_payload(payload: bytes) -> ModelFile:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"The payload is no model that model_file_to_payload wrote: {error!r}") from error
-
-
-def sklearn_bytes(estimator: Any) -> bytes:
-    """A fitted scikit-learn estimator in skops' format; equal estimators give equal bytes.
-
-    Raises:
-        ConfigError: it holds a type that is not among ``TRUSTED``, so it could not be read again.
-    """
-    from skops import io as skops
-
-    data = skops.dumps(estimator)
-    _refuse_untrusted(data)
-    return _canonical(data)
-
-
-def _refuse_untrusted(data: bytes) -> None:
-    from skops import io as skops
-
-    if strange := sorted(set(skops.get_untrusted_types(data=data)) - set(TRUSTED)):
-        raise ConfigError(f"The model holds types that are not trusted to be loaded: {', '.join(strange)}.")
-
-
-def _canonical(data: bytes) -> bytes:
-    """The archive with numbers in place of addresses in memory and moments of writing."""
-    numbers: dict[int, int] = {}
-    names: dict[str, str] = {}
-
-    def renamed(node: Any) -> Any:
-        if isinstance(node, list):
-            return [renamed(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        result = {key: renamed(value) for key, value in node.items()}
-        if "__id__" in node:
-            result["__id__"] = numbers.setdefault(node["__id__"], len(numbers))
-        if isinstance(node.get("file"), str):
-            name = node["file"]
-            result["file"] = names.setdefault(name, f"{len(names)}.{name.rpartition('.')[2]}")
-        return result
-
-    target = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(target, "w") as new:
-        schema = renamed(json.loads(old.read("schema.json")))
-        content = {names[name]: old.read(name) for name in old.namelist() if name in names}
-        content["schema.json"] = json.dumps(schema, indent=1).encode()
-        for name in sorted(content):
-            new.writestr(zipfile.ZipInfo(name, _LONG_AGO), content[name])
-    return target.getvalue()
-
-
-@lru_cache(maxsize=1)
-def thread_pools() -> Any:
-    """The threads of BLAS and OpenMP, which scikit-learn would else start for every core whatever a step was given."""
-    import sklearn.utils  # noqa: F401 (loads the libraries that are to be limited)
-    import threadpoolctl
-
-    return threadpoolctl.ThreadpoolController()
-
-
-@lru_cache(maxsize=8)
-def _sklearn(data: bytes) -> Any:
-    from skops import io as skops
-
-    if not zipfile.is_zipfile(io.BytesIO(data)):
-        raise ConfigError("The model's data is no skops file; it was damaged or written by something else.")
-    _refuse_untrusted(data)
-    return skops.loads(data, trusted=[name for name in TRUSTED if name in skops.get_untrusted_types(data=data)])
-
-
-@lru_cache(maxsize=8)
-def _lightgbm(data: bytes) -> Any:
-    import lightgbm
-
-    try:
-        return lightgbm.Booster(model_str=data.decode())
-    except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The model's data is no LightGBM text: {error}") from None
-
-
-@lru_cache(maxsize=8)
-def _xgboost(data: bytes) -> Any:
-    import xgboost
-
-    try:
-        booster = xgboost.Booster(model_file=bytearray(data))
-    except xgboost.core.XGBoostError as error:
-        raise ConfigError(f"The model's data is no XGBoost UBJ: {str(error).splitlines()[0]}") from None
-    booster.set_param({"nthread": 1})
-    return booster

@@ -14,6 +14,9 @@ from orchestrator.errors import ConfigError
 from stages.columns import Floats, column_floats, is_numeric, listed, require_columns, require_rows, rows_named, texts
 from stages.errors import DataRejected
 
+Task = Literal["binary", "multiclass", "regression"]
+"""What a target is: one of two classes, of several, or a number."""
+
 Class = str | float | bool
 """A value of a target that says which class a row is of."""
 
@@ -49,7 +52,7 @@ class Labels:
         classes: Sorted; empty for a regression.
     """
 
-    task: Literal["binary", "multiclass", "regression"]
+    task: Task
     values: Floats
     classes: list[Class]
 

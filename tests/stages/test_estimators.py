@@ -33,7 +33,7 @@ from stages.training import (
     model_file_from_payload,
     train_estimator,
 )
-from stages.training.model_file import sklearn_bytes
+from stages.training.formats.skops_archive import sklearn_bytes
 from stages.training.named import build
 
 SMALL = [

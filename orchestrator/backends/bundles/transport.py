@@ -28,7 +28,7 @@ class WorkerNeeds:
     Attributes:
         capsule: The code it runs; empty if it serves any.
         resources: What it holds while it lives (``heavy`` only; a pool worker holds the default).
-        uses: Parts of the engine its step drives (``data``, ``tune``, ``serving``).
+        uses: Parts of the engine its step drives (``data``, ``tune``, ``train``, ``serving``).
     """
 
     kind: WorkerKind
