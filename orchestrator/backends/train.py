@@ -63,7 +63,7 @@ class RayTrain:
         from orchestrator.backends.train_worker import Post, Shared
 
         first = b"" if restored is None else self._source.encode(restored)
-        post = ray.remote(num_cpus=0)(Post).remote(first)
+        post: Any = ray.remote(num_cpus=0)(Post).remote(first)
         shared = Shared(self._source, work, self._source.encode(given), post)
         said = _Said(self._source, post, report, keep)
         try:

@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from stages.columns import Floats, column_floats, rows_named
 from stages.errors import DataRejected
-from stages.training.model_file import Task
-from stages.training.target import Class
+from stages.training.target import Class, Task
 
 
 @dataclass(frozen=True)

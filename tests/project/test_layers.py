@@ -17,10 +17,18 @@ ROOT = Path(__file__).parents[2]
 SOURCES = [*sorted((ROOT / "orchestrator").rglob("*.py")), *sorted((ROOT / "stages").rglob("*.py"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-EXTRAS = ("demo", "postgres", "s3", "training", "sweeps", "quality", "delta")
+EXTRAS = (
+    "demo", "postgres", "s3", "training", "sweeps", "quality", "onnx", "images", "torch", "text", "delta",
+)  # fmt: skip
 """What the packages may import where it is installed."""
 
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "xgboost": "xgboost-cpu", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "sentence_transformers": "sentence-transformers",
+    "sklearn": "scikit-learn",
+    "xgboost": "xgboost-cpu",
+    "yaml": "pyyaml",
+}
 """Distributions whose import name is another."""
 
 OWNERS = {

@@ -30,7 +30,11 @@ def locked() -> dict[str, list[Version]]:
 
 
 def requirements() -> list[Requirement]:
-    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    extras = PROJECT["optional-dependencies"]
+    locked_extras = [
+        extras[name] for name in extras if name not in ("torch", "text")
+    ]  # PyTorch's build differs by machine
+    groups = [PROJECT["dependencies"], *locked_extras]
     return [Requirement(text) for group in groups for text in group if not text.startswith("ray-orchestrator")]
 
 
