@@ -36,6 +36,7 @@ FORMAT = 2
 _READ = (1, FORMAT)  # in format 1 each node holds its stage
 _EXACT_INT = 2**53
 _USUAL = frozenset({"id", "kind", "stage", "args", "source"})
+_NO_ARGS: Mapping[str, Any] = {}
 
 
 def graph_to_json(graph: Graph) -> dict[str, Any]:
@@ -196,6 +197,22 @@ class StoredNodes:
     def node(self, node_id: str) -> Node:
         """One of them; raises KeyError."""
         return node_from_json(self._documents[node_id], self._stages)
+
+    def wiring(self, node_id: str) -> tuple[StageSpec, dict[str, str]] | None:
+        """Stage of a single step and, by argument, the nodes whose whole outputs it takes.
+
+        None if there is more to the node; raises KeyError.
+        """
+        document = self._documents[node_id]
+        stage = document.get("stage")
+        if not isinstance(stage, int) or document["kind"] != "stage" or not document.keys() <= _USUAL:
+            return None
+        inputs = {}
+        for name, expr in document.get("args", _NO_ARGS).items():
+            if len(expr) != 1 or "ref" not in expr:
+                return None
+            inputs[name] = expr["ref"]
+        return self._stages[stage], inputs
 
 
 def _text(document: Any) -> bytes:
