@@ -15,7 +15,7 @@ from orchestrator.app.backend import choose_backend, open_executor
 from orchestrator.app.checkout import git_commit
 from orchestrator.app.collector import Spared
 from orchestrator.app.inputs import file_versions, seal_inputs
-from orchestrator.app.installation import Installation
+from orchestrator.app.installation import Installation, shared
 from orchestrator.app.picture import plan_html
 from orchestrator.app.run import Run
 from orchestrator.app.session import Session
@@ -53,7 +53,7 @@ class Runner:
         on_facts: Observer | None = None,
         executors: Callable[[str], Executor] | None = None,
     ) -> None:
-        self.installation = here = installation or Installation()
+        self.installation = here = installation or shared().get()
         self._on_facts = on_facts
         self._executors = executors or (lambda backend: open_executor(here.settings, backend))
 
