@@ -11,6 +11,8 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
 from typing import TypeVar
 
 import msgspec
@@ -54,6 +56,8 @@ _STORE_AWAY = "orchestrator.backends.bundles.failure:StoreAway"
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_stage = attrgetter("stage")
 
 
 @dataclass(slots=True)
@@ -285,16 +289,24 @@ class Driver:
 
     def _learn(self, fact: f.StepsCompleted | f.NodesCompleted, now: float) -> None:
         """Remember the pace of stages, and make outputs of cached stages reusable."""
+        states = self._machine.fold.nodes
+        if isinstance(fact, f.StepsCompleted):
+            node = states[fact.node].node
+            self._pace.completed(pace_key(node), fact.elapsed_us)
+            self._make_reusable(fact, node, now)
+            return
         elapsed_us: dict[str, bytes] = {}
-        names = (fact.node,) if isinstance(fact, f.StepsCompleted) else fact.nodes
-        for place, name in enumerate(names):
-            node = self._machine.fold.nodes[name].node
-            done = fact.elapsed_us if len(names) == 1 else fact.elapsed_us[4 * place : 4 * place + 4]
-            elapsed_us[pace_key(node)] = elapsed_us.get(pace_key(node), b"") + done
-            if node.policy.cache_s is not None:
-                self._make_reusable(fact if isinstance(fact, f.StepsCompleted) else fact.one(place), node, now)
-        for stage, durations in elapsed_us.items():
-            self._pace.completed(stage, durations)
+        start = 0
+        for stage, alike in groupby([states[name].node for name in fact.nodes], key=_stage):
+            nodes = list(alike)
+            stop, key = start + len(nodes), pace_key(nodes[0])
+            elapsed_us[key] = elapsed_us.get(key, b"") + fact.elapsed_us[4 * start : 4 * stop]
+            if stage is not None and stage.policy.cache_s is not None:
+                for place, node in enumerate(nodes, start):
+                    self._make_reusable(fact.one(place), node, now)
+            start = stop
+        for key, durations in elapsed_us.items():
+            self._pace.completed(key, durations)
 
     def _make_reusable(self, fact: f.StepsCompleted, node: Node, now: float) -> None:
         if node.policy.cache_s is not None and not fact.degraded:

@@ -136,16 +136,9 @@ class StepRunner:
         self._give_back = give_back
         self._caller = caller
         self._contexts = Contexts(
-            bundle.run,
-            bundle.id,
-            bundle.epoch,
-            bundle.seed,
-            services.outbox,
-            watch,
-            services.ports,
-            services.values,
+            bundle.run, bundle.id, bundle.epoch, bundle.seed, services.outbox, watch, services.ports, services.values,
             bundle.cursors,
-        )
+        )  # fmt: skip
         self._elapsed_us = 0
         self._observer = Observer(bundle.id, services.values, services.outbox, watch)
 
