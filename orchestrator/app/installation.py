@@ -34,11 +34,16 @@ class Installation:
 
     Args:
         settings: Where things are; read from the environment when None.
+
+    Attributes:
+        first_bundles: How many steps of a stage, by its fingerprint, may travel in the first bundle of a run, as the
+            runs before have shown.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = (settings or Settings.from_environment()).create_home()
         self.clock = SystemClock()
+        self.first_bundles: dict[str, int] = {}
         self._seen = {self.settings.home: _identity(self.settings.home)}
 
     @cached_property

@@ -104,7 +104,7 @@ class Session:
         cells = here.cells(machine.fold.run, machine.chunks)
         self._driver = Driver(
             machine, self._ownership, here.journal, self._executor, cells, here.values, here.files, here.clock,
-            self._on_facts, self._detach,
+            self._on_facts, self._detach, first=here.first_bundles,
         )  # fmt: skip
         if self._interrupted:
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
@@ -83,6 +83,7 @@ class Driver:
         detach: Return while the run waits for a person instead of going on waiting.
         chance: Back-off and attempt ids come from here; the system's randomness when None.
         commits: Makes the committer.
+        first: What ``Pace`` knows from earlier runs.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Driver:
         detach: bool = False,
         chance: random.Random | None = None,
         commits: Callable[..., Committer] = Committer,
+        first: MutableMapping[str, int] | None = None,
     ) -> None:
         created = machine.fold.created
         assert created is not None
@@ -115,7 +117,7 @@ class Driver:
         self._pending = Transaction()
         self._handed_over: tuple[str, ...] = ()
         self._state: f.RunState = "queued"
-        self._pace = Pace()
+        self._pace = Pace(first)
         self._planner = Planner(machine, self._pace, lambda: executor.slots, created.seed, self._new_id)
         self._lookups = Lookups(machine, journal, cells, files, self.take)
         self._islands = Islands(machine, executor, cells)

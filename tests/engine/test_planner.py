@@ -89,6 +89,22 @@ def test_bundles_grow_while_they_come_back_quickly(took_us: int, expected: list[
     assert sizes == expected
 
 
+def test_earlier_runs_say_how_large_the_first_bundle_may_be_and_nothing_else() -> None:
+    first: dict[str, int] = {}
+    key = pace_key(Bench(wide).machine.fold.nodes["one"].node)
+    Pace(first).completed(key, (5).to_bytes(4, "little") * 100)
+    pace = Pace(first)
+    assert pace.share(key) == 1 / 4
+    assert pace.step_s(key) is None
+    for _ in range(5):
+        pace.completed(key, (5).to_bytes(4, "little"))
+    assert Pace(first).share(key) == 1 / 16
+    pace.completed(key, (10_000).to_bytes(4, "little") * 64)
+    assert Pace(first).share(key) == 1 / 5
+    pace.completed(key, (1_000_000).to_bytes(4, "little") * 64)
+    assert Pace(first).share(key) == 1
+
+
 def test_work_below_a_trip_is_not_split() -> None:
     assert Bench(wide, step_us=5).plan() == [[("one", 0, 100)]]
 
