@@ -94,6 +94,8 @@ class Session:
         except BaseException as error:  # handed to whoever waits
             self._failure = error
         finally:
+            if self._driver is not None:
+                self._driver.forget()
             self._ownership.release()
             if self._spared is not None:
                 self._spared.end()

@@ -156,6 +156,11 @@ class Driver:
         finally:
             self._committer.close()
 
+    def forget(self) -> None:
+        """Let go of the parts that refer back to this, after ``run``: without that only the garbage collector, which
+        short runs keep away, would ever free what a run held."""
+        del self._lookups, self._planner, self._committer
+
     # ---- one turn
 
     def _turn(self, events: list[ExecutorEvent]) -> None:
