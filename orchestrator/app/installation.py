@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+import os
+import threading
+from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,11 +34,17 @@ class Installation:
 
     Args:
         settings: Where things are; read from the environment when None.
+
+    Attributes:
+        first_bundles: How many steps of a stage, by its fingerprint, may travel in the first bundle of a run, as the
+            runs before have shown.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = (settings or Settings.from_environment()).create_home()
         self.clock = SystemClock()
+        self.first_bundles: dict[str, int] = {}
+        self._seen = {self.settings.home: _identity(self.settings.home)}
 
     @cached_property
     def journal(self) -> Journal:
@@ -44,9 +53,13 @@ class Installation:
 
     @cached_property
     def _database(self) -> SqlJournal:
-        from orchestrator.store import open_journal
+        from orchestrator.store import is_server, open_journal, path_of
 
-        return open_journal(self.settings.journal_url, lease_s=self.settings.lease_s)
+        url = self.settings.journal_url
+        journal = open_journal(url, lease_s=self.settings.lease_s)
+        if not is_server(url):
+            self._seen[path_of(url)] = _identity(path_of(url))
+        return journal
 
     @cached_property
     def registry(self) -> Registry:
@@ -58,7 +71,11 @@ class Installation:
         """The artifact store."""
         from orchestrator.artifacts.store import open_store
 
-        return open_store(self.settings.artifacts_url)
+        store = open_store(self.settings.artifacts_url)
+        scheme, _, path = self.settings.artifacts_url.partition("://")
+        if scheme == "file":
+            self._seen[Path(path)] = _identity(Path(path))
+        return store
 
     @cached_property
     def values(self) -> StoredValues:
@@ -102,7 +119,52 @@ class Installation:
         """Cells of a run's outputs."""
         return Cells(run, self.journal, self.artifacts, self.values, {} if fresh is None else fresh)
 
+    @property
+    def stands(self) -> bool:
+        """False if a file or folder that was opened has been removed or replaced since."""
+        return all(_identity(path) == seen for path, seen in self._seen.items())
+
     def close(self) -> None:
         """Close what was opened."""
         if "_database" in self.__dict__:
             self._database.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class Shared:
+    """The installation of the environment, opened once for all runs of a process. Thread-safe.
+
+    To open a journal, and to learn its statements anew, takes longer than a small run.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: Installation | None = None
+        os.register_at_fork(after_in_child=self._forget)
+
+    def get(self) -> Installation:
+        """The installation that the environment names now."""
+        settings = Settings.from_environment().create_home()
+        with self._lock:
+            kept = self._kept
+            if kept is None or kept.settings != settings or not kept.stands:
+                kept = self._kept = Installation(settings)
+            return kept
+
+    def _forget(self) -> None:
+        """In a forked child: connections must not be shared with the parent."""
+        self._lock = threading.Lock()
+        self._kept = None
+
+
+@cache
+def shared() -> Shared:
+    """The one of this process."""
+    return Shared()

@@ -15,7 +15,7 @@ from orchestrator.app.backend import choose_backend, open_executor
 from orchestrator.app.checkout import git_commit
 from orchestrator.app.collector import Spared
 from orchestrator.app.inputs import file_versions, seal_inputs
-from orchestrator.app.installation import Installation
+from orchestrator.app.installation import Installation, shared
 from orchestrator.app.picture import plan_html
 from orchestrator.app.run import Run
 from orchestrator.app.session import Session
@@ -53,7 +53,7 @@ class Runner:
         on_facts: Observer | None = None,
         executors: Callable[[str], Executor] | None = None,
     ) -> None:
-        self.installation = here = installation or Installation()
+        self.installation = here = installation or shared().get()
         self._on_facts = on_facts
         self._executors = executors or (lambda backend: open_executor(here.settings, backend))
 
@@ -107,18 +107,13 @@ class Runner:
         executor = self._executors(backend)  # its workers warm up while the store opens
         try:
             graph, versions = seal_inputs(self.installation, traced.graph)
-            run, created = self._create(new_id(graph), graph, versions, traced, params, options, backend)
-            if created is None:
+            row, created = self._made(new_id(graph), graph, versions, traced, params, options, backend)
+            ownership = self.installation.journal.begin(row, [created], {}, _driver_name())
+            if isinstance(ownership, str):
                 executor.close()
                 spared.end()
-                return self._of_key(pipeline, run, options, detach)
-            try:
-                ownership = self.installation.journal.own(run, _driver_name())
-            except RunOwned:  # another delivery of the key was faster
-                executor.close()
-                spared.end()
-                return Run(self.installation, run)
-            fold = RunFold(run, graph, created=created, seq=1)
+                return self._of_key(pipeline, ownership, options, detach)
+            fold = RunFold(row.id, graph, created=created, seq=1)
             return self._drive(fold, ownership, backend, executor, detach, spared)
         except BaseException:
             executor.close()
@@ -137,7 +132,7 @@ class Runner:
         except RunError:  # somebody else drives it, or has ended it, by now
             return Run(here, run)
 
-    def _create(
+    def _made(
         self,
         run: str,
         graph: Graph,
@@ -146,8 +141,8 @@ class Runner:
         params: Mapping[str, Any],
         options: RunOptions,
         backend: str,
-    ) -> tuple[str, f.RunCreated | None]:
-        """Record a new run; its id and first fact, or the run that the key has got meanwhile."""
+    ) -> tuple[RunRow, f.RunCreated]:
+        """A new run and its first fact, ready to be recorded: its code and graph are stored."""
         from orchestrator.backends.capsule import build
 
         here, name = self.installation, graph.pipeline
@@ -158,9 +153,8 @@ class Runner:
             dict(options.tags), git_commit(Path.cwd()), secrets.randbits(32), file_versions(here, graph),
             cursors=here.registry.positions(name), versions=versions,
         )  # fmt: skip
-        row = RunRow(run, name, "queued", 1, 0, here.clock.now(), tags=dict(options.tags), trigger_key=options.key)
-        there = here.journal.create(row, [created], {})
-        return there, created if there == run else None
+        now, tags = here.clock.now(), dict(options.tags)
+        return RunRow(run, name, "queued", 1, 0, now, tags=tags, trigger_key=options.key), created
 
     # ---- runs on the cluster
 
@@ -183,7 +177,8 @@ class Runner:
             return Run(here, known)
 
         def create() -> None:
-            there, _ = self._create(run, graph, versions, traced, params, options, "ray")
+            row, created = self._made(run, graph, versions, traced, params, options, "ray")
+            there = here.journal.create(row, [created], {})
             if there != run:
                 raise RunOwned(f"key {options.key!r} has got run {there} meanwhile; follow that: orc show {there}")
 

@@ -95,6 +95,8 @@ class Session:
         except BaseException as error:  # handed to whoever waits
             self._failure = error
         finally:
+            if self._driver is not None:
+                self._driver.forget()
             self._ownership.release()
             if self._spared is not None:
                 self._spared.end()
@@ -107,6 +109,7 @@ class Session:
             machine, self._ownership, here.journal, self._executor, cells, here.values, here.files, here.clock,
             self._on_facts, self._detach,
             large_table_bytes=math.inf if self._started.backend == "local" else here.settings.large_table_bytes,
+            first=here.first_bundles,
         )  # fmt: skip
         if self._interrupted:
             return

@@ -142,7 +142,7 @@ def _main_classes(loose: Mapping[str, Stage[..., Any]]) -> dict[str, type]:
 
 
 class UnpackedCapsule:
-    """The code of a run on this machine; see ``bundles.steps.Code``. For processes that are workers and nothing else.
+    """The code of a run on this machine; see ``definitions.Code``. For processes that are workers and nothing else.
 
     Args:
         root: Directory of its files; they come first when modules are imported.

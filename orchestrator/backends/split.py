@@ -83,6 +83,7 @@ class SplitExecutor:
         """Close both."""
         for executor in self._executors():
             executor.close()
+        self._codes.clear()
 
     def _executors(self) -> list[Executor]:
         return [self._light] if self._heavy is None else [self._light, self._heavy]

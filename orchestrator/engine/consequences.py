@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ class Consequences:
     """The part of the machine that looks at the state only."""
 
     def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+        self._machine: Machine = weakref.proxy(machine)  # that holds this: a cycle would outlive the run
         self._fold = machine.fold
         self._frontier = machine.frontier
         self._measuring: set[str] = set()

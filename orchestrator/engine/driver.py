@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
 from typing import TypeVar
 
 import msgspec
@@ -56,6 +58,8 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_stage = attrgetter("stage")
+
 
 @dataclass(slots=True)
 class Transaction:
@@ -81,6 +85,7 @@ class Driver:
         chance: Back-off and attempt ids come from here; the system's randomness when None.
         commits: Makes the committer.
         large_table_bytes: Tables larger than this are divided by Ray Data.
+        first: What ``Pace`` knows from earlier runs.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class Driver:
         chance: random.Random | None = None,
         commits: Callable[..., Committer] = Committer,
         large_table_bytes: float = math.inf,
+        first: MutableMapping[str, int] | None = None,
     ) -> None:
         created = machine.fold.created
         assert created is not None
@@ -114,7 +120,7 @@ class Driver:
         self._pending = Transaction()
         self._handed_over: tuple[str, ...] = ()
         self._state: f.RunState = "queued"
-        self._pace = Pace()
+        self._pace = Pace(first)
         self._planner = Planner(machine, self._pace, lambda: executor.slots, created.seed, self._new_id)
         self._lookups = Lookups(machine, journal, cells, files, self.take, large_table_bytes)
         self._islands = Islands(machine, executor, cells)
@@ -152,6 +158,11 @@ class Driver:
                 self._committer.raise_failure()
         finally:
             self._committer.close()
+
+    def forget(self) -> None:
+        """Let go of the parts that refer back to this, after ``run``: without that only the garbage collector, which
+        short runs keep away, would ever free what a run held."""
+        del self._lookups, self._planner, self._committer
 
     # ---- one turn
 
@@ -288,16 +299,24 @@ class Driver:
 
     def _learn(self, fact: f.StepsCompleted | f.NodesCompleted, now: float) -> None:
         """Remember the pace of stages, and make outputs of cached stages reusable."""
+        states = self._machine.fold.nodes
+        if isinstance(fact, f.StepsCompleted):
+            node = states[fact.node].node
+            self._pace.completed(pace_key(node), fact.elapsed_us)
+            self._make_reusable(fact, node, now)
+            return
         elapsed_us: dict[str, bytes] = {}
-        names = (fact.node,) if isinstance(fact, f.StepsCompleted) else fact.nodes
-        for place, name in enumerate(names):
-            node = self._machine.fold.nodes[name].node
-            done = fact.elapsed_us if len(names) == 1 else fact.elapsed_us[4 * place : 4 * place + 4]
-            elapsed_us[pace_key(node)] = elapsed_us.get(pace_key(node), b"") + done
-            if node.policy.cache_s is not None:
-                self._make_reusable(fact if isinstance(fact, f.StepsCompleted) else fact.one(place), node, now)
-        for stage, durations in elapsed_us.items():
-            self._pace.completed(stage, durations)
+        start = 0
+        for stage, alike in groupby([states[name].node for name in fact.nodes], key=_stage):
+            nodes = list(alike)
+            stop, key = start + len(nodes), pace_key(nodes[0])
+            elapsed_us[key] = elapsed_us.get(key, b"") + fact.elapsed_us[4 * start : 4 * stop]
+            if stage is not None and stage.policy.cache_s is not None:
+                for place, node in enumerate(nodes, start):
+                    self._make_reusable(fact.one(place), node, now)
+            start = stop
+        for key, durations in elapsed_us.items():
+            self._pace.completed(key, durations)
 
     def _make_reusable(self, fact: f.StepsCompleted, node: Node, now: float) -> None:
         if node.policy.cache_s is not None and not fact.degraded:

@@ -8,164 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Literal
 
+from orchestrator.engine.front import NodeFront, Traits, traits
 from orchestrator.engine.state import DONE, DROPPED, OPEN, SETTLED, NodeState, RunFold
-from orchestrator.graph.node import Node, Ref, dependencies, refs
+from orchestrator.graph.node import Node, Ref, StageSpec, dependencies, refs
 
-IDLE, READY, RUNNING, CHECKING = range(4)
 _ONE_DONE = bytes([DONE])
-
-
-class NodeFront:
-    """Readiness of one node.
-
-    Attributes:
-        unmet: Whole outputs, single items and guards it still waits for.
-        streams: Nodes it follows item by item.
-        live: Per item IDLE, READY, RUNNING or CHECKING; settled items are IDLE.
-        unchecked: Ranges whose inputs exist and for which the cache is to be asked first.
-        ready: Ranges to hand out, oldest first; may hold withdrawn items, which ``take`` passes over.
-        solo: Items that must run alone on their worker, because a worker died under them and others.
-        is_light: It has one step, light and pure, that may travel with others.
-        may_follow: Beyond that, it has no reason of its own to wait once its inputs are made in the same bundle.
-        large: The table that it divides is a large one; None until that was looked up.
-    """
-
-    __slots__ = (
-        "asks_cache", "is_light", "large", "live", "may_follow", "ready", "ready_count", "running_count", "solo",
-        "state", "streams", "unchecked", "unmet",
-    )  # fmt: skip
-
-    def __init__(self, state: NodeState) -> None:
-        self.state = state
-        self.unmet = 0
-        self.streams: list[NodeState] = []
-        self.live = bytearray(state.length)
-        self.asks_cache = caches(state.node)
-        weighed = state.node.policy.divides and state.node.policy.light and not state.node.mapped
-        self.large: bool | None = None if weighed else False
-        node, policy = state.node, state.node.policy
-        self.is_light = (
-            policy.light and not (policy.barrier or policy.streaming or node.mapped) and node.kind != "dynamic"
-        )
-        self.may_follow = (
-            self.is_light
-            and not (node.guards or self.asks_cache or policy.divides)  # what is divided is measured first
-            and node.kind in ("stage", "branch", "pack")
-        )
-        self.unchecked: list[tuple[int, int]] = []
-        self.ready: list[tuple[int, int]] = []
-        self.ready_count = 0
-        self.running_count = 0
-        self.solo: set[int] = set()
-
-    @property
-    def kind(self) -> Literal["light", "heavy", "host"]:
-        """Where its steps run."""
-        policy = self.state.node.policy
-        if self.state.node.kind == "dynamic" or policy.streaming:
-            return "host"
-        return "light" if policy.light and not self.large else "heavy"
-
-    @property
-    def is_barrier(self) -> bool:
-        """True if its steps may start only after all their inputs are committed."""
-        return self.state.node.policy.barrier or bool(self.large)
-
-    def grow(self) -> None:
-        """Follow the fold's length."""
-        if self.state.length > len(self.live):
-            self.live.extend(bytes(self.state.length - len(self.live)))
-
-    def make_ready(self, start: int, stop: int) -> None:
-        """Offer the open, idle items of a range."""
-        self.grow()
-        fresh = stop - start
-        if not fresh:
-            return
-        if self.state.status.count(OPEN, start, stop) == fresh and self.live.count(IDLE, start, stop) == fresh:
-            self._offer(start, stop)
-            return
-        run_start = None
-        for index in range(start, stop):
-            fits = self.state.status[index] == OPEN and self.live[index] == IDLE
-            if fits and run_start is None:
-                run_start = index
-            elif not fits and run_start is not None:
-                self._offer(run_start, index)
-                run_start = None
-        if run_start is not None:
-            self._offer(run_start, stop)
-
-    def _offer(self, start: int, stop: int) -> None:
-        if self.asks_cache and start not in self.state.failures:
-            self.live[start:stop] = bytes([CHECKING]) * (stop - start)
-            self.unchecked.append((start, stop))
-        else:
-            self.missed(start, stop)
-
-    def missed(self, start: int, stop: int) -> None:
-        """Items that the cache does not have are ready to run."""
-        self.live[start:stop] = bytes([READY]) * (stop - start)
-        self.ready_count += stop - start
-        if self.ready and self.ready[-1][1] == start and not self.solo:
-            self.ready[-1] = (self.ready[-1][0], stop)
-        else:
-            self.ready.append((start, stop))
-
-    def first(self) -> int:
-        """The first ready item; only if ``ready_count``."""
-        while True:
-            start, stop = self.ready[0]
-            found = self.live.find(READY, start, stop)
-            if found >= 0:
-                self.ready[0] = (found, stop)
-                return found
-            del self.ready[0]
-
-    def take(self, count: int) -> tuple[int, int]:
-        """Mark up to ``count`` consecutive ready items running and return their range; solo items come one by one."""
-        start = self.first()
-        _, stop = self.ready[0]
-        end = start + 1 if start in self.solo else min(stop, start + count)
-        if self.solo:
-            end = min([end, *(index for index in self.solo if start < index < end)])
-        if self.live.count(READY, start, end) < end - start:  # some were withdrawn meanwhile
-            end = next(index for index in range(start, end) if self.live[index] != READY)
-        if end < stop:
-            self.ready[0] = (end, stop)
-        else:
-            del self.ready[0]
-        self._mark_running(start, end)
-        self.ready_count -= end - start
-        return start, end
-
-    def take_ahead(self) -> None:
-        """Mark the only step of a node running although its inputs come from the same bundle."""
-        self._mark_running(0, 1)
-
-    def _mark_running(self, start: int, stop: int) -> None:
-        self.live[start:stop] = bytes([RUNNING]) * (stop - start)
-        self.running_count += stop - start
-
-    def stop_running(self, start: int, stop: int) -> None:
-        """Items are no longer on a worker or to be handed out (delivered, given back, lost, or settled otherwise)."""
-        if stop - start == 1:
-            self.running_count -= self.live[start] == RUNNING
-            self.ready_count -= self.live[start] == READY
-            self.live[start] = IDLE
-            return
-        self.running_count -= self.live.count(RUNNING, start, stop)
-        self.ready_count -= self.live.count(READY, start, stop)
-        self.live[start:stop] = bytes(stop - start)
-
-    def withdraw_all(self) -> None:
-        """Offer nothing any more (the run is ending)."""
-        for start, stop in self.ready:
-            self.live[start:stop] = self.live[start:stop].replace(bytes([READY]), bytes([IDLE]))
-        self.ready.clear()
-        self.ready_count = 0
 
 
 class Frontier:
@@ -189,6 +37,7 @@ class Frontier:
         self._item: dict[tuple[str, int], list[NodeFront]] = {}
         self._followers: dict[str, list[NodeFront]] = {}
         self._guarded: dict[str, list[NodeState]] = {}
+        self._known_traits: dict[tuple[int, str, bool, bool], tuple[StageSpec | None, Traits]] = {}
         for state in fold.nodes.values():
             self.add(state)
 
@@ -196,24 +45,35 @@ class Frontier:
 
     def add(self, state: NodeState) -> NodeFront:
         """Take a node in (inputs first) as far as the fold already knows it."""
-        front = self.fronts[state.node.id] = NodeFront(state)
-        if not state.is_settled:
+        node = state.node
+        front = self.fronts[node.id] = NodeFront(state, self._traits_of(node))
+        settled = state.is_settled
+        if not settled:
             self.unsettled += 1
-            for ref, by_item in _needs(state.node):
+            for ref, by_item in _needs(node):
                 self._watch(front, ref, by_item)
-            for guard in state.node.guards:
+            for guard in node.guards:
                 self._guarded.setdefault(guard.branch, []).append(state)
-            self._offer(front)
-        if state.is_settled or _has_consequences(state.node):
+            if not front.unmet:
+                self._offer(front)
+        if settled or _has_consequences(node):
             self.changed.append(state)
         return front
 
+    def _traits_of(self, node: Node) -> Traits:
+        """``traits`` of a node, found out once for all that are alike."""
+        alike = (id(node.stage), node.kind, bool(node.mapped), bool(node.guards))
+        known = self._known_traits.get(alike)
+        if known is None:
+            known = self._known_traits[alike] = node.stage, traits(node)  # the stage is kept: it is known by its id
+        return known[1]
+
     def _watch(self, front: NodeFront, ref: Ref, by_item: bool) -> None:
         source = self.fold.nodes[ref.node]
-        if by_item and source.node.many:
+        if by_item and source.many:
             front.streams.append(source)
             self._followers.setdefault(ref.node, []).append(front)
-        elif source.node.many and ref.path and isinstance(ref.path[0], int):
+        elif source.many and ref.path and isinstance(ref.path[0], int):
             if source.outputs.find(ref.path[0]) is None:
                 front.unmet += 1
                 self._item.setdefault((ref.node, ref.path[0]), []).append(front)
@@ -294,6 +154,17 @@ class Frontier:
         if state.has_output:
             for front in self._whole.pop(state.node.id, ()):
                 self._met(front)
+
+    def single_done(self, state: NodeState) -> None:
+        """The only step of a node has its output."""
+        name = state.node.id
+        self.fronts[name].stop_running(0, 1)
+        if self._item or name in self._followers:
+            self.outputs_added(state, 0, 1)
+        if not self._goes_unnoticed(state):
+            self.changed.append(state)
+        for front in self._whole.pop(name, ()):
+            self._met(front)
 
     def _goes_unnoticed(self, state: NodeState) -> bool:
         """True for the plain success of a single step from which nothing follows but that its dependents may start."""
@@ -393,12 +264,6 @@ def _needs(node: Node) -> Iterator[tuple[Ref, bool]]:
 def _has_consequences(node: Node) -> bool:
     """True if facts may follow once the inputs of a node exist, other than that it may start."""
     return bool(node.guards or node.mapped) or node.kind in ("choice", "approval", "signal")
-
-
-def caches(node: Node) -> bool:
-    """True if outputs of the node may be reused: it asked for that, has no effects and is no stream or island."""
-    policy = node.policy
-    return policy.cache_s is not None and node.kind == "stage" and not policy.effects and not policy.streaming
 
 
 def takes_items(node: Node, fold: RunFold) -> bool:

@@ -50,14 +50,14 @@ def inputs(fold: RunFold, node: Node, start: int, stop: int, together: Collectio
 
 def output(state: NodeState) -> Input:
     """The whole output of a node, as an input of somebody."""
-    if state.node.many:
+    if state.many:
         return Input(state.node.id, True, list(state.outputs.spans))
     span = state.outputs.find(0)
     return Input(state.node.id, False, [span] if span else [])
 
 
 def _add(found: dict[str, Input], source: NodeState, ref: Ref, items: tuple[int, int] | None) -> None:
-    if not source.node.many:
+    if not source.many:
         found[ref.node] = output(source)
         return
     if items is not None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 
 from orchestrator.engine.cells import Cells
-from orchestrator.engine.frontier import NodeFront
+from orchestrator.engine.front import NodeFront
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.reuse import CacheKey, CacheKeys, miss_reason
 from orchestrator.errors import ArtifactCorrupt, NotFound

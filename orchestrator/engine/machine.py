@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from orchestrator.engine.consequences import Consequences, Measure
 from orchestrator.engine.flights import Flight, runs
-from orchestrator.engine.frontier import RUNNING, Frontier
+from orchestrator.engine.front import RUNNING
+from orchestrator.engine.frontier import Frontier
 from orchestrator.engine.state import OPEN, SETTLED, NodeState, RunFold
 from orchestrator.graph import fact as f
 from orchestrator.ports import frames
@@ -70,9 +71,8 @@ class Machine:
         elif isinstance(fact, f.NodesCompleted):
             for node in fact.nodes:
                 state = self.fold.nodes[node]
-                self.frontier.fronts[node].stop_running(0, 1)
-                self.frontier.outputs_added(state, 0, 1)
-                self._settled(state)
+                self.frontier.single_done(state)
+                self._ended_now(state)
         elif isinstance(fact, f.BatchesProduced):
             self.frontier.outputs_added(self.fold.nodes[fact.node], fact.start, fact.stop)
         elif isinstance(fact, f.StepFailed | f.AttemptFailed):
@@ -96,7 +96,12 @@ class Machine:
 
     def _settled(self, state: NodeState) -> None:
         self.frontier.step_settled(state)
-        if state.is_settled and state.node.id not in self._ended:
+        if state.is_settled:
+            self._ended_now(state)
+
+    def _ended_now(self, state: NodeState) -> None:
+        """Every step of a node has its outcome."""
+        if state.node.id not in self._ended:
             self._ended.add(state.node.id)
             self.frontier.node_settled(state)
             if state.parent is not None:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from orchestrator.engine.flights import Flight
-from orchestrator.engine.frontier import IDLE, RUNNING, NodeFront
+from orchestrator.engine.front import IDLE, RUNNING, NodeFront
 from orchestrator.engine.inputs import segment
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.pace import BUNDLE_S, Pace
@@ -145,6 +145,7 @@ class Planner:
         others = any(front.ready_count for front in frontier.ready.values())
         queue = deque(together)
         met: dict[str, int] = {}
+        shares: dict[str, float] = {}
         added: list[Segment] = []
         while queue and len(added) < MAX_AHEAD:
             source = queue.popleft()
@@ -155,9 +156,14 @@ class Planner:
             alone = len(waiting) == 1 and not queue and not others
             for front in waiting:
                 node = front.state.node
-                met[node.id] = met.get(node.id, 0) + 1
-                share = self._pace.share(pace_key(node))
-                if met[node.id] < front.unmet or node.id in together or (share > budget and not alone):
+                met[node.id] = known = met.get(node.id, 0) + 1
+                if known < front.unmet or node.id in together:
+                    continue
+                stage = pace_key(node)
+                share = shares.get(stage)
+                if share is None:
+                    share = shares[stage] = self._pace.share(stage)
+                if share > budget and not alone:
                     continue
                 budget -= share
                 front.take_ahead()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any
 
 from orchestrator.errors import JournalCorrupt
@@ -21,30 +22,30 @@ OPEN, DONE, FAILED, SKIPPED, DROPPED, RETRY, WAITING = range(7)
 STATUS_NAMES = ("open", "done", "failed", "skipped", "dropped", "retry", "waiting")
 SETTLED = frozenset({DONE, FAILED, SKIPPED, DROPPED})
 
+_start = attrgetter("start")
+
 
 class Outputs:
     """Where the outputs of a node's items are: spans in order of items, merged where they touch."""
 
-    __slots__ = ("_starts", "spans")
+    __slots__ = ("spans",)
 
     def __init__(self, spans: list[Span] | None = None) -> None:
         self.spans: list[Span] = spans or []
-        self._starts = [span.start for span in self.spans]
 
     def add(self, start: int, stop: int, chunk: str, at: int) -> None:
         """Record outputs of items ``start..stop``; they must not be there yet."""
-        place = bisect_right(self._starts, start)
+        place = bisect_right(self.spans, start, key=_start) if self.spans else 0
         if place:
             before = self.spans[place - 1]
             if before.stop == start and before.chunk == chunk and before.at + (start - before.start) == at:
                 self.spans[place - 1] = Span(before.start, stop, chunk, before.at)
                 return
         self.spans.insert(place, Span(start, stop, chunk, at))
-        self._starts.insert(place, start)
 
     def find(self, index: int) -> Span | None:
         """The one-item span of an item, if it has an output."""
-        place = bisect_right(self._starts, index) - 1
+        place = bisect_right(self.spans, index, key=_start) - 1
         if place < 0 or self.spans[place].stop <= index:
             return None
         span = self.spans[place]
@@ -53,7 +54,7 @@ class Outputs:
     def within(self, start: int, stop: int) -> list[Span]:
         """Spans of the items ``start..stop`` that have outputs, cut to that range."""
         found = []
-        place = max(bisect_right(self._starts, start) - 1, 0)
+        place = max(bisect_right(self.spans, start, key=_start) - 1, 0)
         while place < len(self.spans) and self.spans[place].start < stop:
             span = self.spans[place]
             low, high = max(span.start, start), min(span.stop, stop)
@@ -67,6 +68,7 @@ class NodeState:
     """What has become of the steps of one node.
 
     Attributes:
+        many: As ``Node.many``, which is asked for often.
         length: Number of steps known so far; 1 for a node without items.
         closed: True when ``length`` is final.
         outputs: Of the steps; for a streaming node of its batches (then ``batches`` counts them).
@@ -77,15 +79,16 @@ class NodeState:
 
     __slots__ = (
         "batches", "checkpoints", "closed", "cursors", "deaths", "degraded", "failed_attempts", "failures", "length",
-        "node", "order", "output_length", "outputs", "parent", "reused", "settled", "status", "truth",
+        "many", "node", "order", "output_length", "outputs", "parent", "reused", "settled", "status", "truth",
     )  # fmt: skip
 
     def __init__(self, node: Node, order: int, parent: tuple[str, int, int] | None = None) -> None:
         self.node = node
         self.order = order
         self.parent = parent
-        self.length = 0 if node.is_map else 1
-        self.closed = not node.is_map
+        self.many = node.many
+        self.closed = not node.mapped
+        self.length = 1 if self.closed else 0
         self.status = bytearray(self.length)
         self.outputs = Outputs()
         self.batches = 0
@@ -108,9 +111,9 @@ class NodeState:
     @property
     def has_output(self) -> bool:
         """True when dependents of the whole output may use it: all settled, none failed or skipped by a branch."""
-        if not self.is_settled:
+        if (not self.settled and self.length) or not self.is_settled:
             return False
-        if not self.node.is_map:
+        if not self.node.mapped:
             return self.status[0] == DONE
         return self.status.count(FAILED) == 0 and not self.skipped
 
@@ -241,7 +244,7 @@ class RunFold:
         """Take a node into the changed graph, with what was known of it before."""
         if state is None:
             state = NodeState(node, len(self.nodes))
-        state.node, state.order = node, len(self.nodes)
+        state.node, state.many, state.order = node, node.many, len(self.nodes)
         self.nodes[node.id] = state
 
     def _on_added(self, fact: f.NodeAdded, at: float) -> None:

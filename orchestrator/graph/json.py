@@ -36,6 +36,8 @@ FORMAT = 2
 _READ = (1, FORMAT)  # in format 1 each node holds its stage
 _EXACT_INT = 2**53
 _USUAL = frozenset({"id", "kind", "stage", "args", "source"})
+_NO_ARGS: Mapping[str, Any] = {}
+_REFS = frozenset({Ref})
 
 
 def graph_to_json(graph: Graph) -> dict[str, Any]:
@@ -121,7 +123,10 @@ def node_to_json(node: Node, with_stage: bool = True) -> dict[str, Any]:
         document["stage"] = _stage_to_json(node.stage)
     if node.args:
         document["args"] = {
-            name: _expr_to_json(expr, f"argument {name!r} of {node.id!r}") for name, expr in node.args.items()
+            name: {"ref": expr.node}
+            if type(expr) is Ref and not expr.path
+            else _expr_to_json(expr, f"argument {name!r} of {node.id!r}")
+            for name, expr in node.args.items()
         }
     if node.mapped:
         document["mapped"] = list(node.mapped)
@@ -197,6 +202,22 @@ class StoredNodes:
         """One of them; raises KeyError."""
         return node_from_json(self._documents[node_id], self._stages)
 
+    def wiring(self, node_id: str) -> tuple[StageSpec, dict[str, str]] | None:
+        """Stage of a single step and, by argument, the nodes whose whole outputs it takes.
+
+        None if there is more to the node; raises KeyError.
+        """
+        document = self._documents[node_id]
+        stage = document.get("stage")
+        if not isinstance(stage, int) or document["kind"] != "stage" or not document.keys() <= _USUAL:
+            return None
+        inputs = {}
+        for name, expr in document.get("args", _NO_ARGS).items():
+            if len(expr) != 1 or "ref" not in expr:
+                return None
+            inputs[name] = expr["ref"]
+        return self._stages[stage], inputs
+
 
 def _text(document: Any) -> bytes:
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
@@ -214,7 +235,7 @@ def seal(graph: Graph, encode: Callable[[object], bytes]) -> Graph:
 
 def seal_node(node: Node, encode: Callable[[object], bytes]) -> Node:
     """The node with every constant as the bytes that ``encode`` makes of it."""
-    if node.fallback is node.checks is None and all(type(expr) is Ref for expr in node.args.values()):
+    if node.fallback is node.checks is None and _REFS.issuperset(map(type, node.args.values())):
         return node
     return replace(
         node,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from orchestrator.graph.stage import Stage
 
 _DEEPEST = 64
+_RESULTS = frozenset({Placeholder})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,13 @@ class _Checked(NamedTuple):
 
     Attributes:
         types: Of the arguments; kept, because such calls are looked up by the identity of types.
-        fields: Of the node, but for its arguments.
+        first: The node of the first such call.
     """
 
     types: tuple[Any, ...]
     names: tuple[str, ...]
     output: Any
-    fields: Mapping[str, Any]
+    first: Node
 
 
 class Trace:
@@ -82,20 +83,29 @@ class Trace:
     def call(self, stage: Stage[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], mapped: bool) -> Any:
         """Record the call of a stage and return its placeholder."""
         alike: tuple[int, ...] | None = None
-        if not mapped and not kwargs and all(type(arg) is Placeholder for arg in args):
+        if not mapped and not kwargs and _RESULTS.issuperset(map(type, args)):
             alike = (id(stage), *[id(arg._orc_origin.type) for arg in args])
             checked = self._checked.get(alike)
             if checked is not None:
-                taken = dict(zip(checked.names, map(self._ref, args), strict=True))
-                return self.placeholder(self.add(stage.name, args=taken, **checked.fields), checked.output)
+                return self._call_again(stage.name, checked, args)
         bound = bind_call(stage, args, kwargs, mapped)
         self.learn(stage)
-        fields = call_fields(stage, bound, self.expr)
+        node = self.add(stage.name, **call_fields(stage, bound, self.expr))
         if alike is not None and len(bound.args) == len(args) and not stage.parameters.takes_more:
             types = tuple(arg._orc_origin.type for arg in args)
-            common = {name: value for name, value in fields.items() if name != "args"}
-            self._checked[alike] = _Checked(types, tuple(bound.args), bound.output, common)
-        return self.placeholder(self.add(stage.name, **fields), bound.output, bound.width)
+            self._checked[alike] = _Checked(types, tuple(bound.args), bound.output, node)
+        return self.placeholder(node, bound.output, bound.width)
+
+    def _call_again(self, name: str, checked: _Checked, args: tuple[Placeholder, ...]) -> Placeholder:
+        """Record a call like one before; a graph of thousands of nodes is mostly those."""
+        first = checked.first
+        taken = dict(zip(checked.names, [self._ref(arg) for arg in args], strict=True))
+        node = Node(
+            self.unique(name), first.kind, first.stage, taken, (), self._guards, first.fallback, "", first.timeout_s,
+            user_source(), first.checks,
+        )  # fmt: skip
+        self._record(node)
+        return Placeholder(Origin(self, Ref(node.id), checked.output, first.many))
 
     def learn(self, stage: Stage[Any, Any]) -> None:
         """Take the stage's code as it is now (in a notebook it may have changed since the last tracing)."""
@@ -115,9 +125,12 @@ class Trace:
     def add(self, name: str, kind: NodeKind, **rest: Any) -> Node:
         """Record a node under the current scope and guards."""
         node = Node(self.unique(name), kind, guards=self._guards, source=user_source(), **rest)
+        self._record(node)
+        return node
+
+    def _record(self, node: Node) -> None:
         self.nodes.append(node)
         self._guards_of[node.id] = node.guards
-        return node
 
     def placeholder(self, node: Node, annotation: Any, width: int | None = None) -> Placeholder:
         """Result of a node."""

@@ -141,6 +141,17 @@ class Journal(Records, Protocol):
         """
         ...
 
+    def begin(self, row: RunRow, facts: Sequence[Fact], chunks: Mapping[Digest, bytes], driver: str) -> Ownership | str:
+        """Make a run as ``create`` does and own it from the start, under epoch 1: all of it in one transaction.
+
+        Returns:
+            The hold on it; the id of another run if the trigger key already has one. Then nothing was written.
+
+        Raises:
+            ValueError: the id is empty or taken.
+        """
+        ...
+
     def run_of_key(self, trigger_key: str) -> str | None:
         """The run that was made for a trigger key, or None."""
         ...

@@ -5,6 +5,7 @@ in ``sqlite.py`` and ``postgres.py``, everything else is SQLAlchemy Core.
 """
 
 from orchestrator.store.journal import SqlJournal
-from orchestrator.store.opening import open_database, open_journal
+from orchestrator.store.opening import is_server, open_database, open_journal
+from orchestrator.store.sqlite import path_of
 
-__all__ = ["SqlJournal", "open_database", "open_journal"]
+__all__ = ["SqlJournal", "is_server", "open_database", "open_journal", "path_of"]

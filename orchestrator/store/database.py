@@ -67,6 +67,10 @@ class Database(Protocol):
         """Take a run over under the next epoch; raises RunOwned if a living driver holds it."""
         ...
 
+    def own_new(self, run: str, driver: str, create: Callable[[Connection], str]) -> Ownership | str:
+        """Make a run and begin its first epoch in one transaction; the id that ``create`` gives if that is another."""
+        ...
+
     def holder(self, run: str) -> str | None:
         """The living driver that holds a run, or None."""
         ...

@@ -76,6 +76,16 @@ class SqlJournal:
 
     def create(self, row: RunRow, facts: Sequence[Fact], chunks: Mapping[Digest, bytes]) -> str:
         """Make a run, unless its trigger key has one; see ``Journal.create``."""
+        return self._change(self._creation(row, facts, chunks))
+
+    def begin(self, row: RunRow, facts: Sequence[Fact], chunks: Mapping[Digest, bytes], driver: str) -> Ownership | str:
+        """Make a run and own it from the start; see ``Journal.begin``."""
+        return self._database.own_new(row.id, driver, self._creation(row, facts, chunks))
+
+    def _creation(
+        self, row: RunRow, facts: Sequence[Fact], chunks: Mapping[Digest, bytes]
+    ) -> Callable[[Connection], str]:
+        """What makes a run, inside a transaction: gives its id, or that of the run that the trigger key has."""
         if not row.id.isprintable() or not row.id:
             raise ValueError(f"{row.id!r} cannot be the id of a run; use printable characters")
         rows = _fact_rows(row.id, 0, row.created_at, facts)
@@ -91,7 +101,7 @@ class SqlJournal:
             self._write(connection, row.id, rows, chunks)
             return row.id
 
-        return self._change(create)
+        return create
 
     def own(self, run: str, driver: str, wait_s: float = 0.0) -> Ownership:
         """Take a run over under the next epoch; see ``Journal.own``."""

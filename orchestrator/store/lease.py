@@ -98,10 +98,15 @@ class RunLeases:
         self._mutex = threading.Lock()
         self._stop = threading.Event()
 
-    def take(self, run: str, driver: str) -> Leased:
-        """Lease a run in the name of a driver, under its next epoch; raises RunOwned."""
+    def take(self, run: str, driver: str, create: Callable[[Connection], str]) -> Leased | str:
+        """Lease a run in the name of a driver, under its next epoch; raises RunOwned.
+
+        ``create`` makes the run if need be, in the same transaction; what it gives is returned if that is another run.
+        """
         token = secrets.token_hex(8)
-        taken: Leased = self._repeat(lambda: self._take(run, driver, token))
+        taken: Leased | str = self._repeat(lambda: self._take(run, driver, token, create))
+        if isinstance(taken, str):
+            return taken
         with self._mutex:
             if not self._held:
                 self._stop = threading.Event()
@@ -109,9 +114,12 @@ class RunLeases:
             self._held[token] = taken
         return taken
 
-    def _take(self, run: str, driver: str, token: str) -> Leased:
+    def _take(self, run: str, driver: str, token: str, create: Callable[[Connection], str]) -> Leased | str:
         asked_at = time.monotonic()
         with self._write() as connection:
+            there = create(connection)
+            if there != run:
+                return there
             values = {"run": run, "driver": driver, "token": token, "lease_s": self._lease_s}
             if connection.execute(_TAKE, values).rowcount != 1:
                 name = connection.execute(_HOLDER, {"run": run}).scalar() or "another driver"

@@ -159,7 +159,13 @@ class PostgresDatabase:
 
     def own(self, run: str, driver: str) -> Leased:
         """Lease a run and begin its next epoch; raises RunOwned."""
-        return self.leases.take(run, driver)
+        owned = self.own_new(run, driver, lambda connection: run)
+        assert isinstance(owned, Leased)
+        return owned
+
+    def own_new(self, run: str, driver: str, create: Callable[[Connection], str]) -> Leased | str:
+        """Make a run and begin its first epoch in one transaction; see ``Database.own_new``."""
+        return self.leases.take(run, driver, create)
 
     def holder(self, run: str) -> str | None:
         """The living driver that holds a run, or None."""

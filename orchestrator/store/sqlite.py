@@ -133,14 +133,24 @@ class SqliteDatabase:
 
     def own(self, run: str, driver: str) -> RunOwnership:
         """Lock a run's file and begin its next epoch; raises RunOwned."""
+        owned = self.own_new(run, driver, lambda connection: run)
+        assert isinstance(owned, RunOwnership)
+        return owned
+
+    def own_new(self, run: str, driver: str, create: Callable[[Connection], str]) -> RunOwnership | str:
+        """Make a run and begin its first epoch in one transaction; see ``Database.own_new``."""
         lock = self.locks.take(run, driver)
         try:
             with self.write() as connection:
-                epoch = raise_epoch(connection, run, driver)
+                there = create(connection)
+                epoch = raise_epoch(connection, run, driver) if there == run else 0
         except BaseException:
             lock.release()
             raise
-        return RunOwnership(run, epoch, lock)
+        if there == run:
+            return RunOwnership(run, epoch, lock)
+        lock.release()
+        return there
 
     def holder(self, run: str) -> str | None:
         """The living driver that holds a run, or None."""

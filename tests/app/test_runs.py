@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,18 @@ def test_a_run_is_found_again_by_id_beginning_and_pipeline() -> None:
     with pytest.raises(NotFound, match="nothing"):
         found.latest("nothing")
     assert runs.__class__ is Runs
+
+
+def test_what_a_run_held_is_freed_with_it_and_not_only_by_the_collector() -> None:
+    run = flows.sums.run()
+    assert run._session is not None
+    machine = weakref.ref(run._session._machine)
+    gc.disable()
+    try:
+        del run
+        assert machine() is None
+    finally:
+        gc.enable()
 
 
 def test_a_failed_attempt_is_repeated_and_on_record(ledger: str, here: Installation) -> None:

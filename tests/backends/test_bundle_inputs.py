@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from orchestrator.artifacts import Signer, StoredValues, open_store
 from orchestrator.backends.bundles.arguments import Reader, compile_arguments, follow, takes_names_only
 from orchestrator.backends.bundles.chunks import ChunkWindow, chunks_of
+from orchestrator.backends.bundles.definitions import Loaded
 from orchestrator.backends.bundles.outputs import InputMissing, Outputs
-from orchestrator.backends.bundles.steps import Loaded
 from orchestrator.errors import StepError
 from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node, Ref, SecretRef, StageSpec
 from orchestrator.ports.frames import Input, Span

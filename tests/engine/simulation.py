@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.engine.frontier import RUNNING
+from orchestrator.engine.front import RUNNING
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.pace import Pace
 from orchestrator.engine.planner import Planner

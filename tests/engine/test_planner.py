@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from orchestrator import Pipeline, pipeline, stage, step
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.pace import Pace
@@ -86,14 +88,32 @@ def test_steps_of_unknown_pace_travel_alone() -> None:
     assert Bench(wide).plan(room=3) == [[("one", 0, 1)], [("one", 1, 2)], [("one", 2, 3)]]
 
 
-def test_bundles_double_while_they_come_back_quickly() -> None:
+@pytest.mark.parametrize(("took_us", "expected"), [(500, [1, 2, 4, 8]), (5, [1, 4, 16, 40])])
+def test_bundles_grow_while_they_come_back_quickly(took_us: int, expected: list[int]) -> None:
     bench = Bench(wide)
     sizes = []
     for _ in range(4):
         (bundle,) = bench.planner.plan(1, barriers=True)
         sizes.append(sum(s.stop - s.start for s in bundle.segments))
-        bench.pace.completed(pace_key(bench.machine.fold.nodes["one"].node), (5).to_bytes(4, "little") * sizes[-1])
-    assert sizes == [1, 2, 4, 8]
+        took = took_us.to_bytes(4, "little") * sizes[-1]
+        bench.pace.completed(pace_key(bench.machine.fold.nodes["one"].node), took)
+    assert sizes == expected
+
+
+def test_earlier_runs_say_how_large_the_first_bundle_may_be_and_nothing_else() -> None:
+    first: dict[str, int] = {}
+    key = pace_key(Bench(wide).machine.fold.nodes["one"].node)
+    Pace(first).completed(key, (5).to_bytes(4, "little") * 100)
+    pace = Pace(first)
+    assert pace.share(key) == 1 / 4
+    assert pace.step_s(key) is None
+    for _ in range(5):
+        pace.completed(key, (5).to_bytes(4, "little"))
+    assert Pace(first).share(key) == 1 / 16
+    pace.completed(key, (10_000).to_bytes(4, "little") * 64)
+    assert Pace(first).share(key) == 1 / 5
+    pace.completed(key, (1_000_000).to_bytes(4, "little") * 64)
+    assert Pace(first).share(key) == 1
 
 
 def test_work_below_a_trip_is_not_split() -> None:

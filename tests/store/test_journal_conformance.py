@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import JournalCorrupt, NotFound, StaleEpoch
+from orchestrator.errors import JournalCorrupt, NotFound, RunOwned, StaleEpoch
 from orchestrator.graph import fact as f
 from orchestrator.graph.fact import DriverStarted, MapExpanded, Recorded, RunCreated, RunFinished
 from orchestrator.ports.journal import CacheEntry, Journal, Snapshot
@@ -57,6 +57,30 @@ def test_a_trigger_key_has_one_run(journal: SqlJournal) -> None:
     assert journal.run("r1").trigger_key == "hour 7"
     for run in ("r4", "r5"):
         assert journal.create(row(run), [], {}) == run
+
+
+def test_a_run_begins_with_its_driver(backend: Backend, journal: SqlJournal) -> None:
+    ownership = journal.begin(row(tags={"n": "1"}), [CREATED], {}, "me")
+    assert not isinstance(ownership, str)
+    assert journal.run("r1") == row(seq=1, epoch=1, driver="me", tags={"n": "1"})
+    assert backend.open().owner("r1") == "me"
+    with pytest.raises(RunOwned):
+        backend.open().own("r1", "other")
+    assert journal.append(append(1, 1, facts(2))) == 3
+    ownership.release()
+    assert journal.owner("r1") is None
+    assert journal.own("r1", "other").epoch == 2
+
+
+def test_a_run_does_not_begin_if_its_trigger_key_has_one(journal: SqlJournal) -> None:
+    first = journal.begin(row(trigger_key="hour 7"), [CREATED], {}, "me")
+    assert not isinstance(first, str)
+    assert journal.begin(row("r2", trigger_key="hour 7"), [CREATED], {}, "another") == "r1"
+    assert journal.owner("r1") == "me"
+    assert journal.owner("r2") is None
+    assert [found.id for found in journal.runs()] == ["r1"]
+    with pytest.raises(ValueError, match="id"):
+        journal.begin(row(""), [CREATED], {}, "me")
 
 
 # ---- append

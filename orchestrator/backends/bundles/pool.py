@@ -370,6 +370,7 @@ class Pool:
         self._members.clear()
         self._holder.clear()
         self._waiting.clear()
+        self._runs.clear()
 
 
 def _divided(segments: Sequence[Segment], count: int) -> tuple[list[Segment], list[tuple[str, int, int]]]:

@@ -5,18 +5,18 @@ The loop in ``_run_prepared`` is the path that every light step takes; what it n
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from orchestrator.backends.bundles.arguments import Arguments, Reader, compile_arguments
 from orchestrator.backends.bundles.bundle import Part, RunningBundle
 from orchestrator.backends.bundles.chunks import DecodedChunks
 from orchestrator.backends.bundles.context import BundleStep, Contexts
+from orchestrator.backends.bundles.definitions import Definition, Definitions, Loaded, Plain
 from orchestrator.backends.bundles.failure import describe_failure, not_the_bodys
 from orchestrator.backends.bundles.inspection import Inspection, Inspector, Observer
 from orchestrator.backends.bundles.leave import Leave
@@ -28,7 +28,7 @@ from orchestrator.backends.bundles.surroundings import Surroundings
 from orchestrator.backends.bundles.watchdog import Watch
 from orchestrator.errors import ReplayMismatch, StoreUnavailable
 from orchestrator.graph.context import Caller, enter
-from orchestrator.graph.node import Node
+from orchestrator.graph.node import NodeKind
 from orchestrator.ports.frames import CHECKPOINTS, Failed, Input, Span
 from orchestrator.ports.values import Cell, Entry, Values, decode_cell, decode_manifest, digest_of
 from orchestrator.types import Digest
@@ -39,51 +39,6 @@ MANIFESTS = 8
 _LONGEST_US = 0xFFFFFFFF
 _SHORT_ARRAY = 0x9
 """First half of the first byte of a described value in msgpack; other cells are plain scalars."""
-
-
-class Code(Protocol):
-    """The code of a run. ``root`` is where its files are on this machine; empty if they are where they were."""
-
-    root: str
-
-    def function(self, reference: str) -> Callable[..., Any]:
-        """The author's function of a stage, by ``StageSpec.ref``."""
-        ...
-
-
-class Loaded(NamedTuple):
-    """The code of a stage.
-
-    Attributes:
-        root: Where it was unpacked; see ``Code``.
-        draws: It may draw random numbers from a global generator.
-        by_name: It takes every argument that has a name by that name.
-    """
-
-    function: Callable[..., Any]
-    root: str
-    draws: bool
-    by_name: bool
-
-    def signature_for(self, arguments: Iterable[str]) -> inspect.Signature | None:
-        """The function's signature if these arguments of a node cannot all be passed by name."""
-        if self.by_name and not any(name.startswith("*") for name in arguments):
-            return None
-        return inspect.signature(self.function)
-
-
-class Definition(NamedTuple):
-    """A node that can be run.
-
-    Attributes:
-        signature: Of the function, if keyword arguments alone do not do.
-        whole_inputs: Nodes by argument, if every argument is the whole output of a node.
-    """
-
-    node: Node
-    code: Loaded
-    signature: inspect.Signature | None
-    whole_inputs: Mapping[str, str] | None
 
 
 @dataclass(slots=True)
@@ -181,20 +136,13 @@ class StepRunner:
         self._give_back = give_back
         self._caller = caller
         self._contexts = Contexts(
-            bundle.run,
-            bundle.id,
-            bundle.epoch,
-            bundle.seed,
-            services.outbox,
-            watch,
-            services.ports,
-            services.values,
+            bundle.run, bundle.id, bundle.epoch, bundle.seed, services.outbox, watch, services.ports, services.values,
             bundle.cursors,
-        )
+        )  # fmt: skip
         self._elapsed_us = 0
         self._observer = Observer(bundle.id, services.values, services.outbox, watch)
 
-    def run_part(self, part: Part, define: Callable[[str, str], Definition]) -> None:
+    def run_part(self, part: Part, known: Definitions) -> None:
         """Run the steps of one segment; whatever happens becomes an outcome."""
         segment, watch = part.segment, self._watch
         self._services.leave.wait()
@@ -202,11 +150,14 @@ class StepRunner:
         try:
             try:
                 watch.begin(segment.node, part.next)
-                definition = define(self._bundle.run, segment.node)
-                root = definition.code.root
-                watch.timeout_s = definition.node.policy.timeout_s
-                watch.begin(segment.node, part.next)
-                arguments = self._prepare(part, definition)
+                plain = known.plain(self._bundle.run, segment.node)
+                values = None if plain is None else self._values(segment.inputs, plain.inputs)
+                if plain is None or values is None:
+                    definition = known.of(self._bundle.run, segment.node)
+                    root = definition.code.root
+                    watch.timeout_s = definition.node.policy.timeout_s
+                    watch.begin(segment.node, part.next)
+                    arguments = self._prepare(part, definition)
             finally:
                 watch.end()
         except InputMissing:
@@ -218,12 +169,15 @@ class StepRunner:
                 failed = describe_failure(segment.node, index, shown, root, self._services.log.mask)
                 self._services.outbox.fail(self._bundle.id, failed)
         else:
-            self._run_prepared(part, definition, arguments)
+            if plain is not None and values is not None:
+                self._run_plain(part, plain, values)
+            else:
+                self._run_prepared(part, definition, arguments)
 
     def _prepare(self, part: Part, definition: Definition) -> Arguments:
         bundle, services = self._bundle, self._services
         if definition.whole_inputs:
-            plain = self._plain(part.segment.inputs, definition.whole_inputs)
+            plain = self._values(part.segment.inputs, definition.whole_inputs)
             if plain is not None:
                 return Arguments(plain, (), None)
         outputs = {
@@ -232,7 +186,7 @@ class StepRunner:
         reader = services.reader(outputs, part.next, part.stop)
         return compile_arguments(definition.node, definition.signature, reader)
 
-    def _plain(self, sources: Sequence[Input], inputs: Mapping[str, str]) -> dict[str, Any] | None:
+    def _values(self, sources: Sequence[Input], inputs: Mapping[str, str]) -> dict[str, Any] | None:
         """Arguments that are the outputs of single steps, if they all are plain scalars: nothing to load or copy."""
         bundle, found = self._bundle, {}
         for source in sources:
@@ -251,6 +205,34 @@ class StepRunner:
             found[source.node] = value
         return {name: found[node] for name, node in inputs.items()}
 
+    def _run_plain(self, part: Part, plain: Plain, values: Mapping[str, Any]) -> None:
+        """Run the only step of a node whose arguments are at hand; all that happens to a link of a chain."""
+        bundle, name, code, policy = self._bundle, part.segment.node, plain.code, plain.policy
+        index = bundle.take(part)
+        if index is None:
+            return
+        self._watch.timeout_s = policy.timeout_s
+        context = self._contexts.of(name, index, part.segment.attempts.get(index, 1), policy.uses)
+        cell = self._attempt(context, code, lambda index: self._output(name, index, plain, values))
+        if cell is None:
+            return
+        if name in bundle.wanted:
+            bundle.made[name, index] = cell
+        self._services.outbox.complete_single(
+            bundle.id, name, cell, self._elapsed_us, *_seen("stage", cell), context.proposed_cursors
+        )
+
+    def _output(self, name: str, index: int, plain: Plain, values: Mapping[str, Any]) -> bytes:
+        started = perf_counter_ns()
+        result = plain.code.function(**values)
+        self._elapsed_us = min((perf_counter_ns() - started) // 1000, _LONGEST_US)
+        if plain.policy.profile and type(result) not in PLAIN:
+            self._observer.profile(name, index, result, self._elapsed_us)
+        try:
+            return self._services.values.encode(result)
+        except StoreUnavailable as error:
+            raise not_the_bodys(error) from error
+
     def _run_prepared(self, part: Part, definition: Definition, arguments: Arguments) -> None:
         """Run each step; for a light step in a map this loop is all that happens."""
         node = definition.node
@@ -263,7 +245,7 @@ class StepRunner:
             context = self._contexts.of(
                 name, index, attempts.get(index, 1), uses, saved.get(index), caller, node.is_map
             )
-            cell = self._attempt(context, definition, body)
+            cell = self._attempt(context, definition.code, body)
             if cell is None:
                 continue
             proposed = context.proposed_cursors
@@ -272,9 +254,9 @@ class StepRunner:
             if node.is_map:
                 outbox.complete(bundle.id, name, index, cell, self._elapsed_us, proposed)
             else:
-                outbox.complete_single(bundle.id, name, cell, self._elapsed_us, *_seen(node, cell), proposed)
+                outbox.complete_single(bundle.id, name, cell, self._elapsed_us, *_seen(node.kind, cell), proposed)
 
-    def _attempt(self, context: BundleStep, definition: Definition, body: Callable[[int], bytes]) -> bytes | None:
+    def _attempt(self, context: BundleStep, code: Loaded, body: Callable[[int], bytes]) -> bytes | None:
         """Cell of a step's output; None if it failed, which is on its way to the driver then."""
         watch, surroundings = self._watch, self._surroundings
         cell: bytes | None = None
@@ -282,7 +264,7 @@ class StepRunner:
         self._elapsed_us = 0
         try:
             try:
-                if surroundings is not None and definition.code.draws:
+                if surroundings is not None and code.draws:
                     surroundings.prepare(context)
                 enter(context)
                 watch.begin(context.node, context.index)
@@ -300,7 +282,7 @@ class StepRunner:
         if error is not None:
             if isinstance(error, KeyboardInterrupt) and self._services.shares_process:
                 raise error
-            failed = self._describe(context, error, definition.code.root)
+            failed = self._describe(context, error, code.root)
             error = None  # with its traceback it would keep all that the step held
         if surroundings is not None:
             surroundings.restore()
@@ -407,11 +389,11 @@ class StepRunner:
         return [cell for source in own for cell in self._services.outputs_of(source, self._bundle.inline).all()]
 
 
-def _seen(node: Node, cell: bytes) -> tuple[bool | None, int | None]:
+def _seen(kind: NodeKind, cell: bytes) -> tuple[bool | None, int | None]:
     """What the driver has to know of a single output: the side a branch takes, the width of maps over a list."""
-    if cell[0] >> 4 != _SHORT_ARRAY and node.kind != "branch":
+    if cell[0] >> 4 != _SHORT_ARRAY and kind != "branch":
         return None, None
     value = decode_cell(cell)
     if isinstance(value, Entry):
-        return (value.truth if node.kind == "branch" else None), (value.length if value.codec != "dict" else None)
-    return (bool(value) if node.kind == "branch" else None), None
+        return (value.truth if kind == "branch" else None), (value.length if value.codec != "dict" else None)
+    return (bool(value) if kind == "branch" else None), None

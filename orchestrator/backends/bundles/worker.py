@@ -8,36 +8,24 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import msgspec
-
-from orchestrator.backends.bundles.arguments import takes_names_only, whole_inputs
 from orchestrator.backends.bundles.bundle import RunningBundle
 from orchestrator.backends.bundles.calls import Body, BodyCaller
 from orchestrator.backends.bundles.chunks import ChunkWindow, chunks_of, inputs_of
 from orchestrator.backends.bundles.context import Contexts
+from orchestrator.backends.bundles.definitions import Code, Definition, Definitions
 from orchestrator.backends.bundles.failure import describe_failure
 from orchestrator.backends.bundles.light_calls import LightCalls
-from orchestrator.backends.bundles.steps import Code, Definition, Loaded, Services, StepRunner
-from orchestrator.backends.bundles.surroundings import may_draw
+from orchestrator.backends.bundles.steps import Services, StepRunner
 from orchestrator.backends.bundles.versions import versions
 from orchestrator.backends.bundles.watchdog import Watch, Watchdog
-from orchestrator.errors import StepError
 from orchestrator.graph.context import Caller, enter
-from orchestrator.graph.json import StoredNodes
-from orchestrator.graph.node import Node, Ref, StageSpec
+from orchestrator.graph.node import Ref
 from orchestrator.ports import frames
 from orchestrator.types import Digest
-
-if TYPE_CHECKING:
-    from orchestrator.backends.division import Divided
-
-DEFINITIONS = 2_000
-"""Compiled nodes a worker keeps; a ``@dynamic`` loop makes a new one with each call."""
 
 
 class Worker:
@@ -61,22 +49,16 @@ class Worker:
     ) -> None:
         self._services = services
         self._outbox = services.outbox
-        self._code = code
+        self._definitions = Definitions(code, services.read, services.ports.get("data"))
         self._send = send
         self._end = end
         self._concurrent = concurrent
-        self._codes: dict[Digest, Code] = {}
-        self._loaded: dict[tuple[Digest, str], Loaded] = {}
-        self._loading = threading.Lock()
-        self._bodies: dict[tuple[str, str], tuple[Digest, StoredNodes]] = {}
-        self._graphs: dict[str, tuple[Digest, Digest]] = {}
-        self._definitions: OrderedDict[tuple[str, str], Definition] = OrderedDict()
         self._window = ChunkWindow()
         self._queue: SimpleQueue[RunningBundle | None] = SimpleQueue()
         self._bundles: dict[str, RunningBundle] = {}
         self._watches: dict[str, Watch] = {}
         self._callers: dict[tuple[str, int], BodyCaller] = {}
-        self._light = LightCalls(services, self._compile)
+        self._light = LightCalls(services, self._definitions.of_call)
         self._calling = threading.Lock()
         self._watchdog = Watchdog(self._stuck, services.log.tick, self._say_alive)
 
@@ -139,9 +121,9 @@ class Worker:
             self._enqueue(frame)
         elif isinstance(frame, frames.Define):
             if frame.graph:
-                self._graphs[frame.run] = frame.capsule, frame.graph
+                self._definitions.learn_graph(frame.run, frame.capsule, frame.graph)
             else:
-                self._learn(frame.run, frame.capsule, frame.body)
+                self._definitions.learn(frame.run, frame.capsule, frame.body)
         elif isinstance(frame, frames.Release):
             bundle = self._bundles.get(frame.bundle)
             self._give_back(frame.bundle, bundle.release(frame.count) if bundle else [])
@@ -158,7 +140,7 @@ class Worker:
         elif isinstance(frame, frames.Continue):
             self._services.leave.extend(frame.for_s)
         elif isinstance(frame, frames.Forget):
-            self._forget(frame.run)
+            self._definitions.forget(frame.run)
         else:
             self.stop()
 
@@ -172,13 +154,6 @@ class Worker:
                 slot.recalled()
         if not slots and isinstance(frame, frames.Lend):  # its body has ended meanwhile
             self._send(frames.encode(frames.HandBack(frame.bundle)))
-
-    def _forget(self, run: str) -> None:
-        """Nothing of a run is left to do: its nodes may go."""
-        self._graphs.pop(run, None)
-        for known in (self._bodies, self._definitions):
-            for key in [key for key in known if key[0] == run]:
-                del known[key]
 
     def _enqueue(self, frame: frames.Run) -> None:
         inline = self._window.use(chunks_of(inputs_of(frame.segments)), frame.chunks.get)
@@ -210,7 +185,7 @@ class Worker:
         runner = StepRunner(self._services, bundle, watch, surroundings, self._give_back, self._caller)
         try:
             for part in bundle.parts:
-                runner.run_part(part, self._define)
+                runner.run_part(part, self._definitions)
         finally:
             enter(None)
             self._watchdog.remove(watch)
@@ -223,56 +198,6 @@ class Worker:
                     del self._callers[key]
                     caller.slot.hand_back()
             self._outbox.flush(bundle.id, finished=True)
-
-    def _define(self, run: str, node: str) -> Definition:
-        known = self._definitions.get((run, node))
-        if known is not None:
-            return known
-        if (run, node) not in self._bodies and run in self._graphs:
-            capsule, graph = self._graphs[run]
-            self._learn(run, capsule, self._services.read(graph))
-            self._graphs.pop(run, None)
-        try:
-            capsule, stored = self._bodies[run, node]
-        except KeyError:
-            raise StepError(f"the worker was not told what {node!r} of run {run} is; a fault of the engine") from None
-        definition = self._compiled(stored.node(node), capsule)
-        self._definitions[run, node] = definition
-        while len(self._definitions) > DEFINITIONS:
-            self._definitions.popitem(last=False)
-        return definition
-
-    def _learn(self, run: str, capsule: Digest, nodes: bytes | memoryview) -> None:
-        stored = StoredNodes(msgspec.json.decode(nodes))
-        self._bodies.update(((run, node), (capsule, stored)) for node in stored.ids)
-
-    def _compiled(self, node: Node, capsule: Digest) -> Definition:
-        if node.stage is None:
-            return Definition(node, _BRANCH if node.kind == "branch" else _PACK, None, whole_inputs(node))
-        loaded = self._loaded.get((capsule, node.stage.ref)) or self._load_stage(capsule, node.stage.ref)
-        if node.policy.scope:
-            loaded = loaded._replace(function=self._divided(loaded, node.stage, capsule))
-        whole = whole_inputs(node) if loaded.by_name else None
-        if whole is not None:
-            return Definition(node, loaded, None, whole)
-        return Definition(node, loaded, loaded.signature_for(node.args), None)
-
-    def _divided(self, loaded: Loaded, stage: StageSpec, capsule: Digest) -> Divided:
-        from orchestrator.backends.division import Divided  # with pyarrow, which most workers do without
-
-        merge = self._load_stage(capsule, stage.merge).function if stage.merge else None
-        return Divided(loaded.function, stage.policy, stage.ref, merge, self._services.ports.get("data"))
-
-    def _load_stage(self, capsule: Digest, reference: str) -> Loaded:
-        with self._loading:
-            code = self._codes.get(capsule)
-            if code is None:
-                code = self._codes[capsule] = self._code(capsule)
-        function = code.function(reference)
-        loaded = self._loaded[capsule, reference] = Loaded(
-            function, code.root, may_draw(function), takes_names_only(function)
-        )
-        return loaded
 
     def _caller(
         self, bundle: RunningBundle, definition: Definition, index: int, recorded: int, contexts: Contexts
@@ -293,10 +218,6 @@ class Worker:
             self._callers[node.id, index] = caller
         return caller
 
-    def _compile(self, run: str, body: str, node: Node) -> Definition:
-        """Code of a call; it comes from where the body's own does."""
-        return self._compiled(node, self._bodies[run, body][0])
-
     def _load(self, output: frames.Input, chunks: Mapping[Digest, bytes]) -> Any:
         outputs = {output.node: self._services.outputs_of(output, chunks)}
         argument = self._services.reader(outputs, 0, 0).argument(Ref(output.node))
@@ -313,17 +234,6 @@ class Worker:
                 self._give_back(bundle.id, steps)
         self._outbox.flush_last()
         self._end(f"{watch.error().message} and could not be interrupted")
-
-
-def _truth(value: Any) -> bool:
-    return bool(value)
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-_BRANCH, _PACK = Loaded(_truth, "", False, True), Loaded(_same, "", False, True)
 
 
 def resident_bytes() -> int:
