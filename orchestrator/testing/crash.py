@@ -24,7 +24,7 @@ from orchestrator.ports.journal import Journal
 if TYPE_CHECKING:
     from orchestrator.types import Digest
 
-WRITES = frozenset({"create", "own", "append", "save_snapshot", "post", "put"})
+WRITES = frozenset({"create", "begin", "own", "append", "save_snapshot", "post", "put"})
 """Methods of journal and artifact store that change something durable."""
 
 Moment = Literal["before", "commit", "after"]

@@ -185,8 +185,8 @@ class _Sweep:
         first = self._nurseries[0]
         scout = self._fresh("scout")
         verdict = self._judged(scout, first.carry_out(Order(str(scout), limit_s=self._limit_s)))
-        creation = tuple(itertools.takewhile(lambda name: name != "own", verdict.writes))
-        first.carry_out(Order(str(self._fresh("base")), ((len(creation) + 1, "before"),), False, False, self._limit_s))
+        creation = tuple(verdict.writes[: verdict.writes.index("begin") + 1])
+        first.carry_out(Order(str(self._fresh("base")), ((len(creation), "after"),), False, False, self._limit_s))
         reference = self._alone(first, "without faults", self._repeats)
         other = self._alone(self._nurseries[1], "without faults, in another process", False)
         swept = Swept(reference, other, creation, tuple(reference.verdict.writes))

@@ -139,7 +139,7 @@ def test_dying_at_every_write_and_again_while_recovering_breaks_no_promise() -> 
     assert swept.broken() == []
     assert swept.reference.verdict.state == "succeeded"
     assert {"own", "append", "post", "put"} <= set(swept.writes)
-    assert swept.creation[-1] == "create"
+    assert swept.creation[-1] == "begin"
     assert swept.points >= 3 * (len(swept.creation) + len(swept.writes))
     first_deaths = sum(bool(universe.deaths) for universe in swept.universes)
     assert first_deaths > 0.8 * swept.points

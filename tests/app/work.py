@@ -139,7 +139,7 @@ class _CountedInstallation(Installation):
     def journal(self) -> Journal:
         """The journal; each write is a transaction."""
         journal: Any = super().journal
-        for write in ("create", "append", "save_snapshot"):
+        for write in ("create", "begin", "append", "save_snapshot"):
             setattr(journal, write, self._accountant._counted(getattr(journal, write), "transactions"))
         return journal  # type: ignore[no-any-return]
 
