@@ -103,8 +103,7 @@ class Stage(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the stage: a node while tracing, a durable step in a ``@dynamic`` body, else the function itself."""
-        trace = tracing()
-        return cast(R, self._go(args, kwargs, mapped=False) if trace is None else trace.call(self, args, kwargs, False))
+        return cast(R, self._go(args, kwargs, mapped=False))
 
     def map(self, *iterables: Any, **broadcast: Any) -> list[R]:
         """One step per item: positional arguments are zipped (all of one length), keywords given whole to each.
