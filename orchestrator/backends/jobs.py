@@ -36,6 +36,10 @@ _NO_AGENT = "No available agent"
 _YOUNG_S = 60.0
 """How long a cluster that has just started may say that its nodes take no jobs yet."""
 
+_ANYTHING = 1
+"""Bytes of memory an actor asks for, so that it asks for anything: Ray places one that needs nothing at random, also
+where a node was named that it should prefer."""
+
 _OVERRIDES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 _ENGINE = Path(__file__).resolve().parents[1]
 _BOUND_TO_A_WORKER = ("RAY_JOB_ID", "RAY_RAYLET_PID", "RAY_OVERRIDE_NODE_ID_FOR_TESTING", "RAY_JOB_CONFIG_JSON_ENV_VAR")
@@ -228,8 +232,8 @@ def keep(name: str, kind: type, *arguments: Any) -> None:
     others = [node["NodeID"] for node in ray.nodes() if node["Alive"] and not _is_head(node)]
     place = NodeAffinitySchedulingStrategy(others[0], soft=True) if others else "DEFAULT"
     actor: Any = ray.remote(kind).options(
-        name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True, num_cpus=0, max_restarts=-1,
-        max_task_retries=-1, max_concurrency=4, scheduling_strategy=place,
+        name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True, num_cpus=0, memory=_ANYTHING,
+        max_restarts=-1, max_task_retries=-1, max_concurrency=4, scheduling_strategy=place,
     )  # fmt: skip
     ray.get(actor.remote(*arguments).__ray_ready__.remote())
 
