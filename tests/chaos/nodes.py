@@ -117,6 +117,8 @@ class Nodes:
 
     def stop(self) -> None:
         """End all of it."""
+        if self._cluster is None:
+            return  # it could not be started, and the reason is being raised
         for node in [*self._cluster.worker_nodes, *filter(None, [self._cluster.head_node])]:
             node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
         self._cluster.worker_nodes.clear()
