@@ -119,7 +119,8 @@ class Campaign:
         seed = f"{self.seed}.{number}"
         outcome = Outcome(fault.name, family, world.store, seed)
         began = time.monotonic()
-        episode = Episode(world, world.place(), random.Random(seed), WIDTH, SECONDS)
+        place = world.place()
+        episode = Episode(world, place, random.Random(seed), WIDTH, SECONDS)
         digest = ""
         try:
             fault.strike(episode)
@@ -131,6 +132,7 @@ class Campaign:
             examine_stuck(episode, outcome, error)
         finally:
             episode.end()
+            world.clear(place)
             world.nodes.mend()
         outcome.took_s = time.monotonic() - began
         self.outcomes.append(outcome)

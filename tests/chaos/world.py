@@ -83,6 +83,14 @@ class World:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ORC_", "CHAOS_"))}
         return Place(folder, Installation(Settings.from_environment(direct)), kept | environment)
 
+    def clear(self, place: Place) -> None:
+        """Make room on the disk, which is small: a run that is over leaves its evidence only."""
+        place.here.close()
+        shutil.rmtree(place.home, ignore_errors=True)
+        url = place.here.settings.journal_url
+        if self.server is not None:
+            self.server.execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+
     @contextmanager
     def server_stopped(self) -> Iterator[None]:
         """PostgreSQL has crashed (``immediate``) in the block, and is started again after it."""
