@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         remove_unlisted,
         write_parquet,
     )
+    from stages.ingestion.sorted_stream import whole_groups
     from stages.ingestion.sql import read_sql, read_sql_table
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "read_sql",
     "read_sql_table",
     "remove_unlisted",
+    "whole_groups",
     "write_parquet",
 ]
 
@@ -49,6 +51,7 @@ _MODULES = {
     "read_sql": "sql", "read_sql_table": "sql",
     "DataSet": "part_files", "PartFile": "part_files", "find_data_set": "part_files", "read_batches": "part_files",
     "read_parts": "part_files", "remove_unlisted": "part_files", "write_parquet": "part_files",
+    "whole_groups": "sorted_stream",
 }  # fmt: skip
 
 

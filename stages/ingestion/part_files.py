@@ -27,6 +27,7 @@ from orchestrator import Retry, stage
 from orchestrator.errors import ConfigError, NotFound
 from stages.columns import require_columns
 from stages.errors import DataRejected
+from stages.ingestion.sorted_stream import whole_groups
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -158,7 +159,7 @@ def read_parts(folder: str | DataSet, columns: Sequence[str] | None = None) -> p
 
 @stage(streaming=True, retries=Retry(attempts=4, on=(OSError,)), timeout="1h")
 def read_batches(
-    path: str | DataSet, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS
+    path: str | DataSet, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS, by: Sequence[str] = ()
 ) -> Iterator[pa.Table]:
     """The rows of a data set or of Parquet files, batch by batch: no more than one part is in memory.
 
@@ -166,12 +167,20 @@ def read_batches(
         path: Folder of a data set, a ``DataSet``, or a Parquet file or pattern (``part-*.parquet``).
         columns: Columns to read, in this order; all when not given.
         rows: Most rows of a batch.
+        by: Key of rows that come in its order: then no group is in two batches, and a batch has as many rows as that
+            takes. A stage with ``scope="groups"`` can be mapped over such batches.
 
     Raises:
-        NotFound, DataRejected: as ``read_parts``.
+        NotFound, DataRejected: as ``read_parts``; or the rows are not in order of ``by``, names the first.
     """
     if rows < 1:
         raise ConfigError(f"read_batches: a batch has at least one row, not {rows}")
+    found = _batches(path, columns, rows)
+    shown = path.folder if isinstance(path, DataSet) else path
+    yield from whole_groups(found, by, repr(shown)) if by else found
+
+
+def _batches(path: str | DataSet, columns: Sequence[str] | None, rows: int) -> Iterator[pa.Table]:
     if isinstance(path, DataSet) or not _is_files(path):
         found = find_data_set(path) if isinstance(path, str) else path
         for table in _tables(found, columns):
