@@ -17,6 +17,7 @@ from orchestrator import File, Retry, stage
 from orchestrator.errors import ConfigError, NotFound
 from stages.columns import cast_columns, require_columns, suggestion
 from stages.errors import DataRejected
+from stages.ingestion.places import place_of
 
 Format = Literal["parquet", "csv", "json", "arrow"]
 
@@ -68,7 +69,7 @@ def read(
     kind = format or _format_of(str(path))
     _check_encoding(encoding)
     asked = _Asked(kind, columns, encoding, delimiter or ("\t" if str(path).endswith(".tsv") else ","), max_rows)
-    filesystem, inner = fsspec.core.url_to_fs(str(path))
+    filesystem, inner = place_of(str(path))
     table = _read(filesystem, inner, str(path), asked)
     return cast_columns(table, types, str(path)) if types else table
 
@@ -94,7 +95,7 @@ def read_many(
         DataRejected: as ``read``, or the files do not have the same columns; names the file and the column.
     """
     _check_encoding(encoding)
-    filesystem, inner = fsspec.core.url_to_fs(pattern)
+    filesystem, inner = place_of(pattern)
     if filesystem.isdir(inner):
         inner = inner.rstrip("/") + "/*"
     names = sorted(name for name in filesystem.glob(inner) if not filesystem.isdir(name))
