@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import fsspec
@@ -11,6 +13,18 @@ from orchestrator.errors import ConfigError
 
 BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 """Schemes of object stores that obstore reaches."""
+
+RETRY_S = 60
+"""How long a request is repeated that was not answered, or with a server's error."""
+
+OBSTORE_OPTIONS: Mapping[str, Any] = {
+    "client_options": {"allow_http": True},  # whoever writes http:// means it
+    "retry_config": {
+        "max_retries": 50,
+        "retry_timeout": timedelta(seconds=RETRY_S),
+        "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=3)},
+    },
+}
 
 
 def place_of(url: str) -> tuple[Any, str]:
@@ -23,9 +37,8 @@ def place_of(url: str) -> tuple[Any, str]:
     """
     scheme = url.partition("://")[0]
     through_obstore = scheme in BUCKETS and _through_obstore(scheme)
-    options = {"client_options": {"allow_http": True}} if through_obstore else {}  # whoever writes http:// means it
     try:
-        filesystem, path = fsspec.core.url_to_fs(url, **options)
+        filesystem, path = fsspec.core.url_to_fs(url, **(OBSTORE_OPTIONS if through_obstore else {}))
     except (ImportError, ValueError) as error:
         raise ConfigError(f"{url!r} cannot be reached: {error}") from None
     return filesystem, path
