@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator.errors import ConfigError, NotFound
 from stages.errors import DataRejected, SourceUnavailable
-from stages.ingestion import dataset, files, read, read_many, salvage
+from stages.ingestion import dataset, files, read, read_batches, read_many, salvage
 
 TABLE = pa.table({"carrier": ["UA", "AA"], "distance": [1400, 1089], "delay": [11.5, None]})
 
@@ -237,6 +237,14 @@ def test_a_file_that_claims_too_many_rows_is_refused_before_they_are_read(tmp_pa
     pyarrow.parquet.write_table(pa.table({"x": pa.nulls(1_000_000)}), path)
     with pytest.raises(DataRejected, match="1,000,000 rows, more than 999,999"):
         read(str(path), max_rows=999_999)
+    footer = pyarrow.parquet.read_metadata(path)
+    for _ in range(10):
+        footer.append_row_groups(footer)
+    footer.write_metadata_file(path)  # a thousand million rows, and none of them is there
+    with pytest.raises(DataRejected, match="1,024,000,000 rows, more than 200,000,000; raise max_rows"):
+        read(str(path))
+    with pytest.raises(DataRejected, match=r"t\.parquet' cannot be read as Parquet"):
+        next(iter(read_batches(str(path))))
 
 
 def test_many_files_become_one_table_in_the_order_of_their_names(tmp_path: Path) -> None:
