@@ -15,6 +15,7 @@ from orchestrator import stage
 from orchestrator.errors import ConfigError
 from stages.features.categories import frequency_of, onehot_of, ordinal_of
 from stages.features.counts import TextCounts, added_counts, count_texts
+from stages.features.gaps import count_gaps, fill_of
 from stages.features.plan import PlanStep, read_step
 from stages.features.scaling import finish_scale, merge_scale, partial_scale
 from stages.features.target_means import sum_targets, target_means_of
@@ -46,6 +47,7 @@ def _of_counts(make: Callable[..., Transform]) -> Callable[..., Transform]:
 
 
 LEARNERS: Mapping[str, Learner] = {
+    "fill": Learner(count_gaps, fill_of, ("columns", "method", "values"), ("columns", "method", "values")),
     "frequency": Learner(count_texts, _of_counts(frequency_of)),
     "onehot": Learner(count_texts, _of_counts(onehot_of)),
     "ordinal": Learner(count_texts, _of_counts(ordinal_of)),
@@ -78,9 +80,10 @@ def learn(table: pa.Table, step: PlanStep) -> Seen:
     """Fit one step of a plan on a table, a stream or a list of tables, part by part.
 
     The result is that of the fitting function on all rows. Counts and extremes add up exactly, so it is the same to the
-    last bit for ``frequency``, ``onehot``, ``ordinal``, ``tfidf``, ``scale`` by ``minmax`` or ``robust``, and
-    ``target_means`` of whole numbers; sums of other numbers may differ in their last digits between batches of
-    different sizes. ``TargetMeans.training``, which encodes the training rows out of fold, takes them in one table.
+    last bit for ``frequency``, ``onehot``, ``ordinal``, ``tfidf``, ``scale`` by ``minmax`` or ``robust``, ``fill`` by
+    ``mode``, and for ``target_means`` and means of whole numbers; sums of other numbers may differ in their last digits
+    between batches of different sizes. ``TargetMeans.training``, which encodes the training rows out of fold, takes
+    them in one table.
 
     Args:
         step: ``{"onehot": {"columns": ["carrier"]}}``, see ``LEARNERS``.

@@ -23,6 +23,8 @@ STEPS: list[PlanStep] = [
     {"target_means": {"columns": ["carrier"], "target": "late", "smoothing": 0.0}},
     {"tfidf": {"column": "route", "most": 40, "longest": 2, "max_share": 0.5}},
     {"tfidf": {"column": "route", "buckets": 16}},
+    {"fill": {"columns": ["dep_delay", "number"], "method": "mean", "flags": True}},
+    {"fill": {"columns": ["arr_delay", "origin", "flight"], "method": "mode", "values": {"flight": 1}}},
     {"scale": {"columns": ["distance", "dep_delay"], "method": "minmax"}},
     {"scale": {"columns": ["distance", "dep_delay"], "method": "robust"}},
 ]
@@ -78,6 +80,8 @@ def test_a_stream_of_a_run_teaches_the_same(table: pa.Table, tmp_path: Any) -> N
     ("step", "error", "message"),
     [
         ({"bounds": {"columns": ["distance"]}}, ConfigError, "bounds cannot be fitted in parts.*onehot"),
+        ({"fill": {"columns": ["distance"]}}, ConfigError, "median of 'distance' cannot be learned in parts"),
+        ({"fill": {"columns": ["dest"], "values": {"dist": 1}}}, ConfigError, "'dist'"),
         ({"onehott": {"columns": ["distance"]}}, ConfigError, "Did you mean 'onehot'"),
         ({"onehot": {"columns": ["carrier"], "mots": 3}}, ConfigError, "takes no 'mots'. Did you mean 'most'"),
         ({"onehot": {"columns": ["carier"]}}, NotFound, "Did you mean 'carrier'"),
@@ -97,5 +101,7 @@ def test_parts_without_a_value_teach_nothing() -> None:
         learn(parts, {"onehot": {"columns": ["s"]}})
     with pytest.raises(DataRejected, match="'y' holds no value to learn from in 3 rows"):
         learn(parts, {"target_means": {"columns": ["s"], "target": "y", "folds": 2}})
+    with pytest.raises(DataRejected, match="'y' holds no value to learn from; give values="):
+        learn(parts, {"fill": {"columns": ["y"], "method": "mean"}})
     with pytest.raises(DataRejected, match="has no rows"):
         learn([part.slice(0, 0) for part in parts], {"tfidf": {"column": "s"}})  # type: ignore[arg-type]
