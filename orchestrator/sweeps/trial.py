@@ -41,7 +41,8 @@ def named_trial(stage: Stage[..., Any]) -> Stage[..., Any]:
 
 def run_trial(point: Point, given: Mapping[str, Any], stage: str, code: str, metric: str) -> Outcome:
     """A trial of the stage at ``module:qualname``; ``code``, its fingerprint, tells trials of changed code apart."""
-    return _tried(resolve(stage), metric, point, given)
+    found = resolve(stage)
+    return _tried(found if isinstance(found, Stage) else Stage(found, "stage", {}), metric, point, given)
 
 
 def _trial(stage: Stage[..., Any], function: Callable[..., Outcome]) -> Stage[..., Any]:

@@ -37,6 +37,13 @@ def fit(data: list[int], rate: float, ledger: str, held_from: int = 100, reports
     return Fitted(len(data) + (reports - 1) / 100 - abs(rate - 0.02), begun)
 
 
+def square(x: float) -> float:
+    return x * x
+
+
+squared = stage(square)
+
+
 @pipeline
 def plain(ledger: str, searcher: str = "random", trials: int = 8, held_from: int = 100) -> Best[Fitted]:
     over = {"rate": (1e-4, 1.0, "log")}
@@ -61,6 +68,7 @@ def narrowing(ledger: str, die: bool) -> list[Best[Fitted]]:
         os.kill(os.getpid(), signal.SIGKILL)
     rate = float(wide.params["rate"])
     near = sweep(fit, {"rate": (rate / 2, rate * 4)}, fixed=fixed, metric="auc", trials=4, searcher="optuna")
+    assert sweep(squared, {"x": [1.0, -3.0]}, metric="real").params == {"x": -3.0}
     return [wide, near]
 
 
