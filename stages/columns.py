@@ -213,11 +213,22 @@ def learnable(table: pa.Table, name: str, where: str) -> Floats:
         NotFound: the column is missing.
         DataRejected: the column is not numeric, holds no value at all, or an infinite one; names the rows.
     """
-    values = column_floats(table, name, where)
+    values = finite_floats(table, name, where)
     if np.isnan(values).all():
         raise DataRejected(
             f"{where}: column {name!r} holds no value to learn from in {len(values)} rows; leave it out.", column=name
         )
+    return values
+
+
+def finite_floats(table: pa.Table, name: str, where: str) -> Floats:
+    """A numeric column without infinite values; NaN where a value is missing.
+
+    Raises:
+        NotFound: the column is missing.
+        DataRejected: the column is not numeric, or holds an infinite value; names the rows.
+    """
+    values = column_floats(table, name, where)
     infinite = np.isinf(values)
     if infinite.any():
         raise DataRejected(

@@ -105,6 +105,15 @@ class BucketObjects:
         except FileNotFoundError:
             return None
 
+    def version(self, path: str) -> str | None:
+        """What changes when the object does: its etag; None where the store gives none.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        with self._asking("look for", path):
+            return obstore.head(self._store, path)["e_tag"]
+
     def list(self) -> Iterator[Stored]:
         """See ``Objects.list``."""
         with self._asking("list", ""):

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from blake3 import blake3
 
+from orchestrator.artifacts.store import BUCKETS
 from orchestrator.errors import ConfigError, NotFound, StoreUnavailable
 from orchestrator.types import Digest
 
@@ -81,7 +82,10 @@ def _files_below(path: Path) -> Iterator[Path]:
 def _remote_version(url: str) -> str:
     import fsspec  # takes longer to import than a local run to start
 
+    folder, _, name = url.rpartition("/")
     try:
+        if url.partition("://")[0] in BUCKETS and (version := _bucket_version(folder, name)) is not None:
+            return f"etag:{version}"
         files, path = fsspec.core.url_to_fs(url)
         info = files.info(path)
         for key in _VERSION_KEYS:
@@ -94,3 +98,11 @@ def _remote_version(url: str) -> str:
         raise ConfigError(f"{url!r} cannot be read: {error}") from error
     except OSError as error:
         raise StoreUnavailable(f"cannot look at {url!r}: {error}") from error
+
+
+def _bucket_version(folder: str, name: str) -> str | None:
+    try:
+        from orchestrator.artifacts.buckets import BucketObjects  # so does the client of object stores
+    except ImportError:
+        return None  # fsspec may have another
+    return BucketObjects(folder).version(name)

@@ -23,7 +23,7 @@ WAVE = 4
 def search(
     trial: Stage[..., Any],
     over: Mapping[str, Space],
-    given: Mapping[str, Any],
+    shared: Mapping[str, Any],
     metric: str,
     mode: Mode,
     trials: int,
@@ -31,6 +31,9 @@ def search(
     concurrency: int,
 ) -> Best[Any]:
     """Run a sweep in the body of a ``@dynamic`` step: a replay asks and tells the same, and finds its trials done.
+
+    Args:
+        shared: Arguments of ``trial`` besides the point.
 
     Raises:
         StepError: no trial came to a value.
@@ -40,7 +43,7 @@ def search(
     found: list[Trial] = []
     outputs: dict[int, Any] = {}
     while points := _points(asked, len(found), min(wave, trials - len(found))):
-        outcomes = trial.map(points, given=given)
+        outcomes = trial.map(points, **shared)
         for point, outcome in zip(points, outcomes, strict=True):
             ended = described(point, outcome)
             asked.tell(len(found), ended.value)

@@ -21,7 +21,7 @@ from orchestrator.sweeps.search import SearcherName, search
 from orchestrator.sweeps.searchers.grid import size
 from orchestrator.sweeps.spaces import read_spaces
 from orchestrator.sweeps.steered import Steering, steer
-from orchestrator.sweeps.trial import belongs_to, check_dotted, trial_stage
+from orchestrator.sweeps.trial import belongs_to, check_dotted, named_trial, trial_stage
 
 R = TypeVar("R")
 
@@ -46,7 +46,8 @@ def sweep(
     """Try a stage with many parameters, and take the best.
 
     In a pipeline this is a step, whose trials are steps of the run; with ``scheduler`` or ``checkpoint`` they run on
-    the controller of Ray Tune. Called anywhere else it runs in process, each trial to its end.
+    the controller of Ray Tune. In the body of a ``@dynamic`` step the trials are steps of that body. Called anywhere
+    else it runs in process, each trial to its end.
 
     Args:
         over: For parameters of the stage (dotted into dataclasses: ``hp.lr``) a list of values, a range
@@ -73,13 +74,17 @@ def sweep(
     _check_whole("concurrency", concurrency, 0)
     if chosen not in _SEARCHERS:
         raise refusal(InvalidStage, f"sweep(searcher={chosen!r}): write {', '.join(map(repr, _SEARCHERS))}")
-    _check_place(stage)
-    asked = (spaces, given, metric, mode, count, chosen, concurrency)
     steering = Steering(_scheduler(scheduler), checkpoint)
     if isinstance(steering.scheduler, Pbt) and chosen == "optuna":
         raise refusal(InvalidStage, "sweep(scheduler='pbt') chooses parameters itself: searcher is 'random' or 'grid'")
-    trace = tracing()
     found: Best[R]
+    if _in_a_body():
+        _check_place(stage, steering)
+        shared = {"given": given, "stage": stage.path, "code": stage.spec.fingerprint, "metric": metric}
+        found = search(named_trial(stage), spaces, shared, metric, mode, count, chosen, concurrency)
+        return found
+    asked = (spaces, given, metric, mode, count, chosen, concurrency)
+    trace = tracing()
     if trace is None or steering == Steering(None, False):
         found = _plain(stage, metric, name)(*asked)
         return found
@@ -102,7 +107,7 @@ def _plain(stage: Stage[..., Any], metric: str, name: str) -> Stage[..., Any]:
         searcher: SearcherName,
         concurrency: int,
     ) -> Best[Any]:
-        return search(trial, over, given, metric, mode, trials, searcher, concurrency)
+        return search(trial, over, {"given": given}, metric, mode, trials, searcher, concurrency)
 
     belongs_to(run_sweep, stage, "sweep")
     run_sweep.__annotations__ = {"return": Best[stage.returns]}  # type: ignore[name-defined]
@@ -147,14 +152,23 @@ def _check_stage(stage: Any, mode: str) -> None:
         raise refusal(InvalidStage, f"sweep(mode={mode!r}): write 'max' or 'min'")
 
 
-def _check_place(stage: Stage[..., Any]) -> None:
+def _in_a_body() -> bool:
+    """True in the body of a ``@dynamic`` step, whose calls are steps of the run."""
     context = current()
-    if tracing() is None and context is not None and not isinstance(context.caller, LocalCaller | None):
-        raise refusal(
-            InvalidStage,
-            f"sweep({stage.name}, …) in the body of a @dynamic step: its code is not known there yet. Call it in the "
-            "pipeline, or call the stage with .map(…)",
-        )
+    return tracing() is None and context is not None and not isinstance(context.caller, LocalCaller | None)
+
+
+def _check_place(stage: Stage[..., Any], steering: Steering) -> None:
+    """Refuse what a body cannot have: the code of the run was packed before it began."""
+    if steering != Steering(None, False):
+        why = "scheduler= and checkpoint= make it a step of Ray Tune, which the pipeline has to know of"
+    elif not stage.importable:
+        why = f"its trials find the stage by its name, and {stage.path} cannot be imported; move it to a module"
+    else:
+        return
+    raise refusal(
+        InvalidStage, f"sweep({stage.name}, …) in the body of a @dynamic step: {why}. Or call the sweep in the pipeline"
+    )
 
 
 def _check_arguments(stage: Stage[..., Any], spaces: Mapping[str, Space], given: Mapping[str, Any]) -> None:

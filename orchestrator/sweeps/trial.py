@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from orchestrator.errors import InvalidStage, StepError
 from orchestrator.graph.annotation import attribute_type, plain
 from orchestrator.graph.context import step
 from orchestrator.graph.source import refusal
-from orchestrator.graph.stage import Stage
+from orchestrator.graph.stage import Stage, resolve
 from orchestrator.ports.tune import Point
 
 
@@ -28,14 +28,33 @@ def trial_stage(stage: Stage[..., Any], metric: str) -> Stage[..., Any]:
     """A stage with the needs of the given one that runs it as a trial; a failed trial does not end the sweep."""
 
     def trial(point: Point, given: Mapping[str, Any]) -> Outcome:
-        reports: list[dict[str, float]] = []
-        step().reports = reports
-        output = stage(**arguments(stage, given, point))
-        return Outcome(output, metric_value(metric, reports, output, stage.name), reports)
+        return _tried(stage, metric, point, given)
 
     belongs_to(trial, stage, "trial")
+    return _trial(stage, trial)
+
+
+def named_trial(stage: Stage[..., Any]) -> Stage[..., Any]:
+    """The same for a stage that is found by its name: workers need no code that is made for the sweep."""
+    return _trial(stage, run_trial)
+
+
+def run_trial(point: Point, given: Mapping[str, Any], stage: str, code: str, metric: str) -> Outcome:
+    """A trial of the stage at ``module:qualname``; ``code``, its fingerprint, tells trials of changed code apart."""
+    found = resolve(stage)
+    return _tried(found if isinstance(found, Stage) else Stage(found, "stage", {}), metric, point, given)
+
+
+def _trial(stage: Stage[..., Any], function: Callable[..., Outcome]) -> Stage[..., Any]:
     base = replace(stage.policy, has_fallback=False)
-    return Stage(trial, "stage", {"on_item_error": "keep"}, base, name=stage.name)
+    return Stage(function, "stage", {"on_item_error": "keep"}, base, name=stage.name)
+
+
+def _tried(stage: Stage[..., Any], metric: str, point: Point, given: Mapping[str, Any]) -> Outcome:
+    reports: list[dict[str, float]] = []
+    step().reports = reports
+    output = stage(**arguments(stage, given, point))
+    return Outcome(output, metric_value(metric, reports, output, stage.name), reports)
 
 
 def belongs_to(function: Any, stage: Stage[..., Any], name: str) -> None:

@@ -17,6 +17,7 @@ from stages.features.encoders import UNSEEN, Calendar, Category, Features, Numbe
 from stages.features.fitting import fit_features, transform
 from stages.features.history import add_lags, add_rolling, join_asof
 from stages.features.keys import KeyStatistics, aggregate, fit_key_statistics
+from stages.features.learning import LEARNERS, learn
 from stages.features.plan import FITTERS, FeaturePlan, Planned, fit_plan
 from stages.features.scaling import (
     Scale,
@@ -35,6 +36,7 @@ from stages.transforms import Numbers, Transform, fit_numbers
 
 __all__ = [
     "FITTERS",
+    "LEARNERS",
     "UNSEEN",
     "Calendar",
     "Category",
@@ -81,6 +83,7 @@ __all__ = [
     "fit_tfidf",
     "fit_vector",
     "join_asof",
+    "learn",
     "learn_scale",
     "merge_scale",
     "mutual_information",

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.errors import ConfigError
-from stages.columns import Floats, listed, require_choice, require_columns, require_rows, set_numbers, texts
+from stages.columns import Floats, listed, require_choice, require_columns, set_numbers, texts
 from stages.errors import DataRejected
+from stages.features.counts import TextCounts, count_texts
 from stages.features.encoders import UNSEEN
 from stages.transforms import InputKind, Transform
 
@@ -179,10 +180,14 @@ def fit_onehot(
         DataRejected: a column is not text or holds no value, or there are no rows.
         ConfigError: the policy is not known.
     """
+    return onehot_of(count_texts(table, columns), unseen, min_rows, most)
+
+
+def onehot_of(counts: TextCounts, unseen: Unseen = "zero", min_rows: int = 1, most: int = 100) -> OneHot:
+    """``fit_onehot`` of what was counted."""
     require_choice(unseen, UNSEEN_POLICIES, "The policy for unseen values")
-    counts = [_counted(table, name) for name in columns]
-    kept = [[value for value in found if found[value] >= min_rows][:most] for found in counts]
-    return OneHot(list(columns), [sorted(values) for values in kept], unseen)
+    kept = [[value for value in found if found[value] >= min_rows][:most] for found in counts.by_frequency()]
+    return OneHot(counts.columns, [sorted(values) for values in kept], unseen)
 
 
 def fit_ordinal(
@@ -200,24 +205,36 @@ def fit_ordinal(
     Raises:
         NotFound, DataRejected, ConfigError: as ``fit_onehot``; or a value is missing from a given order.
     """
+    return ordinal_of(count_texts(table, columns), order, unseen)
+
+
+def ordinal_of(
+    counts: TextCounts, order: Mapping[str, Sequence[str]] | None = None, unseen: Unseen = "zero"
+) -> Ordinal:
+    """``fit_ordinal`` of what was counted."""
     require_choice(unseen, UNSEEN_POLICIES, "The policy for unseen values")
     given = order or {}
-    require_columns(list(columns), given, "The list of columns of fit_ordinal")
+    require_columns(counts.columns, given, "The list of columns of fit_ordinal")
     values = []
-    for name in columns:
-        seen = sorted(_counted(table, name))
+    for name, found in zip(counts.columns, counts.by_frequency(), strict=True):
+        seen = sorted(found)
         wanted = list(given.get(name, seen))
         if lost := [value for value in seen if value not in wanted]:
             raise ConfigError(f"The order given for {name!r} lacks {listed(map(repr, lost))}, which the table holds.")
         values.append(wanted)
-    return Ordinal(list(columns), values, unseen)
+    return Ordinal(counts.columns, values, unseen)
 
 
 def fit_frequency(table: pa.Table, columns: Sequence[str]) -> Frequency:
     """How frequent each value is; raises as ``fit_onehot``."""
-    counts = [_counted(table, name) for name in columns]
-    shares = [[count / table.num_rows for count in found.values()] for found in counts]
-    return Frequency(list(columns), [list(found) for found in counts], shares)
+    return frequency_of(count_texts(table, columns))
+
+
+def frequency_of(counts: TextCounts) -> Frequency:
+    """``fit_frequency`` of what was counted."""
+    found = counts.by_frequency()
+    shares = [[count / counts.rows for count in values.values()] for values in found]
+    return Frequency(counts.columns, [list(values) for values in found], shares)
 
 
 def fit_hashed(table: pa.Table, columns: Sequence[str], buckets: int = 16) -> Hashed:
@@ -233,16 +250,3 @@ def fit_hashed(table: pa.Table, columns: Sequence[str], buckets: int = 16) -> Ha
     hashed = Hashed(list(columns), buckets)
     hashed.apply(table.slice(0, 0))
     return hashed
-
-
-def _counted(table: pa.Table, name: str) -> dict[str, int]:
-    """Rows by value, the most frequent first, equals in alphabetical order."""
-    require_columns(table.column_names, [name], "The table to encode")
-    require_rows(table, "The table to encode")
-    counts = pc.value_counts(texts(table.column(name), name)).to_pylist()
-    found = {entry["values"]: entry["counts"] for entry in counts if entry["values"] is not None}
-    if not found:
-        raise DataRejected(
-            f"Column {name!r} holds no value to learn from in {table.num_rows} rows; leave it out.", column=name
-        )
-    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))

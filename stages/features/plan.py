@@ -137,27 +137,35 @@ def fit_plan(table: pa.Table, steps: Sequence[PlanStep], keep: Sequence[str] = (
 
 
 def _fit(step: PlanStep, position: int, rows: pa.Table) -> Transform:
+    name, parameters = read_step(step, f"Step {position} of the plan")
+    return FITTERS[name](rows, **parameters)
+
+
+def read_step(step: PlanStep, where: str = "The step") -> tuple[str, Mapping[str, Any]]:
+    """The name of a fitter and its parameters.
+
+    Raises:
+        ConfigError: it is no such step; offers the closest name.
+    """
     if not isinstance(step, Mapping) or len(step) != 1:
-        raise ConfigError(f"Step {position} of the plan must be one fitter with its parameters, not {step!r}")
+        raise ConfigError(f"{where} must be one fitter with its parameters, not {step!r}")
     ((name, parameters),) = step.items()
     if name not in FITTERS:
         raise ConfigError(
-            f"Step {position} of the plan: there is no fitter {name!r}.{suggestion(name, FITTERS)} "
-            f"There are: {', '.join(FITTERS)}."
+            f"{where}: there is no fitter {name!r}.{suggestion(name, FITTERS)} There are: {', '.join(FITTERS)}."
         )
-    fitter = FITTERS[name]
-    known = list(inspect.signature(fitter).parameters)[1:]
+    signature = inspect.signature(FITTERS[name])
+    known = list(signature.parameters)[1:]
     for parameter in parameters:
         if parameter not in known:
             raise ConfigError(
-                f"Step {position} of the plan: {name} takes no {parameter!r}.{suggestion(parameter, known)} "
-                f"It takes: {', '.join(known)}."
+                f"{where}: {name} takes no {parameter!r}.{suggestion(parameter, known)} It takes: {', '.join(known)}."
             )
     columns = parameters.get("columns", [])
     if not isinstance(columns, list | tuple) or not all(isinstance(column, str) for column in columns):
-        raise ConfigError(f"Step {position} of the plan: the columns of {name} are a list of names, not {columns!r}")
+        raise ConfigError(f"{where}: the columns of {name} are a list of names, not {columns!r}")
     try:
-        inspect.signature(fitter).bind(rows, **parameters)
+        signature.bind(None, **parameters)
     except TypeError as error:
-        raise ConfigError(f"Step {position} of the plan: {name}: {error}") from None
-    return fitter(rows, **parameters)
+        raise ConfigError(f"{where}: {name}: {error}") from None
+    return name, parameters

@@ -10,10 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.errors import ConfigError
-from stages.columns import Floats, floats, learnable, require_columns, require_rows, set_numbers, texts
+from stages.columns import Floats, finite_floats, floats, require_columns, set_numbers, texts
 from stages.errors import DataRejected
+from stages.features.counts import added_up
 from stages.rows import Codes, group_codes
 from stages.transforms import InputKind, Transform
+
+WHERE = "The table for target means"
 
 
 @dataclass(frozen=True)
@@ -93,26 +96,66 @@ def fit_target_means(
         DataRejected: a column is not text, the target not numeric or without values, or there are too few rows.
         ConfigError: fewer than two folds, or a negative smoothing.
     """
-    if folds < 2 or smoothing < 0:
-        raise ConfigError(f"Target means need at least 2 folds and a smoothing of 0 or more, not {folds}, {smoothing}")
-    where = "The table for target means"
-    require_columns(table.column_names, [*columns, *groups], where)
-    require_rows(table, where)
-    labels = learnable(table, target, where)
+    return target_means_of([sum_targets(table, columns, target, groups)], smoothing, folds, seed, groups)
+
+
+@dataclass(frozen=True)
+class TargetSums:
+    """The target by category, as far as it was looked at.
+
+    Attributes:
+        rows: Rows looked at; ``known`` of them have a target, ``total`` is its sum.
+        found: By column a table of ``value``, ``rows`` with a target, and their ``total``.
+    """
+
+    target: str
+    columns: list[str]
+    rows: int
+    known: int
+    total: float
+    found: list[pa.Table]
+
+
+def sum_targets(table: pa.Table, columns: Sequence[str], target: str, groups: Sequence[str] = ()) -> TargetSums:
+    """Look at one table, or a part of one; no rows are fine.
+
+    Raises:
+        NotFound: a column is missing.
+        DataRejected: a column is not text, or the target not numeric or infinite.
+    """
+    require_columns(table.column_names, [*columns, *groups], WHERE)
     if target in columns:
         raise DataRejected(f"The target {target!r} cannot be one of its own features.", column=target)
-    if table.num_rows < folds:
-        raise DataRejected(f"{where} has {table.num_rows} rows, too few for {folds} folds.")
+    labels = finite_floats(table, target, WHERE)
     known = ~np.isnan(labels)
-    overall = float(labels[known].mean())
-    values, means = [], []
+    found = []
     for name in columns:
         codes, names = _coded(table, name)
-        sums, counts = _sums(codes[known], labels[known], len(names) + 1)
-        smoothed = _smoothed(sums, counts, overall, smoothing)[:-1]
-        values.append(names)
+        totals, rows = (numbers[:-1] for numbers in _sums(codes[known], labels[known], len(names) + 1))
+        found.append(pa.table({"value": pa.array(names, pa.string()), "rows": rows, "total": totals}))
+    return TargetSums(target, list(columns), table.num_rows, int(known.sum()), float(labels[known].sum()), found)
+
+
+def target_means_of(
+    parts: Sequence[TargetSums], smoothing: float = 20.0, folds: int = 5, seed: int = 0, groups: Sequence[str] = ()
+) -> TargetMeans:
+    """``fit_target_means`` of what was summed up in parts."""
+    if folds < 2 or smoothing < 0:
+        raise ConfigError(f"Target means need at least 2 folds and a smoothing of 0 or more, not {folds}, {smoothing}")
+    target, columns = parts[0].target, parts[0].columns
+    rows, known = sum(part.rows for part in parts), sum(part.known for part in parts)
+    if not known:
+        raise DataRejected(f"{WHERE}: column {target!r} holds no value to learn from in {rows} rows.", column=target)
+    if rows < folds:
+        raise DataRejected(f"{WHERE} has {rows} rows, too few for {folds} folds.")
+    overall = sum(part.total for part in parts) / known
+    values, means = [], []
+    for found in (added_up(tables) for tables in zip(*(part.found for part in parts), strict=True)):
+        found = found.sort_by("value")
+        smoothed = _smoothed(found["total"].to_numpy(), found["rows"].to_numpy(), overall, smoothing)
+        values.append(found["value"].to_pylist())
         means.append(smoothed.tolist())
-    return TargetMeans(list(columns), target, values, means, overall, smoothing, folds, seed, list(groups))
+    return TargetMeans(columns, target, values, means, overall, smoothing, folds, seed, list(groups))
 
 
 def _coded(table: pa.Table, name: str) -> tuple[Codes, list[str]]:

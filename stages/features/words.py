@@ -10,19 +10,24 @@ import math
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from orchestrator.errors import ConfigError
-from stages.columns import Floats, add_matrix, require_columns, require_rows, texts
+from stages.columns import Floats, add_matrix, require_columns, texts
 from stages.errors import DataRejected
 from stages.features.categories import bucket_of
+from stages.features.counts import added_up
 from stages.transforms import InputKind, Transform
 
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+
+WHERE = "The table of fit_tfidf"
 
 
 @dataclass(frozen=True)
@@ -104,24 +109,72 @@ def fit_tfidf(
         DataRejected: it is not text, there are no rows, or no word is left.
         ConfigError: a number makes no sense.
     """
-    if most < 1 or longest < 1 or not 0 < max_share <= 1 or (buckets is not None and buckets < 1):
-        raise ConfigError(f"fit_tfidf cannot work with {most=}, {longest=}, {max_share=}, {buckets=}")
-    require_columns(table.column_names, [column], "The table of fit_tfidf")
-    require_rows(table, "The table of fit_tfidf")
-    rows = [set(phrases(text, longest)) for text in texts(table.column(column), column).to_pylist()]
+    counts = count_words(table, column, longest, buckets)
+    return tfidf_of([counts], column, most, min_rows, max_share, longest, buckets, logarithmic)
+
+
+@dataclass(frozen=True)
+class WordCounts:
+    """In how many rows each word occurs.
+
+    Attributes:
+        rows: Rows looked at.
+        found: A table of ``value``, a word or the number of a bucket, and ``rows``.
+    """
+
+    rows: int
+    found: pa.Table
+
+
+def count_words(table: pa.Table, column: str, longest: int = 1, buckets: int | None = None) -> WordCounts:
+    """Look at one table, or a part of one; no rows are fine.
+
+    Raises:
+        NotFound: the column is missing.
+        DataRejected: it is not text.
+        ConfigError: a number makes no sense.
+    """
+    if longest < 1 or (buckets is not None and buckets < 1):
+        raise ConfigError(f"fit_tfidf cannot work with {longest=}, {buckets=}")
+    require_columns(table.column_names, [column], WHERE)
+    found: Counter[Any] = Counter()
+    for entry in pc.value_counts(texts(table.column(column), column)).to_pylist():  # equal texts have equal words
+        words = set(phrases(entry["values"], longest))
+        for word in words if buckets is None else {bucket_of(word, buckets) for word in words}:
+            found[word] += entry["counts"]
+    values = pa.array(list(found), pa.string() if buckets is None else pa.int64())
+    return WordCounts(table.num_rows, pa.table({"value": values, "rows": pa.array(found.values(), pa.int64())}))
+
+
+def tfidf_of(
+    parts: Sequence[WordCounts],
+    column: str,
+    most: int = 500,
+    min_rows: int = 2,
+    max_share: float = 0.9,
+    longest: int = 1,
+    buckets: int | None = None,
+    logarithmic: bool = True,
+) -> Tfidf:
+    """``fit_tfidf`` of what was counted in parts."""
+    if most < 1 or not 0 < max_share <= 1:
+        raise ConfigError(f"fit_tfidf cannot work with {most=}, {max_share=}")
+    rows = sum(part.rows for part in parts)
+    if not rows:
+        raise DataRejected(f"{WHERE} has no rows; look at what was read or filtered before it.")
+    table = added_up([part.found for part in parts])
+    found = dict(zip(table["value"].to_pylist(), table["rows"].to_pylist(), strict=True))
     if buckets is not None:
-        found: Counter[Any] = Counter(bucket for row in rows for bucket in {bucket_of(word, buckets) for word in row})
-        return Tfidf([column], [], [_idf(found[i], len(rows)) for i in range(buckets)], longest, logarithmic)
-    found = Counter(word for row in rows for word in row)
-    usable = [(word, count) for word, count in found.items() if min_rows <= count <= max_share * len(rows)]
+        return Tfidf([column], [], [_idf(found.get(i, 0), rows) for i in range(buckets)], longest, logarithmic)
+    usable = [(word, count) for word, count in found.items() if min_rows <= count <= max_share * rows]
     kept = sorted(word for word, _ in sorted(usable, key=lambda pair: (-pair[1], pair[0]))[:most])
     if not kept:
         raise DataRejected(
-            f"Column {column!r} has {len(found)} words in {len(rows)} rows, none of them in at least {min_rows} rows "
+            f"Column {column!r} has {len(found)} words in {rows} rows, none of them in at least {min_rows} rows "
             f"and at most {max_share:.0%}; lower min_rows or raise max_share.",
             column=column,
         )
-    return Tfidf([column], kept, [_idf(found[word], len(rows)) for word in kept], longest, logarithmic)
+    return Tfidf([column], kept, [_idf(found[word], rows) for word in kept], longest, logarithmic)
 
 
 def _idf(rows_with: int, rows: int) -> float:

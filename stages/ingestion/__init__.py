@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stages.ingestion.broken_rows import Salvaged, salvage
     from stages.ingestion.datasets import dataset
     from stages.ingestion.delta import read_delta
     from stages.ingestion.files import read, read_many
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
         remove_unlisted,
         write_parquet,
     )
+    from stages.ingestion.sorted_stream import whole_groups
     from stages.ingestion.sql import read_sql, read_sql_table
 
 __all__ = [
     "DataSet",
     "PartFile",
+    "Salvaged",
     "dataset",
     "find_data_set",
     "read",
@@ -40,6 +43,8 @@ __all__ = [
     "read_sql",
     "read_sql_table",
     "remove_unlisted",
+    "salvage",
+    "whole_groups",
     "write_parquet",
 ]
 
@@ -49,6 +54,7 @@ _MODULES = {
     "read_sql": "sql", "read_sql_table": "sql",
     "DataSet": "part_files", "PartFile": "part_files", "find_data_set": "part_files", "read_batches": "part_files",
     "read_parts": "part_files", "remove_unlisted": "part_files", "write_parquet": "part_files",
+    "Salvaged": "broken_rows", "salvage": "broken_rows", "whole_groups": "sorted_stream",
 }  # fmt: skip
 
 

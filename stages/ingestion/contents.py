@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fsspec
-
-from orchestrator.errors import ConfigError
+from stages.ingestion.places import place_of
 
 
 def content_of(path: str) -> bytes:
@@ -17,8 +15,5 @@ def content_of(path: str) -> bytes:
         OSError: it cannot be read.
         ConfigError: no file system is known for the URL.
     """
-    try:
-        filesystem, inner = fsspec.core.url_to_fs(path)
-    except (ValueError, ImportError) as error:
-        raise ConfigError(f"{path!r} cannot be read: {error}") from None
+    filesystem, inner = place_of(path)
     return bytes(filesystem.cat_file(inner))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import fsspec
 import pyarrow as pa
@@ -16,7 +16,8 @@ import pyarrow.parquet
 from orchestrator import File, Retry, stage
 from orchestrator.errors import ConfigError, NotFound
 from stages.columns import cast_columns, require_columns, suggestion
-from stages.errors import DataRejected
+from stages.errors import DataRejected, SourceUnavailable
+from stages.ingestion.places import BUCKETS, place_of
 
 Format = Literal["parquet", "csv", "json", "arrow"]
 
@@ -65,10 +66,10 @@ def read(
             wanted type.
         ConfigError: the format cannot be told, or a type name is not known.
     """
-    kind = format or _format_of(str(path))
+    kind = format or format_of(str(path))
     _check_encoding(encoding)
     asked = _Asked(kind, columns, encoding, delimiter or ("\t" if str(path).endswith(".tsv") else ","), max_rows)
-    filesystem, inner = fsspec.core.url_to_fs(str(path))
+    filesystem, inner = place_of(str(path))
     table = _read(filesystem, inner, str(path), asked)
     return cast_columns(table, types, str(path)) if types else table
 
@@ -94,7 +95,7 @@ def read_many(
         DataRejected: as ``read``, or the files do not have the same columns; names the file and the column.
     """
     _check_encoding(encoding)
-    filesystem, inner = fsspec.core.url_to_fs(pattern)
+    filesystem, inner = place_of(pattern)
     if filesystem.isdir(inner):
         inner = inner.rstrip("/") + "/*"
     names = sorted(name for name in filesystem.glob(inner) if not filesystem.isdir(name))
@@ -103,7 +104,7 @@ def read_many(
     tables: list[pa.Table] = []
     rows = 0
     for name in names:
-        kind = format or _format_of(name)
+        kind = format or format_of(name)
         asked = _Asked(kind, columns, encoding, "\t" if name.endswith(".tsv") else ",", max_rows - rows)
         table = _read(filesystem, name, name, asked)
         table = cast_columns(table, types, name) if types else table
@@ -132,8 +133,16 @@ class _Asked(NamedTuple):
 
 def _read(filesystem: fsspec.AbstractFileSystem, inner: str, shown: str, asked: _Asked) -> pa.Table:
     try:
+        before = _stamp(filesystem, inner)
         with filesystem.open(inner, "rb") as source:
-            return _parse(pa.PythonFile(source, mode="r"), asked, shown)
+            try:
+                table = _parse(pa.PythonFile(source, mode="r"), asked, shown)
+            finally:  # what was read by halves may look broken
+                if _stamp(filesystem, inner) != before:
+                    raise SourceUnavailable(f"{shown!r} was changed while it was read.", path=shown)
+        return table
+    except SourceUnavailable:
+        raise
     except FileNotFoundError:
         raise NotFound(f"There is no file {shown!r}.{_neighbour(filesystem, inner)}", path=shown) from None
     except IsADirectoryError:
@@ -148,6 +157,17 @@ def _read(filesystem: fsspec.AbstractFileSystem, inner: str, shown: str, asked: 
         raise DataRejected(f"{shown!r} cannot be read as {asked.kind}: {error}", path=shown) from None
 
 
+def _stamp(filesystem: fsspec.AbstractFileSystem, inner: str) -> tuple[Any, ...]:
+    """What changes with a file, on disks and object stores; others do not tell, or not without reading it."""
+    if not {"file", "local", "memory", *BUCKETS}.intersection(
+        (filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol
+    ):
+        return ()
+    filesystem.invalidate_cache()
+    info = filesystem.info(inner)
+    return tuple(info.get(key) for key in ("size", "mtime", "ino", "created", "ETag", "e_tag", "last_modified"))
+
+
 def _check_columns(first: Sequence[str], found: Sequence[str], first_name: str, name: str) -> None:
     missing, extra = [c for c in first if c not in found], [c for c in found if c not in first]
     if missing or extra:
@@ -157,7 +177,8 @@ def _check_columns(first: Sequence[str], found: Sequence[str], first_name: str, 
         raise DataRejected(f"{name!r} {' and '.join(told)}, compared with {first_name!r}.", path=name)
 
 
-def _format_of(path: str) -> Format:
+def format_of(path: str) -> Format:
+    """The format that the ending of a path tells; raises ConfigError."""
     suffix = path.rpartition(".")[2].lower()
     if suffix not in _FORMAT_OF_SUFFIX:
         raise ConfigError(
@@ -177,6 +198,7 @@ def _parse(source: pa.NativeFile, asked: _Asked, path: str) -> pa.Table:
     elif asked.kind == "csv":
         table = _csv(source, asked)
         _check_last_quote(table, source, path)
+        _check_text(table, columns, path)
     elif asked.kind == "json":
         table = pyarrow.json.read_json(source)
     else:
@@ -220,6 +242,29 @@ def _check_last_quote(table: pa.Table, source: pa.NativeFile, path: str) -> None
     if quotes % 2:
         row = table.num_rows - 1
         raise DataRejected(f"{path!r}: a quote that begins in row {row} is never closed.", path=path, row=row)
+
+
+def _check_text(table: pa.Table, columns: Sequence[str] | None, path: str) -> None:
+    """Arrow makes bytes of a column in which one value is not UTF-8; nobody asked for that."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not pa.types.is_binary(column.type) or (columns is not None and name not in columns):
+            continue
+        row, value = next((row, value) for row, value in enumerate(column.to_pylist()) if not _is_utf8(value))
+        raise DataRejected(
+            f"{path!r}: column {name!r} holds {value!r} in row {row}, which is not UTF-8. Pass encoding=… if the "
+            "whole file is in another encoding, or read it with salvage, which puts such rows aside.",
+            path=path,
+            column=name,
+            row=row,
+        )
+
+
+def _is_utf8(value: bytes | None) -> bool:
+    try:
+        (value or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_encoding(encoding: str) -> None:

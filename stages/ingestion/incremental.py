@@ -24,6 +24,7 @@ from stages.columns import require_columns
 from stages.errors import DataRejected, SourceUnavailable
 from stages.ingestion.files import MOST_ROWS, Format, read
 from stages.ingestion.http import Paging, read_http
+from stages.ingestion.places import place_of
 from stages.ingestion.sql import _connected, _table, reflect
 
 
@@ -65,7 +66,7 @@ def read_new_files(
     """
     name = cursor or _own_name()
     before = step().cursors[name] or {}
-    filesystem, inner = fsspec.core.url_to_fs(pattern)
+    filesystem, inner = place_of(pattern)
     if filesystem.isdir(inner):
         inner = inner.rstrip("/") + "/*"
     there = sorted(_listed(filesystem, inner), key=lambda file: (file.changed_at, file.name))
@@ -236,7 +237,9 @@ def _described(filesystem: fsspec.AbstractFileSystem, name: str) -> _File:
 def _file(filesystem: fsspec.AbstractFileSystem, name: str, info: Mapping[str, Any]) -> _File:
     changed = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or filesystem.modified(name)
     at = changed.timestamp() if isinstance(changed, datetime) else float(changed)
-    version = info.get("ETag") or info.get("etag") or f"{at!r} {info.get('size')} {info.get('ino', '')}"
+    version = (
+        info.get("ETag") or info.get("etag") or info.get("e_tag") or f"{at!r} {info.get('size')} {info.get('ino', '')}"
+    )
     return _File(name, at, str(version))
 
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet
 from blake3 import blake3
@@ -27,6 +26,8 @@ from orchestrator import Retry, stage
 from orchestrator.errors import ConfigError, NotFound
 from stages.columns import require_columns
 from stages.errors import DataRejected
+from stages.ingestion.places import place_of
+from stages.ingestion.sorted_stream import whole_groups
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -84,7 +85,7 @@ def _listed(parts: list[PartFile]) -> DataSet:
         "parts": entries,
     }
     data = (json.dumps(document, indent=1) + "\n").encode()
-    filesystem, inner = fsspec.core.url_to_fs(folder)
+    filesystem, inner = place_of(folder)
     _put(filesystem, inner, MANIFEST, data)
     return _data_set(folder, data)
 
@@ -116,7 +117,7 @@ def write_parquet(table: pa.Table, folder: str, compression: str = "zstd") -> Pa
     data = sink.getvalue()
     digest = blake3(memoryview(data)).hexdigest()
     name = f"part-{digest[:32]}.parquet"
-    filesystem, inner = fsspec.core.url_to_fs(folder)
+    filesystem, inner = place_of(folder)
     if not _is_there(filesystem, f"{inner}/{name}", data.size):
         _put(filesystem, inner, name, memoryview(data))
     return PartFile(folder, name, table.num_rows, data.size, digest, _schema_text(table.schema))
@@ -129,7 +130,7 @@ def find_data_set(folder: str) -> DataSet:
         NotFound: there is none; says if a write was begun and not finished.
         DataRejected: the manifest is not one of ours.
     """
-    filesystem, inner = fsspec.core.url_to_fs(folder)
+    filesystem, inner = place_of(folder)
     try:
         data = bytes(filesystem.cat_file(f"{inner}/{MANIFEST}"))
     except FileNotFoundError:
@@ -158,7 +159,7 @@ def read_parts(folder: str | DataSet, columns: Sequence[str] | None = None) -> p
 
 @stage(streaming=True, retries=Retry(attempts=4, on=(OSError,)), timeout="1h")
 def read_batches(
-    path: str | DataSet, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS
+    path: str | DataSet, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS, by: Sequence[str] = ()
 ) -> Iterator[pa.Table]:
     """The rows of a data set or of Parquet files, batch by batch: no more than one part is in memory.
 
@@ -166,19 +167,27 @@ def read_batches(
         path: Folder of a data set, a ``DataSet``, or a Parquet file or pattern (``part-*.parquet``).
         columns: Columns to read, in this order; all when not given.
         rows: Most rows of a batch.
+        by: Key of rows that come in its order: then no group is in two batches, and a batch has as many rows as that
+            takes. A stage with ``scope="groups"`` can be mapped over such batches.
 
     Raises:
-        NotFound, DataRejected: as ``read_parts``.
+        NotFound, DataRejected: as ``read_parts``; or the rows are not in order of ``by``, names the first.
     """
     if rows < 1:
         raise ConfigError(f"read_batches: a batch has at least one row, not {rows}")
+    found = _batches(path, columns, rows)
+    shown = path.folder if isinstance(path, DataSet) else path
+    yield from whole_groups(found, by, repr(shown)) if by else found
+
+
+def _batches(path: str | DataSet, columns: Sequence[str] | None, rows: int) -> Iterator[pa.Table]:
     if isinstance(path, DataSet) or not _is_files(path):
         found = find_data_set(path) if isinstance(path, str) else path
         for table in _tables(found, columns):
             for start in range(0, max(table.num_rows, 1), rows):
                 yield table.slice(start, rows)
         return
-    filesystem, inner = fsspec.core.url_to_fs(path)
+    filesystem, inner = place_of(path)
     names = sorted(filesystem.glob(inner)) if "*" in inner else [inner]
     if not names:
         raise NotFound(f"No file matches {path!r}.", path=path)
@@ -200,7 +209,7 @@ def remove_unlisted(folder: str, older_than_s: float = 86_400.0) -> list[str]:
         NotFound: the folder holds no data set.
     """
     listed = {part.name for part in find_data_set(folder).parts}
-    filesystem, inner = fsspec.core.url_to_fs(folder)
+    filesystem, inner = place_of(folder)
     removed = []
     for path in sorted(filesystem.glob(f"{inner}/part-*.parquet")):
         name = path.rpartition("/")[2]
@@ -214,7 +223,7 @@ def remove_unlisted(folder: str, older_than_s: float = 86_400.0) -> list[str]:
 
 
 def _tables(found: DataSet, columns: Sequence[str] | None) -> Iterator[pa.Table]:
-    filesystem, inner = fsspec.core.url_to_fs(found.folder)
+    filesystem, inner = place_of(found.folder)
     schema = _wanted_schema(found, columns)
     for part in found.parts:
         shown = f"{found.folder}/{part.name}"

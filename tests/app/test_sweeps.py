@@ -55,9 +55,24 @@ def test_no_finished_trial_runs_again_after_a_kill(tmp_path: Path, searcher: str
     assert first_four == [1, 1, 1, 1]  # they had ended: the third wave was at work
 
 
-def test_a_sweep_inside_a_dynamic_body_is_refused_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(RunFailed, match="Call it in the pipeline"):
-        sweep_flows.nested.run(ledger=str(tmp_path / "ledger"))
+@pytest.mark.parametrize("die", [False, True])
+def test_a_dynamic_body_may_sweep_and_its_trials_are_steps_of_it(tmp_path: Path, die: bool) -> None:
+    run = sweep_flows.nested.run(ledger=str(tmp_path / "ledger"), die=die)
+    wide, near = run.result()
+    assert (wide.params, len(wide.trials)) == ({"rate": 0.01}, 3)
+    assert near.value >= wide.value
+    assert 0.005 <= near.params["rate"] <= 0.04
+    assert len(read_ledger(tmp_path / "ledger")) == 3 + 4  # no trial ran again, also not after the body's death
+    assert bool([event for event in run.events() if isinstance(event.fact, f.WorkerLost)]) == die
+    nodes = {event.fact.node for event in run.events() if isinstance(event.fact, f.MetricsReported)}
+    assert nodes == {"narrowing/fit", "narrowing/fit#2"}
+
+
+def test_what_a_body_cannot_sweep_is_refused_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match=r"scheduler= and checkpoint= make it a step of Ray Tune.*in the pipeline"):
+        sweep_flows.nested_on_tune.options(on="local").run(ledger=str(tmp_path / "ledger"))
+    with pytest.raises(RunFailed, match="cannot be imported; move it to a module"):
+        sweep_flows.nameless().run()
 
 
 @pytest.mark.ray

@@ -32,14 +32,15 @@ def flights(directory: Path) -> pa.Table:
 @pytest.fixture(scope="module")
 def expected(flights: pa.Table, directory: Path) -> list[Any]:
     """The functions themselves on the whole table."""
-    speeds, ranks, scale, scaled = flows.three_ways(directory=str(directory))
+    speeds, ranks, scale, scaled, closed = flows.three_ways(directory=str(directory))
     assert speeds.equals(flows.with_speed.function(flights, 60.0))
     assert (ranks.num_rows, scaled.num_rows) == (flights.num_rows,) * 2 == (336_776,) * 2
-    return [speeds, ranks, scale, scaled]
+    assert closed.equals(ranks)
+    return [speeds, ranks, scale, scaled, closed]
 
 
 def same(found: list[Any], expected: list[Any]) -> bool:
-    return [one == other for one, other in zip(found, expected, strict=True)] == [True] * 4
+    return [one == other for one, other in zip(found, expected, strict=True)] == [True] * 5
 
 
 def workers(run: Run) -> dict[str, str]:
@@ -53,6 +54,11 @@ def test_one_table_and_streams_of_it_give_the_same(directory: Path, expected: li
     assert same(flows.three_ways(directory=str(directory), rows=70_001), expected)
 
 
+def test_groups_of_a_sorted_stream_are_worked_off_before_it_ends(tmp_path: Path) -> None:
+    found = flows.early.options(on="local").run(marks=str(tmp_path)).result()
+    assert found["key"].to_pylist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(240)
 def test_through_ray_data_it_is_the_same(
@@ -61,11 +67,10 @@ def test_through_ray_data_it_is_the_same(
     monkeypatch.setenv("ORC_LARGE_TABLE", "1MB")
     run = flows.three_ways.options(on="ray").run(directory=str(directory))
     assert same(run.result(), expected)
-    light = {"dataset", "whole", "whole#2"}
     ran = workers(run)
-    own = [worker for node, worker in ran.items() if node not in light]
-    assert len(set(own)) == 4, ran  # heavy steps have a worker each
-    assert not set(own) & {ran[node] for node in light}, ran
+    own = {ran.pop(node) for node in ("learn_scale", "with_speed", "ranked", "ranked#2", "scaled")}
+    assert len(own) == 5, ran  # heavy steps have a worker each
+    assert not own & set(ran.values()), ran
 
 
 @pytest.mark.ray

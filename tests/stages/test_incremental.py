@@ -19,7 +19,7 @@ import pytest
 from orchestrator import RunFailed, pipeline
 from orchestrator.errors import ConfigError
 from orchestrator.testing import InProcess
-from stages.ingestion import read_new_files, read_new_http, read_new_rows
+from stages.ingestion import incremental, read_new_files, read_new_http, read_new_rows
 
 
 @pytest.fixture
@@ -73,6 +73,24 @@ def test_a_file_that_was_changed_after_it_had_been_read_is_told(
     drop("a.csv", "1\n2", 1001)
     with pytest.raises(RunFailed, match="was changed after a run had read it"):
         here.run(of_files, pattern=str(tmp_path / "in"))
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    here: InProcess, tmp_path: Path, drop: Callable[[str, str, float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop("a.csv", "1", 1000)
+    read: Any = incremental.read
+
+    def grows(*given: Any, **named: Any) -> pa.Table:
+        table = read(*given, **named)
+        monkeypatch.setattr(incremental, "read", read)
+        drop("a.csv", "1\n2", 1001)
+        return table
+
+    monkeypatch.setattr(incremental, "read", grows)
+    run = here.run(of_files, pattern=str(tmp_path / "in"))
+    assert run.result()["a"].to_pylist() == [1, 2]
+    assert len(run["read_new_files"].attempts) == 2
 
 
 def test_a_pattern_that_never_matched_is_told(here: InProcess, tmp_path: Path) -> None:

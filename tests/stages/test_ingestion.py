@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -12,8 +13,8 @@ import pyarrow.parquet
 import pytest
 
 from orchestrator.errors import ConfigError, NotFound
-from stages.errors import DataRejected
-from stages.ingestion import dataset, read, read_many
+from stages.errors import DataRejected, SourceUnavailable
+from stages.ingestion import dataset, files, read, read_batches, read_many, salvage
 
 TABLE = pa.table({"carrier": ["UA", "AA"], "distance": [1400, 1089], "delay": [11.5, None]})
 
@@ -170,11 +171,80 @@ def test_what_is_broken_is_named(tmp_path: Path) -> None:
         read(str(tmp_path / "twice.csv"))
 
 
+def test_text_of_two_encodings_is_refused_by_column_and_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("id,name\n1,Zürich\n2,".encode() + "Köln\n3,Bern\n".encode("latin-1"))
+    with pytest.raises(DataRejected, match=r"column 'name' holds b'K\\xf6ln' in row 1, which is not UTF-8") as caught:
+        read(str(path))
+    assert (caught.value.details["column"], caught.value.details["row"]) == ("name", 1)
+    assert read(str(path), columns=["id"])["id"].to_pylist() == [1, 2, 3]
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("x\n1\n2\n")
+    parse: Any = files._parse
+
+    def slow(*given: Any) -> pa.Table:
+        table = parse(*given)
+        path.write_text("x\n1\n2\n3\n")
+        monkeypatch.setattr(files, "_parse", parse)
+        return table
+
+    monkeypatch.setattr(files, "_parse", slow)
+    with pytest.raises(SourceUnavailable, match=r"t\.csv' was changed while it was read"):
+        read(str(path))
+    assert read(str(path)).num_rows == 3  # as the next attempt of a step would
+
+
+def test_broken_rows_are_put_aside_and_the_others_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    good = [f"{n},name {n},Köln" for n in range(1_000)]
+    lines: list[bytes] = [b"id,name,city", *(line.encode() for line in good)]
+    lines[101] = b"100,name 100"
+    lines[201] = b'200,"name 200,Ulm'
+    lines[301] = "300,Jürgen,Köln".encode("latin-1")
+    lines[401] = b'400,"name, 400","Ulm"'
+    path.write_bytes(b"\r\n".join(lines) + b"\r\n\r\n")
+    found = salvage(str(path))
+    assert found.rows["id"].to_pylist() == [n for n in range(1_000) if n not in (100, 200, 300)]
+    assert found.rows["name"][397].as_py() == "name, 400"
+    assert found.rejected.to_pylist() == [
+        {"line": 102, "reason": "2 values instead of 3", "text": "100,name 100"},
+        {"line": 202, "reason": "a quote that is not closed", "text": '200,"name 200,Ulm'},
+        {"line": 302, "reason": "bytes that are not UTF-8, from the 6th on", "text": "300,J\\xfcrgen,K\\xf6ln"},
+    ]
+    with pytest.raises(DataRejected, match=r"3 of 1003 lines are broken, more than 2; the first is line 102: 2 values"):
+        salvage(str(path), max_rejected=2)
+    (tmp_path / "t.jsonl").write_text('{"a": 1}\n{"a": 2\n[3]\n\n{"a": 4}\n')
+    found = salvage(str(tmp_path / "t.jsonl"))
+    assert found.rows["a"].to_pylist() == [1, 4]
+    assert found.rejected["line"].to_pylist() == [2, 3]
+    assert "instead of an object" in found.rejected["reason"][1].as_py()
+    (tmp_path / "good.csv").write_text("a\n1\n")
+    assert salvage(str(tmp_path / "good.csv")).rejected.num_rows == 0
+    with pytest.raises(ConfigError, match="is parquet"):
+        salvage(write(tmp_path / "t.parquet"))
+    with pytest.raises(NotFound, match=r"no\.csv"):
+        salvage(str(tmp_path / "no.csv"))
+    (tmp_path / "empty.csv").write_bytes(b"")
+    with pytest.raises(DataRejected, match=r"empty\.csv"):
+        salvage(str(tmp_path / "empty.csv"))
+
+
 def test_a_file_that_claims_too_many_rows_is_refused_before_they_are_read(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pyarrow.parquet.write_table(pa.table({"x": pa.nulls(1_000_000)}), path)
     with pytest.raises(DataRejected, match="1,000,000 rows, more than 999,999"):
         read(str(path), max_rows=999_999)
+    footer = pyarrow.parquet.read_metadata(path)
+    for _ in range(10):
+        footer.append_row_groups(footer)
+    footer.write_metadata_file(path)  # a thousand million rows, and none of them is there
+    with pytest.raises(DataRejected, match="1,024,000,000 rows, more than 200,000,000; raise max_rows"):
+        read(str(path))
+    with pytest.raises(DataRejected, match=r"t\.parquet' cannot be read as Parquet"):
+        next(iter(read_batches(str(path))))
 
 
 def test_many_files_become_one_table_in_the_order_of_their_names(tmp_path: Path) -> None:

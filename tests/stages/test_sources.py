@@ -16,7 +16,9 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from orchestrator import pipeline
 from orchestrator.errors import ConfigError, NotFound
+from orchestrator.testing import InProcess
 from stages.errors import DataRejected, SourceUnavailable
 from stages.ingestion import read_delta, read_http, read_sql, read_sql_table
 
@@ -185,6 +187,34 @@ def test_pages_that_never_end_are_refused(site: tuple[str, dict[str, Answer]]) -
         read_http(f"{url}/circle", rows="rows", paging="link")
     with pytest.raises(DataRejected, match="more than 5 pages"):
         read_http(f"{url}/endless", paging="page", page_rows=1, max_pages=5)
+
+
+@pipeline
+def of_pages(url: str) -> pa.Table:
+    return read_http(url, paging="page", page_rows=10)
+
+
+def test_a_source_that_fails_half_way_is_read_from_the_beginning_by_the_next_attempt(
+    site: tuple[str, dict[str, Answer]], tmp_path: Path
+) -> None:
+    url, answers = site
+    asked: list[int] = []
+
+    def pages(query: dict[str, list[str]], _: str) -> tuple[int, dict[str, str], Any]:
+        page = counted(query, "page")
+        asked.append(page)
+        if asked == [1, 2]:
+            return 503, {}, {}
+        return 200, {}, ROWS[page * 10 - 10 : page * 10]
+
+    answers["/"] = pages
+    with pytest.raises(SourceUnavailable, match=r"page=2 answers 503"):
+        read_http(f"{url}/", paging="page", page_rows=10)
+    asked.clear()
+    run = InProcess(tmp_path).run(of_pages, url=f"{url}/")
+    assert asked == [1, 2, 1, 2, 3]
+    assert run.result().to_pylist() == ROWS
+    assert [attempt.failure is None for attempt in run["read_http"].attempts] == [False, True]
 
 
 def test_nobody_there_is_worth_another_attempt() -> None:
