@@ -31,7 +31,7 @@ from orchestrator.graph.node import (
 )
 from orchestrator.graph.placeholder import Origin, Placeholder, escaping
 from orchestrator.graph.secret import Secret, contains_secret
-from orchestrator.graph.source import refusal, user_source
+from orchestrator.graph.source import Places, refusal, user_source
 from orchestrator.graph.version import VersionInput
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Trace:
         self._scope = ""
         self._guards: tuple[Guard, ...] = ()
         self._names: Counter[str] = Counter()
+        self._places = Places()
         self._guards_of: dict[str, tuple[Guard, ...]] = {}
         self._fingerprints: dict[int, str] = {}
         self._learnt: dict[int, Stage[Any, Any]] = {}
@@ -102,7 +103,7 @@ class Trace:
         taken = dict(zip(checked.names, [self._ref(arg) for arg in args], strict=True))
         node = Node(
             self.unique(name), first.kind, first.stage, taken, (), self._guards, first.fallback, "", first.timeout_s,
-            user_source(), first.checks,
+            self._places.here(), first.checks,
         )  # fmt: skip
         self._record(node)
         return Placeholder(Origin(self, Ref(node.id), checked.output, first.many))
@@ -124,7 +125,7 @@ class Trace:
 
     def add(self, name: str, kind: NodeKind, **rest: Any) -> Node:
         """Record a node under the current scope and guards."""
-        node = Node(self.unique(name), kind, guards=self._guards, source=user_source(), **rest)
+        node = Node(self.unique(name), kind, guards=self._guards, source=self._places.here(), **rest)
         self._record(node)
         return node
 
