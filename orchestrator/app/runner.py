@@ -13,7 +13,7 @@ import msgspec
 
 from orchestrator.app.backend import choose_backend, open_executor
 from orchestrator.app.checkout import git_commit
-from orchestrator.app.collector import spare
+from orchestrator.app.collector import collector
 from orchestrator.app.inputs import file_versions, seal_inputs
 from orchestrator.app.installation import Installation, shared
 from orchestrator.app.picture import plan_html
@@ -92,7 +92,7 @@ class Runner:
         known = self.installation.journal.run_of_key(options.key) if options.key is not None else None
         if known is not None:
             return self._of_key(pipeline, known, options, detach)
-        spare()
+        collector().spare()
         traced = pipeline.trace(**params)
         backend = choose_backend(self.installation.settings, traced.graph, options.on)
         executor = self._executors(backend)  # its workers warm up while the store opens
