@@ -13,7 +13,7 @@ import msgspec
 
 from orchestrator.app.backend import choose_backend, open_executor
 from orchestrator.app.checkout import git_commit
-from orchestrator.app.collector import Spared
+from orchestrator.app.collector import collector
 from orchestrator.app.inputs import file_versions, seal_inputs
 from orchestrator.app.installation import Installation, shared
 from orchestrator.app.picture import plan_html
@@ -92,16 +92,7 @@ class Runner:
         known = self.installation.journal.run_of_key(options.key) if options.key is not None else None
         if known is not None:
             return self._of_key(pipeline, known, options, detach)
-        spared = Spared()
-        try:
-            return self._start(pipeline, params, options, detach, spared)
-        except BaseException:
-            spared.end()
-            raise
-
-    def _start(
-        self, pipeline: Pipeline[..., Any], params: Mapping[str, Any], options: RunOptions, detach: bool, spared: Spared
-    ) -> Run:
+        collector().spare()
         traced = pipeline.trace(**params)
         backend = choose_backend(self.installation.settings, traced.graph, options.on)
         executor = self._executors(backend)  # its workers warm up while the store opens
@@ -111,10 +102,9 @@ class Runner:
             ownership = self.installation.journal.begin(row, [created], {}, _driver_name())
             if isinstance(ownership, str):
                 executor.close()
-                spared.end()
                 return self._of_key(pipeline, ownership, options, detach)
             fold = RunFold(row.id, graph, created=created, seq=1)
-            return self._drive(fold, ownership, backend, executor, detach, spared)
+            return self._drive(fold, ownership, backend, executor, detach)
         except BaseException:
             executor.close()
             raise
@@ -300,14 +290,13 @@ class Runner:
         backend: str,
         executor: Executor,
         detach: bool,
-        spared: Spared | None = None,
     ) -> Run:
         """Begin to drive a run that is owned; without its state, that is read from the journal."""
         here = self.installation
         try:
             machine = Machine(fold or here.fold(ownership.run), self._encode_error)
             begun = started(ownership.epoch, _driver_name(), backend, executor.slots)
-            session = Session(here, machine, ownership, self._on_facts, detach, begun, executor, spared)
+            session = Session(here, machine, ownership, self._on_facts, detach, begun, executor)
             session.begin()
         except BaseException:
             ownership.release()

@@ -6,7 +6,6 @@ import atexit
 import math
 import threading
 
-from orchestrator.app.collector import Spared
 from orchestrator.app.installation import Installation
 from orchestrator.engine.driver import Driver, Observer
 from orchestrator.engine.machine import Machine
@@ -22,7 +21,6 @@ class Session:
     Args:
         started: The fact with which this driver begins.
         executor: Closed when the driver returns.
-        spared: Ended when the driver returns.
     """
 
     def __init__(
@@ -34,11 +32,9 @@ class Session:
         detach: bool,
         started: f.DriverStarted,
         executor: Executor,
-        spared: Spared | None = None,
     ) -> None:
         self._started = started
         self._executor = executor
-        self._spared = spared
         self._installation = installation
         self._machine = machine
         self._ownership = ownership
@@ -98,8 +94,6 @@ class Session:
             if self._driver is not None:
                 self._driver.forget()
             self._ownership.release()
-            if self._spared is not None:
-                self._spared.end()
             atexit.unregister(self.stop)
 
     def _drive(self) -> None:

@@ -19,7 +19,7 @@ from orchestrator.backends.bundles import orphans
 from orchestrator.backends.bundles.logs import Log, WorkerLog
 from orchestrator.backends.bundles.nursery import Nursery
 from orchestrator.backends.bundles.outbox import Outbox
-from orchestrator.backends.bundles.steps import Services
+from orchestrator.backends.bundles.services import Services
 from orchestrator.backends.bundles.surroundings import Surroundings
 from orchestrator.backends.bundles.transport import WorkerKind, WorkerSettings, log_path
 from orchestrator.backends.bundles.watchdog import listen_for_wakeups

@@ -67,16 +67,18 @@ def build(stages: Mapping[str, Stage[..., Any]], store: ArtifactStore) -> Digest
         "left_out": closure.left_out,
     }
     files[MANIFEST] = json.dumps(manifest, sort_keys=True, indent=1).encode()
-    return store.put(_zipped(files))
+    return store.put(_zipped(tuple(sorted(files.items()))))
 
 
-def _zipped(files: Mapping[str, bytes]) -> bytes:
+@functools.lru_cache(maxsize=1)
+def _zipped(files: tuple[tuple[str, bytes], ...]) -> bytes:
+    """An archive of named files; the last one is kept, because the next run has the same code as a rule."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        for name in sorted(files):
+        for name, content in files:
             info = zipfile.ZipInfo(name, _EPOCH)
             info.external_attr = 0o600 << 16
-            archive.writestr(info, files[name], zipfile.ZIP_DEFLATED, 6)
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED, 6)
     return packed.getvalue()
 
 

@@ -14,7 +14,7 @@ from orchestrator.backends.bundles.definitions import Code
 from orchestrator.backends.bundles.logs import NoLog
 from orchestrator.backends.bundles.outbox import Outbox
 from orchestrator.backends.bundles.pool import Pool
-from orchestrator.backends.bundles.steps import Services
+from orchestrator.backends.bundles.services import Services
 from orchestrator.backends.bundles.surroundings import BorrowedSurroundings
 from orchestrator.backends.bundles.transport import START_S, Death, Sink, WorkerNeeds
 from orchestrator.backends.bundles.watchdog import listen_for_wakeups

@@ -141,7 +141,8 @@ class NodeFront:
 
     def take_ahead(self) -> None:
         """Mark the only step of a node running although its inputs come from the same bundle."""
-        self._mark_running(0, 1)
+        self.live[0] = RUNNING
+        self.running_count += 1
 
     def _mark_running(self, start: int, stop: int) -> None:
         self.live[start:stop] = bytes([RUNNING]) * (stop - start)

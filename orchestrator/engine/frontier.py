@@ -50,8 +50,13 @@ class Frontier:
         settled = state.is_settled
         if not settled:
             self.unsettled += 1
-            for ref, by_item in _needs(node):
-                self._watch(front, ref, by_item)
+            whole = _whole_inputs(node)
+            if whole is not None:
+                for source in whole:
+                    self._watch_whole(front, source)
+            else:
+                for ref, by_item in _needs(node):
+                    self._watch(front, ref, by_item)
             for guard in node.guards:
                 self._guarded.setdefault(guard.branch, []).append(state)
             if not front.unmet:
@@ -77,9 +82,18 @@ class Frontier:
             if source.outputs.find(ref.path[0]) is None:
                 front.unmet += 1
                 self._item.setdefault((ref.node, ref.path[0]), []).append(front)
-        elif not source.has_output:
-            front.unmet += 1
-            self._whole.setdefault(ref.node, []).append(front)
+        else:
+            self._watch_whole(front, ref.node)
+
+    def _watch_whole(self, front: NodeFront, source: str) -> None:
+        if self.fold.nodes[source].has_output:
+            return
+        front.unmet += 1
+        waiting = self._whole.get(source)
+        if waiting is None:
+            self._whole[source] = [front]
+        else:
+            waiting.append(front)
 
     def _offer(self, front: NodeFront) -> None:
         """Offer every item of a front whose inputs exist."""
@@ -236,18 +250,24 @@ class Frontier:
                         yield index
 
 
+def _whole_inputs(node: Node) -> set[str] | None:
+    """Nodes whose whole outputs are all that a node waits for; None if there is more to it."""
+    if node.mapped or node.guards or node.kind == "choice":
+        return None
+    found = set()
+    for expr in node.args.values():
+        if type(expr) is not Ref or expr.path:
+            return None
+        found.add(expr.node)
+    return found
+
+
 def _needs(node: Node) -> Iterator[tuple[Ref, bool]]:
     """What a node waits for, each once: (reference, whether it is followed item by item)."""
     if node.kind == "choice":
         yield from ((ref, False) for ref in refs(node.args["branch"]))
         yield from ((Ref(guard.branch), False) for guard in node.guards)
         return
-    if not node.mapped and not node.guards:
-        whole = {expr.node: expr for expr in node.args.values() if type(expr) is Ref and not expr.path}
-        if len(whole) == len(node.args):
-            for ref in whole.values():
-                yield ref, False
-            return
     followed = set()
     for name, expr in node.args.items():
         if name in node.mapped and isinstance(expr, Ref) and not expr.path:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import MutableMapping
 
 from orchestrator.engine.state import NodeState, RunFold
 from orchestrator.graph.node import Node, Ref, refs
 from orchestrator.ports.frames import CHECKPOINTS, Input, Segment, Span
 
+Singles = MutableMapping[str, Input]
+"""Outputs of single steps as inputs of others, by node: steps of one bundle often need the same."""
+
 _MADE_HERE = [Span(0, 1, "", 0)]
 
 
-def segment(fold: RunFold, node: Node, start: int, stop: int, together: Collection[str] = ()) -> Segment:
-    """Steps ``start..stop`` of a node with their inputs; nodes ``together`` run earlier in the same bundle."""
+def made_here(node: str) -> Input:
+    """The output of a single step that runs earlier in the same bundle."""
+    return Input(node, False, _MADE_HERE)
+
+
+def segment(fold: RunFold, node: Node, start: int, stop: int, singles: Singles) -> Segment:
+    """Steps ``start..stop`` of a node with their inputs; those in ``singles`` are taken from there and added."""
     state = fold.nodes[node.id]
-    needed = inputs(fold, node, start, stop, together)
+    needed = inputs(fold, node, start, stop, singles)
     if node.kind == "dynamic":
         return Segment(
             node.id, start, stop, needed, _attempts(state, start, stop), len(fold.calls.get((node.id, start), ()))
@@ -35,16 +43,21 @@ def _attempts(state: NodeState, start: int, stop: int) -> dict[int, int]:
     return {index: state.attempt(index) for index in tried if start <= index < stop}
 
 
-def inputs(fold: RunFold, node: Node, start: int, stop: int, together: Collection[str] = ()) -> list[Input]:
+def inputs(fold: RunFold, node: Node, start: int, stop: int, singles: Singles) -> list[Input]:
     """One Input for each node that the arguments refer to."""
     found: dict[str, Input] = {}
     for name, expr in node.args.items():
         for ref in (expr,) if type(expr) is Ref else refs(expr):
-            by_item = name in node.mapped and ref is expr and not ref.path
-            if ref.node in together:
-                found[ref.node] = Input(ref.node, False, _MADE_HERE)
+            known = singles.get(ref.node)
+            if known is not None:
+                found[ref.node] = known
+                continue
+            source = fold.nodes[ref.node]
+            if source.many:
+                by_item = name in node.mapped and ref is expr and not ref.path
+                _add(found, source, ref, (start, stop) if by_item else None)
             else:
-                _add(found, fold.nodes[ref.node], ref, (start, stop) if by_item else None)
+                found[ref.node] = singles[ref.node] = output(source)
     return list(found.values())
 
 
@@ -57,9 +70,6 @@ def output(state: NodeState) -> Input:
 
 
 def _add(found: dict[str, Input], source: NodeState, ref: Ref, items: tuple[int, int] | None) -> None:
-    if not source.many:
-        found[ref.node] = output(source)
-        return
     if items is not None:
         spans = source.outputs.within(*items)
     elif ref.path and isinstance(ref.path[0], int):

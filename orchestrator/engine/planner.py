@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.engine.flights import Flight
 from orchestrator.engine.front import IDLE, RUNNING, NodeFront
-from orchestrator.engine.inputs import segment
+from orchestrator.engine.inputs import Singles, made_here, segment
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.pace import BUNDLE_S, Pace
 from orchestrator.graph.node import Node
 from orchestrator.ports.executor import Bundle
-from orchestrator.ports.frames import Segment
+from orchestrator.ports.frames import Input, Segment
 
 TRIP_S = 0.002
 """Work below this is not worth splitting between workers."""
@@ -105,17 +105,18 @@ class Planner:
         node = front.state.node
         start = front.first()
         if start in front.solo or node.policy.barrier or front.state.failed_attempts.get(start):
-            return self._bundle([self._take(front, 1)], alone=start in front.solo)
+            return self._bundle([self._take(front, 1, {})], alone=start in front.solo)
         budget, used = 1.0, 0.0
         segments: list[Segment] = []
+        singles: dict[str, Input] = {}
         for other in self._companions(front):
             share = self._pace.share(pace_key(other.state.node))
             count = min(self._fair_count(other, share), max(1, int((budget - used) / share)))
             if segments and used + share > budget:
                 break
-            segments.append(self._take(other, count))
+            segments.append(self._take(other, count, singles))
             used += share * (segments[-1].stop - segments[-1].start)
-        segments += self._ahead(segments, budget - used)
+        segments += self._ahead(segments, budget - used, singles)
         return self._bundle(segments)
 
     def _companions(self, front: NodeFront) -> Iterator[NodeFront]:
@@ -138,7 +139,7 @@ class Planner:
             return front.ready_count
         return math.ceil(front.ready_count / self._slots)
 
-    def _ahead(self, segments: list[Segment], budget: float) -> list[Segment]:
+    def _ahead(self, segments: list[Segment], budget: float, singles: Singles) -> list[Segment]:
         """Steps all of whose missing inputs come from this bundle, as far as they fit or nothing else could run."""
         frontier, fold = self._machine.frontier, self._machine.fold
         together = {s.node for s in segments if not fold.nodes[s.node].node.is_map}
@@ -153,6 +154,9 @@ class Planner:
                 front for front in frontier.waiting_for(fold.nodes[source])
                 if front.may_follow and front.live[0] == IDLE and not front.state.failures
             ]  # fmt: skip
+            if not waiting:
+                continue
+            singles[source] = made_here(source)
             alone = len(waiting) == 1 and not queue and not others
             for front in waiting:
                 node = front.state.node
@@ -169,7 +173,7 @@ class Planner:
                 front.take_ahead()
                 together.add(node.id)
                 queue.append(node.id)
-                added.append(segment(fold, node, 0, 1, together))
+                added.append(segment(fold, node, 0, 1, singles))
         return added
 
     # ---- single steps
@@ -177,7 +181,7 @@ class Planner:
     def _single(self, front: NodeFront, kind: str) -> Bundle:
         host = kind == "host"
         uses = ("data",) if front.large else front.state.node.policy.uses
-        return self._bundle([self._take(front, 1)], alone=not host, host=host, heavy=not host, uses=uses)
+        return self._bundle([self._take(front, 1, {})], alone=not host, host=host, heavy=not host, uses=uses)
 
     def _places(self, node: Node, kind: str) -> int:
         flights = self._machine.flights.values()
@@ -189,9 +193,9 @@ class Planner:
 
     # ---- shared
 
-    def _take(self, front: NodeFront, count: int) -> Segment:
+    def _take(self, front: NodeFront, count: int, singles: Singles) -> Segment:
         start, stop = front.take(count)
-        return segment(self._machine.fold, front.state.node, start, stop)
+        return segment(self._machine.fold, front.state.node, start, stop, singles)
 
     def _bundle(
         self,

@@ -151,7 +151,7 @@ def node_from_json(document: Mapping[str, Any], stages: Sequence[StageSpec] = ()
     spec = stages[stage] if isinstance(stage, int) else None if stage is None else _stage_from_json(stage)
     args = {name: _expr_from_json(expr) for name, expr in document.get("args", {}).items()}
     source = _source_from_json(document.get("source"))
-    if document.keys() <= _USUAL:
+    if _USUAL.issuperset(document):
         return Node(document["id"], document["kind"], spec, args, source=source)
     fallback, checks = _const_from_json(document, "fallback"), _const_from_json(document, "checks")
     return Node(
@@ -209,7 +209,7 @@ class StoredNodes:
         """
         document = self._documents[node_id]
         stage = document.get("stage")
-        if not isinstance(stage, int) or document["kind"] != "stage" or not document.keys() <= _USUAL:
+        if type(stage) is not int or document["kind"] != "stage" or not _USUAL.issuperset(document):
             return None
         inputs = {}
         for name, expr in document.get("args", _NO_ARGS).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from types import FrameType
+from types import CodeType, FrameType
 
 from orchestrator.errors import DefinitionError
 from orchestrator.graph.node import Source
@@ -19,14 +19,44 @@ def user_source() -> Source | None:
     frame: FrameType | None = sys._getframe(1)
     fallback: Source | None = None
     while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module != _OWN and not module.startswith(_OWN_PREFIX):
+        if not _is_ours(frame):
             file = frame.f_code.co_filename
             if not installed(file):
                 return _place(file, frame.f_lineno)
             fallback = fallback or _place(file, frame.f_lineno)
         frame = frame.f_back
     return fallback
+
+
+class Places:
+    """``user_source`` for many calls: a place is found out once, because a frame has to search for its line."""
+
+    def __init__(self) -> None:
+        self._ours: dict[int, CodeType] = {}  # code is kept, because it is known by its id
+        self._known: dict[tuple[int, int], tuple[CodeType, Source | None]] = {}
+
+    def here(self) -> Source | None:
+        """File and line of the user's call."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            code = frame.f_code
+            if id(code) not in self._ours:
+                known = self._known.get((id(code), frame.f_lasti))
+                if known is not None:
+                    return known[1]
+                if not _is_ours(frame):
+                    found = user_source()
+                    if not installed(code.co_filename):
+                        self._known[id(code), frame.f_lasti] = code, found
+                    return found
+                self._ours[id(code)] = code
+            frame = frame.f_back
+        return None
+
+
+def _is_ours(frame: FrameType) -> bool:
+    module = frame.f_globals.get("__name__", "")
+    return bool(module == _OWN or module.startswith(_OWN_PREFIX))
 
 
 @lru_cache(maxsize=4096)

@@ -31,7 +31,7 @@ from orchestrator.graph.node import (
 )
 from orchestrator.graph.placeholder import Origin, Placeholder, escaping
 from orchestrator.graph.secret import Secret, contains_secret
-from orchestrator.graph.source import refusal, user_source
+from orchestrator.graph.source import Places, refusal, user_source
 from orchestrator.graph.version import VersionInput
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Trace:
         self._scope = ""
         self._guards: tuple[Guard, ...] = ()
         self._names: Counter[str] = Counter()
+        self._places = Places()
         self._guards_of: dict[str, tuple[Guard, ...]] = {}
         self._fingerprints: dict[int, str] = {}
         self._learnt: dict[int, Stage[Any, Any]] = {}
@@ -84,10 +85,11 @@ class Trace:
         """Record the call of a stage and return its placeholder."""
         alike: tuple[int, ...] | None = None
         if not mapped and not kwargs and _RESULTS.issuperset(map(type, args)):
-            alike = (id(stage), *[id(arg._orc_origin.type) for arg in args])
+            origins = [arg._orc_origin for arg in args]
+            alike = (id(stage), *[id(origin.type) for origin in origins])
             checked = self._checked.get(alike)
             if checked is not None:
-                return self._call_again(stage.name, checked, args)
+                return self._call_again(stage.name, checked, args, origins)
         bound = bind_call(stage, args, kwargs, mapped)
         self.learn(stage)
         node = self.add(stage.name, **call_fields(stage, bound, self.expr))
@@ -96,13 +98,21 @@ class Trace:
             self._checked[alike] = _Checked(types, tuple(bound.args), bound.output, node)
         return self.placeholder(node, bound.output, bound.width)
 
-    def _call_again(self, name: str, checked: _Checked, args: tuple[Placeholder, ...]) -> Placeholder:
+    def _call_again(
+        self, name: str, checked: _Checked, args: tuple[Placeholder, ...], origins: list[Origin]
+    ) -> Placeholder:
         """Record a call like one before; a graph of thousands of nodes is mostly those."""
         first = checked.first
-        taken = dict(zip(checked.names, [self._ref(arg) for arg in args], strict=True))
+        if self._guards_of:
+            taken = dict(zip(checked.names, map(self._ref, args), strict=True))
+        else:  # without branches any result of this tracing may be used
+            taken = {
+                name: origin.ref if origin.trace is self else self._ref(arg)
+                for name, origin, arg in zip(checked.names, origins, args, strict=True)
+            }
         node = Node(
             self.unique(name), first.kind, first.stage, taken, (), self._guards, first.fallback, "", first.timeout_s,
-            user_source(), first.checks,
+            self._places.here(), first.checks,
         )  # fmt: skip
         self._record(node)
         return Placeholder(Origin(self, Ref(node.id), checked.output, first.many))
@@ -124,13 +134,14 @@ class Trace:
 
     def add(self, name: str, kind: NodeKind, **rest: Any) -> Node:
         """Record a node under the current scope and guards."""
-        node = Node(self.unique(name), kind, guards=self._guards, source=user_source(), **rest)
+        node = Node(self.unique(name), kind, guards=self._guards, source=self._places.here(), **rest)
         self._record(node)
         return node
 
     def _record(self, node: Node) -> None:
         self.nodes.append(node)
-        self._guards_of[node.id] = node.guards
+        if node.guards:
+            self._guards_of[node.id] = node.guards
 
     def placeholder(self, node: Node, annotation: Any, width: int | None = None) -> Placeholder:
         """Result of a node."""
@@ -139,8 +150,7 @@ class Trace:
     def unique(self, name: str) -> str:
         """``scope/name``, with an ordinal from the second of that name on."""
         path = f"{self._scope}/{name}" if self._scope else name
-        self._names[path] += 1
-        count = self._names[path]
+        count = self._names[path] = self._names[path] + 1
         return path if count == 1 else f"{path}#{count}"
 
     @contextmanager
@@ -168,7 +178,7 @@ class Trace:
         origin = placeholder._orc_origin
         if origin.trace is not self:
             raise escaping(PlaceholderMisuse, placeholder, "belongs to another tracing; call its stage in it")
-        made = self._guards_of[origin.ref.node]
+        made = self._guards_of.get(origin.ref.node, ())
         if made != self._guards[: len(made)]:
             raise escaping(
                 BranchEscape,

@@ -19,7 +19,7 @@ FENCE = (
         _runs.id == bindparam("run"),
         _runs.epoch == bindparam("believed_epoch"),
         _runs.seq == bindparam("believed_seq"),
-        _runs.state.not_in(sorted(FINISHED)),
+        *(_runs.state != state for state in sorted(FINISHED)),  # NOT IN would be compiled anew each time
     )
     .values(
         seq=_runs.seq + bindparam("count"),

@@ -71,6 +71,7 @@ class SqlJournal:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._insert_chunks = database.insert(schema.chunk).on_conflict_do_nothing()  # made once: it is often needed
 
     # ---- what drivers write
 
@@ -313,7 +314,7 @@ class SqlJournal:
             self._database.insert_facts(connection, rows)
         if chunks:
             data = [{"run": run, "digest": digest, "data": data} for digest, data in chunks.items()]
-            connection.execute(self._database.insert(schema.chunk).on_conflict_do_nothing(), data)
+            connection.execute(self._insert_chunks, data)
 
     def _read_facts(self, run: str, after: int, last: int) -> Iterator[Recorded]:
         """Facts ``after+1..last``, some thousand at a time, so that no reader keeps a transaction open."""

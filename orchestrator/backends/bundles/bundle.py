@@ -10,6 +10,7 @@ from orchestrator.ports.frames import Run, Segment
 from orchestrator.types import Digest
 
 Range = tuple[str, int, int]
+Scalar = bool | int | float | str | None
 
 
 class Part:
@@ -28,6 +29,10 @@ class RunningBundle:
 
     Args:
         inline: The chunks that came with the bundle or were sent before.
+
+    Attributes:
+        made: Outputs of its steps that later ones need (``wanted``).
+        scalars: Whole outputs of single steps that are plain scalars, as far as they have been looked at here.
     """
 
     def __init__(self, run: Run, inline: Mapping[Digest, bytes]) -> None:
@@ -39,11 +44,13 @@ class RunningBundle:
         self.inline = inline
         self.parts = [Part(segment) for segment in run.segments]
         self.made: Made = {}
+        self.scalars: dict[str, Scalar] = {}
         self.wanted = {
             source.node
             for segment in run.segments
             for source in segment.inputs
-            if any(not span.chunk for span in source.spans)
+            for span in source.spans
+            if not span.chunk
         }
         self._lock = threading.Lock()
 

@@ -20,7 +20,7 @@ from orchestrator.backends.bundles.context import Contexts
 from orchestrator.backends.bundles.definitions import Definition
 from orchestrator.backends.bundles.lent_slot import LentSlot
 from orchestrator.backends.bundles.light_calls import LightCalls
-from orchestrator.backends.bundles.steps import Services
+from orchestrator.backends.bundles.services import Services
 from orchestrator.backends.bundles.watchdog import Watch
 from orchestrator.errors import OrchestratorError, PlaceholderMisuse, StepError
 from orchestrator.graph.json import node_to_bytes, seal_node

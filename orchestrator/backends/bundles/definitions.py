@@ -44,7 +44,8 @@ class Loaded(NamedTuple):
 
     Attributes:
         root: Where it was unpacked; see ``Code``.
-        draws: It may draw random numbers from a global generator.
+        draws: It may draw random numbers from a global generator. Code that cannot reach that reaches nothing but its
+            arguments: with plain scalars it can neither print, nor ask for ``step()``, nor change its surroundings.
         by_name: It takes every argument that has a name by that name.
     """
 
@@ -74,12 +75,8 @@ class Definition(NamedTuple):
     whole_inputs: Mapping[str, str] | None
 
 
-class Plain(NamedTuple):
-    """A node with one step of a stage, each of whose arguments is the whole output of the node named in ``inputs``."""
-
-    code: Loaded
-    policy: Policy
-    inputs: Mapping[str, str]
+Plain = tuple[Loaded, Policy, Mapping[str, str]]
+"""A node with one step of a stage, each of whose arguments is the whole output of the node named in the mapping."""
 
 
 class Definitions:
@@ -122,22 +119,15 @@ class Definitions:
 
     def plain(self, run: str, node: str) -> Plain | None:
         """A node of which the stage and its inputs are all; None if there is more to it, or its code is not loaded."""
-        found = self._nodes.get(run, {}).get(node)
-        wiring = found[1].wiring(node) if found is not None else None
-        if found is None or wiring is None:
+        capsule, stored = self._nodes.get(run, _NOTHING).get(node, _UNKNOWN)
+        wiring = None if stored is None else stored.wiring(node)
+        if wiring is None:
             return None
         stage, inputs = wiring
-        code = self._loaded.get((found[0], stage.ref))
-        if (
-            code is None
-            or not code.by_name
-            or stage.policy.streaming
-            or stage.policy.scope
-            or "*" in inputs
-            or "**" in inputs
-        ):
+        code, policy = self._loaded.get((capsule, stage.ref)), stage.policy
+        if code is None or not code.by_name or policy.streaming or policy.scope or "*" in inputs or "**" in inputs:
             return None
-        return Plain(code, stage.policy, inputs)
+        return code, policy, inputs
 
     def of(self, run: str, node: str) -> Definition:
         """A node that can be run; loads its code.
@@ -205,4 +195,6 @@ def _same(value: Any) -> Any:
     return value
 
 
+_NOTHING: Mapping[str, Any] = {}
+_UNKNOWN = "", None
 _BRANCH, _PACK = Loaded(_truth, "", False, True), Loaded(_same, "", False, True)

@@ -15,7 +15,7 @@ from orchestrator.backends.bundles.arguments import compile_arguments
 from orchestrator.backends.bundles.context import Contexts
 from orchestrator.backends.bundles.definitions import Definition
 from orchestrator.backends.bundles.failure import describe_failure
-from orchestrator.backends.bundles.steps import Services
+from orchestrator.backends.bundles.services import Services
 from orchestrator.backends.bundles.watchdog import Interrupted, Watch
 from orchestrator.errors import InvalidStage
 from orchestrator.graph.context import current, enter

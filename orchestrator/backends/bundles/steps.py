@@ -6,109 +6,31 @@ The loop in ``_run_prepared`` is the path that every light step takes; what it n
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any
 
-from orchestrator.backends.bundles.arguments import Arguments, Reader, compile_arguments
+from orchestrator.backends.bundles.arguments import Arguments, compile_arguments
 from orchestrator.backends.bundles.bundle import Part, RunningBundle
-from orchestrator.backends.bundles.chunks import DecodedChunks
 from orchestrator.backends.bundles.context import BundleStep, Contexts
 from orchestrator.backends.bundles.definitions import Definition, Definitions, Loaded, Plain
 from orchestrator.backends.bundles.failure import describe_failure, not_the_bodys
 from orchestrator.backends.bundles.inspection import Inspection, Inspector, Observer
-from orchestrator.backends.bundles.leave import Leave
-from orchestrator.backends.bundles.logs import Log
-from orchestrator.backends.bundles.outbox import Outbox
-from orchestrator.backends.bundles.outputs import InputMissing, Made, Outputs
+from orchestrator.backends.bundles.outputs import InputMissing
 from orchestrator.backends.bundles.profile import PLAIN
+from orchestrator.backends.bundles.services import Services
 from orchestrator.backends.bundles.surroundings import Surroundings
 from orchestrator.backends.bundles.watchdog import Watch
 from orchestrator.errors import ReplayMismatch, StoreUnavailable
 from orchestrator.graph.context import Caller, enter
 from orchestrator.graph.node import NodeKind
-from orchestrator.ports.frames import CHECKPOINTS, Failed, Input, Span
-from orchestrator.ports.values import Cell, Entry, Values, decode_cell, decode_manifest, digest_of
-from orchestrator.types import Digest
-
-MANIFESTS = 8
-"""Large lists whose cells a worker keeps at hand, so that a map over one does not decode it for every bundle."""
+from orchestrator.graph.policy import Policy
+from orchestrator.ports.frames import CHECKPOINTS, Failed, Input
+from orchestrator.ports.values import Cell, Entry, decode_cell, digest_of
 
 _LONGEST_US = 0xFFFFFFFF
 _SHORT_ARRAY = 0x9
 """First half of the first byte of a described value in msgpack; other cells are plain scalars."""
-
-
-@dataclass(slots=True)
-class Services:
-    """What steps are run with.
-
-    Attributes:
-        read: Bytes of an artifact.
-        secret: Value of a secret by its reference.
-        surroundings: Put back between steps.
-        ports: What ``step().data`` and its like hand out.
-        shares_process: Steps run in the user's own process, so that Ctrl-C is meant for it.
-        leave: The driver's, to start steps.
-    """
-
-    values: Values
-    read: Callable[[Digest], bytes | memoryview]
-    secret: Callable[[str], str]
-    outbox: Outbox
-    log: Log
-    surroundings: Surroundings | None = None
-    ports: Mapping[str, Any] = field(default_factory=dict)
-    shares_process: bool = False
-    leave: Leave = field(default_factory=Leave)
-    _manifests: OrderedDict[Digest, list[Cell]] = field(default_factory=OrderedDict)
-    _plain: tuple[Digest, Any] | None = None
-    _chunks: DecodedChunks = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._chunks = DecodedChunks(self.read)
-
-    def children(self, entry: Entry) -> list[Cell]:
-        """Cells of a container."""
-        if entry.data is not None:
-            return decode_manifest(entry.data).cells
-        cells = self._manifests.get(entry.digest)
-        if cells is None:
-            cells = self._manifests[entry.digest] = decode_manifest(self.read(entry.digest)).cells
-            while len(self._manifests) > MANIFESTS:
-                self._manifests.popitem(last=False)
-        return cells
-
-    def whole(self, cell: Cell) -> Any:
-        """A value of which steps get copies of elements. The last large plain list is kept, for the next bundles of a
-        map over it: to decode a million numbers takes as long as a bundle."""
-        if not isinstance(cell, Entry) or cell.codec != "msgpack" or cell.data is not None:
-            return self.values.load(cell).value
-        kept = self._plain
-        if kept is None or kept[0] != cell.digest:
-            kept = self._plain = (cell.digest, self.values.load(cell).value)
-        return kept[1]
-
-    def outputs_of(self, source: Input, inline: Mapping[Digest, bytes], made: Made | None = None) -> Outputs:
-        """Outputs of one node, of which some may be made in the same bundle."""
-        return Outputs(
-            source, lambda digest: self._chunks.cells(digest, inline.get(digest)), {} if made is None else made
-        )
-
-    def cell(self, span: Span, inline: bytes | None) -> Cell:
-        """The first cell of a span."""
-        return self._chunks.cells(span.chunk, inline)[span.at]
-
-    def reader(self, outputs: Mapping[str, Outputs], start: int, stop: int) -> Reader:
-        """Reader of expressions over these outputs, for items ``start..stop``."""
-        return Reader(self.values, outputs, self.children, self.whole, self._revealed, (start, stop))
-
-    def _revealed(self, reference: str) -> str:
-        value = self.secret(reference)
-        self.log.hide(value)
-        return value
 
 
 class StepRunner:
@@ -148,18 +70,18 @@ class StepRunner:
         self._services.leave.wait()
         root = ""
         try:
-            try:
-                watch.begin(segment.node, part.next)
-                plain = known.plain(self._bundle.run, segment.node)
-                values = None if plain is None else self._values(segment.inputs, plain.inputs)
-                if plain is None or values is None:
+            plain = known.plain(self._bundle.run, segment.node)
+            values = None if plain is None else self._at_hand(segment.inputs, plain[2])
+            if plain is None or values is None:
+                try:
+                    watch.begin(segment.node, part.next)
                     definition = known.of(self._bundle.run, segment.node)
                     root = definition.code.root
                     watch.timeout_s = definition.node.policy.timeout_s
                     watch.begin(segment.node, part.next)
                     arguments = self._prepare(part, definition)
-            finally:
-                watch.end()
+                finally:
+                    watch.end()
         except InputMissing:
             self._give_back(self._bundle.id, self._bundle.drop_part(part))
         except BaseException as error:
@@ -177,7 +99,7 @@ class StepRunner:
     def _prepare(self, part: Part, definition: Definition) -> Arguments:
         bundle, services = self._bundle, self._services
         if definition.whole_inputs:
-            plain = self._values(part.segment.inputs, definition.whole_inputs)
+            plain = self._at_hand(part.segment.inputs, definition.whole_inputs)
             if plain is not None:
                 return Arguments(plain, (), None)
         outputs = {
@@ -186,47 +108,57 @@ class StepRunner:
         reader = services.reader(outputs, part.next, part.stop)
         return compile_arguments(definition.node, definition.signature, reader)
 
-    def _values(self, sources: Sequence[Input], inputs: Mapping[str, str]) -> dict[str, Any] | None:
+    def _at_hand(self, sources: Sequence[Input], inputs: Mapping[str, str]) -> dict[str, Any] | None:
         """Arguments that are the outputs of single steps, if they all are plain scalars: nothing to load or copy."""
-        bundle, found = self._bundle, {}
+        scalars = self._bundle.scalars
         for source in sources:
-            if source.many or len(source.spans) != 1:
+            if source.node not in scalars and not self._look_at(source):
                 return None
-            span = source.spans[0]
-            if span.chunk:
-                value = self._services.cell(span, bundle.inline.get(span.chunk))
-            else:
-                cell = bundle.made.get((source.node, 0))
-                if cell is None:
-                    return None
-                value = decode_cell(cell)
-            if isinstance(value, Entry):
-                return None
-            found[source.node] = value
-        return {name: found[node] for name, node in inputs.items()}
+        return {name: scalars[node] for name, node in inputs.items()}
+
+    def _look_at(self, source: Input) -> bool:
+        """Note the output of a single step, made here or sent with the bundle, if it is a plain scalar."""
+        bundle = self._bundle
+        if source.many or len(source.spans) != 1:
+            return False
+        span = source.spans[0]
+        if span.chunk in bundle.inline:
+            cell = self._services.cell(span, bundle.inline[span.chunk])
+        elif (source.node, 0) in bundle.made:
+            cell = decode_cell(bundle.made[source.node, 0])
+        else:
+            return False
+        if isinstance(cell, Entry):
+            return False
+        bundle.scalars[source.node] = cell
+        return True
 
     def _run_plain(self, part: Part, plain: Plain, values: Mapping[str, Any]) -> None:
         """Run the only step of a node whose arguments are at hand; all that happens to a link of a chain."""
-        bundle, name, code, policy = self._bundle, part.segment.node, plain.code, plain.policy
+        bundle, name, (code, policy, _) = self._bundle, part.segment.node, plain
         index = bundle.take(part)
         if index is None:
             return
         self._watch.timeout_s = policy.timeout_s
-        context = self._contexts.of(name, index, part.segment.attempts.get(index, 1), policy.uses)
-        cell = self._attempt(context, code, lambda index: self._output(name, index, plain, values))
+        context = None
+        if code.draws:
+            context = self._contexts.of(name, index, part.segment.attempts.get(index, 1), policy.uses)
+        cell = self._attempt(name, index, context, code, lambda index: self._output(name, index, code, policy, values))
         if cell is None:
             return
         if name in bundle.wanted:
             bundle.made[name, index] = cell
-        self._services.outbox.complete_single(
-            bundle.id, name, cell, self._elapsed_us, *_seen("stage", cell), context.proposed_cursors
-        )
+            value = decode_cell(cell)
+            if not isinstance(value, Entry):
+                bundle.scalars[name] = value
+        proposed = None if context is None else context.proposed_cursors
+        self._services.outbox.complete_single(bundle.id, name, cell, self._elapsed_us, *_seen("stage", cell), proposed)
 
-    def _output(self, name: str, index: int, plain: Plain, values: Mapping[str, Any]) -> bytes:
+    def _output(self, name: str, index: int, code: Loaded, policy: Policy, values: Mapping[str, Any]) -> bytes:
         started = perf_counter_ns()
-        result = plain.code.function(**values)
+        result = code.function(**values)
         self._elapsed_us = min((perf_counter_ns() - started) // 1000, _LONGEST_US)
-        if plain.policy.profile and type(result) not in PLAIN:
+        if policy.profile and type(result) not in PLAIN:
             self._observer.profile(name, index, result, self._elapsed_us)
         try:
             return self._services.values.encode(result)
@@ -245,7 +177,7 @@ class StepRunner:
             context = self._contexts.of(
                 name, index, attempts.get(index, 1), uses, saved.get(index), caller, node.is_map
             )
-            cell = self._attempt(context, definition.code, body)
+            cell = self._attempt(name, index, context, definition.code, body)
             if cell is None:
                 continue
             proposed = context.proposed_cursors
@@ -256,19 +188,26 @@ class StepRunner:
             else:
                 outbox.complete_single(bundle.id, name, cell, self._elapsed_us, *_seen(node.kind, cell), proposed)
 
-    def _attempt(self, context: BundleStep, code: Loaded, body: Callable[[int], bytes]) -> bytes | None:
-        """Cell of a step's output; None if it failed, which is on its way to the driver then."""
+    def _attempt(
+        self, node: str, index: int, context: BundleStep | None, code: Loaded, body: Callable[[int], bytes]
+    ) -> bytes | None:
+        """Cell of a step's output; None if it failed, which is on its way to the driver then.
+
+        Without a context the step is one that computes with plain scalars and reaches nothing else: there is nothing
+        that it could leave behind.
+        """
         watch, surroundings = self._watch, self._surroundings
         cell: bytes | None = None
         error: BaseException | None = None
         self._elapsed_us = 0
         try:
             try:
-                if surroundings is not None and code.draws:
-                    surroundings.prepare(context)
-                enter(context)
-                watch.begin(context.node, context.index)
-                cell = body(context.index)
+                if context is not None:
+                    if surroundings is not None and code.draws:
+                        surroundings.prepare(context)
+                    enter(context)
+                watch.begin(node, index)
+                cell = body(index)
             finally:
                 watch.end()
         except BaseException as raised:
@@ -282,32 +221,33 @@ class StepRunner:
         if error is not None:
             if isinstance(error, KeyboardInterrupt) and self._services.shares_process:
                 raise error
-            failed = self._describe(context, error, code.root)
+            failed = self._describe(node, index, error, code.root)
             error = None  # with its traceback it would keep all that the step held
-        if surroundings is not None:
-            surroundings.restore()
-        written = self._services.log.end_step(self._elapsed_us)
-        if written is not None:
-            self._services.outbox.logged(self._bundle.id, context.node, context.index, *written)
+        if context is not None:
+            if surroundings is not None:
+                surroundings.restore()
+            written = self._services.log.end_step(self._elapsed_us)
+            if written is not None:
+                self._services.outbox.logged(self._bundle.id, node, index, *written)
         if failed is None:
             return cell
         self._services.outbox.fail(self._bundle.id, failed)
         return None
 
-    def _describe(self, context: BundleStep, error: BaseException, root: str) -> Failed:
+    def _describe(self, node: str, index: int, error: BaseException, root: str) -> Failed:
         """Describe an exception under the step's time-out, because its ``__str__`` is the author's code too."""
-        watch = self._watch
+        watch, mask = self._watch, self._services.log.mask
         if watch.cause:
-            return describe_failure(context.node, context.index, error, root, self._services.log.mask)
+            return describe_failure(node, index, error, root, mask)
         try:
             try:
-                watch.begin(context.node, context.index)
-                return describe_failure(context.node, context.index, error, root, self._services.log.mask)
+                watch.begin(node, index)
+                return describe_failure(node, index, error, root, mask)
             finally:
                 watch.end()
         except BaseException:
             watch.end()
-            return describe_failure(context.node, context.index, watch.error(), root)
+            return describe_failure(node, index, watch.error(), root)
 
     def _body(self, part: Part, definition: Definition, arguments: Arguments) -> Callable[[int], bytes]:
         """What running a step means for this kind of node: from its index to the cell of its output."""

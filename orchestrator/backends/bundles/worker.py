@@ -19,7 +19,8 @@ from orchestrator.backends.bundles.context import Contexts
 from orchestrator.backends.bundles.definitions import Code, Definition, Definitions
 from orchestrator.backends.bundles.failure import describe_failure
 from orchestrator.backends.bundles.light_calls import LightCalls
-from orchestrator.backends.bundles.steps import Services, StepRunner
+from orchestrator.backends.bundles.services import Services
+from orchestrator.backends.bundles.steps import StepRunner
 from orchestrator.backends.bundles.versions import versions
 from orchestrator.backends.bundles.watchdog import Watch, Watchdog
 from orchestrator.graph.context import Caller, enter
