@@ -44,7 +44,7 @@ class Mixture:
         blocks = self.blocks + 1
         fresh = -math.log(blocks * (blocks + 1)) - math.log(len(factors))
         before = self.logs or (-math.inf,) * len(factors)
-        grown = (log_sum((log, fresh)) + factor for log, factor in zip(before, factors, strict=True))
+        grown = (_sum_of(log, fresh) + factor for log, factor in zip(before, factors, strict=True))
         return Mixture(tuple(min(LARGEST, max(-LARGEST, log)) for log in grown), blocks)
 
     @property
@@ -91,6 +91,12 @@ def log_sum(logs: Sequence[float]) -> float:
     """Logarithm of a sum of which the logarithms are given."""
     top = max(logs)
     return top if top == -math.inf else top + math.log(sum(math.exp(log - top) for log in logs))
+
+
+def _sum_of(one: float, other: float) -> float:
+    """``log_sum`` of two, the second one finite."""
+    low, high = (one, other) if one < other else (other, one)
+    return high + math.log1p(math.exp(low - high))
 
 
 def e_text(log_e: float) -> str:
