@@ -93,9 +93,9 @@ def test_any_stored_state_goes_on_with_any_later_router(strategy: Strategy, beha
         worlds.append(copy.deepcopy(world))  # killed after
         world.batch(25)
     assert record.outcome == outcome, record.text()
-    some = Random(3)
-    pairs = [(k, w) for k in range(len(states)) for w in range(max(0, 2 * k - 1), len(worlds))]
-    for at, place in some.sample(pairs, min(60, len(pairs))):
+    close = [(k, w) for k in range(len(states)) for w in range(max(0, 2 * k - 1), min(2 * k + 2, len(worlds)))]
+    far = [(k, w) for k in range(len(states)) for w in range(2 * k + 2, len(worlds))]
+    for at, place in close + Random(3).sample(far, min(30, len(far))):
         there = copy.deepcopy(worlds[place])
         ended = to_the_end(states[at], there)
         consistent(there)
@@ -104,12 +104,8 @@ def test_any_stored_state_goes_on_with_any_later_router(strategy: Strategy, beha
         assert there.traffic.weights == {ended.version: 100.0}
 
 
-KILLS = st.lists(
-    st.sampled_from(
-        ["on", "on", "on", "killed before storing", "killed before acting", "earlier state", "era", "batch"]
-    ),
-    max_size=40,
-)
+EVENTS = ("on", "on", "on", "on", "killed before storing", "killed before acting", "earlier state", "era")
+KILLS = st.lists(st.sampled_from(EVENTS), max_size=30)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -121,9 +117,7 @@ def test_controllers_that_are_killed_anywhere_come_to_the_same_end(
     world = candidate(behaviour)
     kept = [begin("r1", APP, CANDIDATE, strategy, world.traffic, world.now)]
     for event in events:
-        if event == "batch":
-            world.batch(25)
-        elif event == "era":
+        if event == "era":
             world.restart()
         elif event == "earlier state":
             kept = kept[: draw.randrange(len(kept)) + 1]
@@ -133,11 +127,60 @@ def test_controllers_that_are_killed_anywhere_come_to_the_same_end(
                 kept.append(state)
                 if event == "on":
                     act(instructions, world)
+            world.batch(12)
     ended = to_the_end(kept[-1], world)
     consistent(world)
     assert ended.outcome == outcome, ended.text()
     assert world.traffic is not None
     assert world.traffic.weights == {ended.version: 100.0}
+
+
+def decided(world: World) -> ReleaseState:
+    """A state that has just decided, before the router knows."""
+    state = begin("r1", APP, CANDIDATE, CANARY, world.traffic, world.now)
+    while state.decision is None:
+        state, instructions = advance(state, world.seen(), world.now)
+        if state.decision is None:
+            act(instructions, world)
+            world.batch(25)
+    return stored(state)
+
+
+def test_a_decision_stays_when_the_candidate_recovers() -> None:
+    world = candidate(BAD)
+    state = decided(world)
+    assert state.decision is not None
+    world.behaviours[CANDIDATE] = GOOD
+    world.batch(500)
+    assert to_the_end(state, world) == state.decision
+    assert state.decision.outcome == "rolled_back"
+    consistent(world)
+
+
+def test_what_the_router_did_counts_whatever_a_state_decided() -> None:
+    world = candidate(GOOD)
+    state = decided(world)
+    assert state.decision is not None
+    assert state.decision.outcome == "promoted"
+    assert world.traffic is not None
+    back = replace(world.traffic, generation=world.traffic.generation + 1, weights={STABLE: 100.0}, phase="rolled_back")
+    world.route(back)
+    ended = to_the_end(state, world)
+    assert (ended.outcome, ended.cause, ended.version) == ("rolled_back", "earlier", STABLE)
+
+
+def test_what_came_after_a_restart_of_the_router_counts_from_nothing() -> None:
+    world = candidate(GOOD)
+    state = begin("r1", APP, CANDIDATE, CANARY, world.traffic, world.now)
+    state, _ = turn(state, world)
+    world.batch(50)
+    state, _ = turn(state, world)
+    seen = [state.counts[side].requests for side in ("candidate", "stable")]
+    assert sum(seen) == 50
+    world.restart()
+    world.batch(80)
+    state, _ = turn(state, world)
+    assert sum(state.counts[side].requests for side in ("candidate", "stable")) == 130
 
 
 def test_what_was_decided_by_a_state_that_was_lost_is_not_decided_again() -> None:
