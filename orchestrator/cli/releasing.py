@@ -52,8 +52,6 @@ def release(
         "model": model, "app": app, "how": how, "steps": _percents(steps), "bake": bake, "rollback_if": rollback_if,
         "min_samples": min_samples, "patience": patience, "replicas": replicas,
     }  # fmt: skip
-    if how not in ("canary", "blue-green", "shadow"):
-        raise ConfigError(f"--how {how}: write canary, blue-green or shadow")
     return _run("send_out", params, timeout, json, quiet)
 
 

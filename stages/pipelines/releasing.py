@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator import pipeline, version, when
-from stages.deployment import BlueGreen, Canary, Release, Shadow, release, rollback
+from orchestrator.errors import ConfigError
+from stages.deployment import BlueGreen, Canary, Release, Shadow, Strategy, release, rollback
 
 
 @pipeline
@@ -37,12 +38,17 @@ def send_out(
     watched: dict[str, Any] = {"bake": bake, "min_samples": min_samples, "patience": patience}
     if rollback_if:
         watched["rollback_if"] = rollback_if
-    strategies = {
-        "canary": lambda: Canary(steps=tuple(steps), **watched),
-        "blue-green": lambda: BlueGreen(**watched),
-        "shadow": lambda: Shadow(percent=steps[-1], **watched),
-    }
-    sent = release(version(model), app, strategy=strategies[how](), replicas=replicas)
+    strategy: Strategy
+    match how:
+        case "canary":
+            strategy = Canary(steps=tuple(steps), **watched)
+        case "blue-green":
+            strategy = BlueGreen(**watched)
+        case "shadow":
+            strategy = Shadow(percent=steps[-1], **watched)
+        case _:
+            raise ConfigError(f"how={how!r}: write canary, blue-green or shadow")
+    sent = release(version(model), app, strategy=strategy, replicas=replicas)
     return when(sent.passed, then=lambda: sent, otherwise=lambda: sent)
 
 

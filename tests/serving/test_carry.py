@@ -223,7 +223,7 @@ def test_killed_before_and_after_every_write_another_goes_on(mood: str, outcome:
 
 
 def _dies_at(app: Application, at: int, outcome: str) -> bool:
-    """One release whose controller dies at its write ``at``, and another that ends it; True if it did not come there."""
+    """A release whose controller dies at moment ``at``, and another that ends it; True if it did not come there."""
     app.serving.undeploy("app")
     app.serving.deploy("app", "1", FACTOR, b"1")
     without_another(app.serving, "r0", "app", "1", CANARY, None, app.clock)
@@ -243,7 +243,7 @@ def _dies_at(app: Application, at: int, outcome: str) -> bool:
 
 @dataclass
 class _Deadly:
-    """Dies before (even) or after (odd) the write ``at // 2`` of a state; or, counted on, around a change of traffic."""
+    """Dies at a moment: before or after a state is stored, or before or after the router changes."""
 
     app: Application
     at: int
