@@ -105,13 +105,13 @@ class Carrier:
         return Observation(traffic, tallies, found[0] if found else None)
 
     def _clean(self, release: Release) -> None:
-        """Take down a candidate that was sent back, and all but the last good version after a promotion."""
-        if release.outcome == "overruled":
-            return
-        keep = {release.version} if release.outcome == "rolled_back" else {release.candidate, release.stable}
-        for served in self.serving.status(release.app):
-            if served.endpoint.version not in keep:
-                self.serving.undeploy(release.app, served.endpoint.version)
+        """Take down what was sent back; after a promotion all but the last good version, which stays warm."""
+        if release.outcome in ("rolled_back", "reported"):
+            self.serving.undeploy(release.app, release.candidate)
+        elif release.outcome == "promoted":
+            for served in self.serving.status(release.app):
+                if served.endpoint.version not in (release.candidate, release.stable):
+                    self.serving.undeploy(release.app, served.endpoint.version)
 
 
 def _stage(state: ReleaseState) -> tuple[object, ...]:
