@@ -63,4 +63,5 @@ class Trail:
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> Trail:
         """What ``to_json`` wrote."""
-        return Trail(tuple(Moment(*moment) for moment in document["moments"]), document["apart_s"])
+        moments = (Moment(*plain, tuple(effect)) for *plain, effect in document["moments"])
+        return Trail(tuple(moments), document["apart_s"])

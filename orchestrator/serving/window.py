@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from orchestrator.ports.serving import Served
@@ -87,7 +87,7 @@ def tally_to_json(tally: Tally) -> dict[str, Any]:
     if tally.latencies:
         document["latencies"] = {str(bucket): count for bucket, count in tally.latencies.items()}
     if tally.outcomes:
-        document["outcomes"] = {name: list(entry) for name, entry in tally.outcomes.items()}
+        document["outcomes"] = {name: list(astuple(entry)) for name, entry in tally.outcomes.items()}
     return document
 
 
