@@ -54,7 +54,8 @@ class ClientTally(NamedTuple):
     slow: int
 
 
-class OutcomeTally(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OutcomeTally:
     """A business metric that was reported for answers of a version: count, sum, sum of squares, least and largest."""
 
     count: int
@@ -68,15 +69,18 @@ class OutcomeTally(NamedTuple):
 class Tally:
     """What one version did, in total since the era began.
 
+    A request counts once, for the version that it was given to; the stable version's answer in place of another's
+    failure counts for neither. Mirrored requests count for the version that they were copied to.
+
     Attributes:
         requests: Answered or failed, without those that the client got wrong (4xx).
-        errors: 5xx, no answer in time, a replica that died.
+        errors: 5xx, no answer in time, a replica that died, or 4xx for what the stable version answered.
         slow: Took longer than ``Traffic.slow_ms``; errors are not counted here.
         broken: Answers that are none: NaN, infinite, empty, or fewer than rows. They are errors too.
         rejected: Requests that the client got wrong.
         latencies: Histogram of how long answers took: bucket ``b`` holds those up to
             ``LATENCY_BASE_MS * LATENCY_GROWTH ** b`` milliseconds.
-        clients: By client key, for those that sent one; the busiest of them when there are very many.
+        clients: By client key, for those that sent one; when there are very many, those that came first.
         outcomes: By metric.
         compared, different: Of mirrored requests: compared with the answer that was given, and different from it.
     """

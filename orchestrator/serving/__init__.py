@@ -4,6 +4,7 @@ Pure: strategies and guards are values, the controller (``advance``) turns a sta
 and instructions. Whoever drives it has the clock, the router and the journal.
 """
 
+from orchestrator.serving.carry import Carrier, failed_at_start, send_back, without_another
 from orchestrator.serving.conditions import Condition
 from orchestrator.serving.record import Release, release_from_json
 from orchestrator.serving.release import Finish, Instruction, Observation, SetTraffic, Transition, advance
@@ -22,6 +23,7 @@ __all__ = [
     "AB",
     "BlueGreen",
     "Canary",
+    "Carrier",
     "Condition",
     "Finish",
     "Instruction",
@@ -34,8 +36,11 @@ __all__ = [
     "Transition",
     "advance",
     "begin",
+    "failed_at_start",
     "release_from_json",
+    "send_back",
     "state_from_json",
     "strategy_from_json",
     "strategy_to_json",
+    "without_another",
 ]

@@ -25,6 +25,8 @@ Cause = Literal[
     "invalid",
     "compared",
     "earlier",
+    "first",
+    "same",
 ]
 
 FORMAT = 1
@@ -47,6 +49,7 @@ class Release:
         by: Who decided: the release itself, or a person.
         trail: How weights and guards went over time.
         figures: Further numbers of a shadow or an experiment.
+        url: Where the application answers.
     """
 
     id: str
@@ -65,6 +68,12 @@ class Release:
     by: str
     trail: Trail
     figures: Mapping[str, float]
+    url: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """True if the candidate answers all requests now: what ``when`` asks a gate for."""
+        return self.outcome == "promoted"
 
     @property
     def version(self) -> str:
@@ -106,6 +115,7 @@ class Release:
 
 _PLAIN = (
     "id", "app", "candidate", "stable", "outcome", "cause", "why", "samples", "step", "began_at", "ended_at", "by",
+    "url",
 )  # fmt: skip
 
 
