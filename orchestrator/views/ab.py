@@ -142,5 +142,5 @@ def _power(view: ABView, top: float) -> Iterator[str]:
     yield label(left, top + 22, f"an effect of {shown_number(detectable)} would be seen by now with 80 %")
     power, smallest = view.figures.get("power"), view.strategy.min_effect
     if power is not None and smallest is not None:
-        text = f"of {shown_number(smallest)}, the smallest that matters, with {100 * power:.0f} %"
+        text = f"one of {shown_number(smallest)}, the smallest that matters, with {100 * power:.0f} %"
         yield label(left, top + 38, text)
