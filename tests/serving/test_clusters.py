@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.ports.traffic import ClientTally, Tally
-from orchestrator.serving.clusters import Design, design_of
+from orchestrator.serving.clusters import Design, design_of, worth_clients
 
 
 def tally(clients: dict[str, ClientTally], alone: tuple[int, int, int] = (0, 0, 0)) -> Tally:
@@ -52,6 +52,13 @@ def test_requests_of_unknown_clients_count_by_themselves() -> None:
     mixed = design_of(tally(clients, alone=(900, 90, 0)))
     assert 1.0 < mixed.errors < design_of(tally(clients)).errors
     assert mixed.slow == pytest.approx(1.0, abs=0.01)
+
+
+def test_clients_that_send_little_are_worth_little() -> None:
+    assert worth_clients(Tally(requests=70)) == 0.0
+    assert worth_clients(tally({f"c{n}": ClientTally(7, 0, 0) for n in range(30)})) == pytest.approx(30)
+    one_of_many = {"most": ClientTally(1000, 0, 0), **{f"c{n}": ClientTally(1, 0, 0) for n in range(100)}}
+    assert worth_clients(tally(one_of_many)) < 1.3
 
 
 def test_at_least_takes_the_larger_of_each() -> None:

@@ -124,6 +124,7 @@ def test_silence_acts_when_it_cannot_be_chance() -> None:
     assert not watched(silence, quiet, quiet, window(Tally(requests=1), Tally(requests=30)), quiet).at_once
     few_clients = window(NONE, Tally(requests=30), clients=5)
     assert not watched(silence, *[few_clients] * 20).at_once
+    assert not watched(silence, *[few_clients] * 20, window()).at_once  # the router said nothing
     assert not watched(silence, *[window(share=1.0)] * 20).at_once  # nobody asks
 
 
