@@ -1,6 +1,6 @@
 """Deployment: a model as bytes, the predictor that answers from them, the way to an endpoint, and releases."""
 
-from orchestrator.serving import AB, BlueGreen, Canary, Release, Shadow
+from orchestrator.serving import AB, BlueGreen, Canary, Release, Shadow, Strategy
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
 from stages.deployment.releasing import release, rollback
 from stages.deployment.serving import Deployment, Exercise, deploy, exercise
@@ -14,6 +14,7 @@ __all__ = [
     "Predictor",
     "Release",
     "Shadow",
+    "Strategy",
     "deploy",
     "exercise",
     "model_from_payload",
