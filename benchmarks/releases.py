@@ -213,7 +213,7 @@ def alike(canaries: int, seed: int = 1) -> list[dict[str, Any]]:
         records = [run.one()[0] for _ in range(count)]
         back = [record for record in records if record.outcome != "promoted"]
         rows.append({"name": world.name, "canaries": count, "rolled_back": len(back), "why": [r.why for r in back][:5]})
-        _tell(f"{world.name}: {len(back)} of {count}")
+        _tell(json.dumps(rows[-1]))
     total = sum(row["canaries"] for row in rows)
     rows.append(
         {"name": "alike, all", "canaries": total, "rolled_back": sum(row["rolled_back"] for row in rows), "why": []}
@@ -237,7 +237,7 @@ def worse(canaries: int, seed: int = 100) -> Iterator[dict[str, Any]]:
                 row["candidate_requests_median"] = statistics.median(mine for mine, _ in found)
                 row["requests_median"] = statistics.median(every for _, every in found)
                 row["requests_p95"] = sorted(every for _, every in found)[math.ceil(0.95 * len(found)) - 1]
-            _tell(f"{world.name}: {len(found)} of {canaries}")
+            _tell(json.dumps(row))
             yield row
 
 

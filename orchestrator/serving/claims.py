@@ -51,7 +51,7 @@ class Claim:
         words = "; ".join(filter(None, (_evidence_text(one) for one in self.evidence)))
         if self.evidence[0].at_once or self.needed == math.inf:
             return f"{self.said}: {words}" if words else self.said
-        return f"{self.said}: {words}; e-value {e_text(self.log_e)}, {e_text(self.needed)} needed"
+        return f"{self.said}: {words or 'no data'}; e-value {e_text(self.log_e)}, {e_text(self.needed)} needed"
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -84,8 +84,4 @@ def _claim(evidence: list[Evidence], needed: float) -> Claim:
 
 
 def _evidence_text(evidence: Evidence) -> str:
-    parts = []
-    if evidence.candidate is not None:
-        against = f", stable {evidence.stable:.4g}" if evidence.stable is not None else ""
-        parts.append(f"candidate {evidence.candidate:.4g} of {evidence.samples:g}{against}")
-    return ", ".join([*parts, evidence.said] if evidence.said else parts)
+    return ", ".join(filter(None, (evidence.shown(), evidence.said)))

@@ -56,6 +56,19 @@ def design_of(tally: Tally) -> Design:
     return Design(errors, slow, max(1.0, most))
 
 
+def worth_clients(tally: Tally) -> float:
+    """How many clients that send as much as each other a version's requests are worth; 0 if they name no clients.
+
+    Kish's effective size, ``(sum n)^2 / sum n^2``: a few that send nearly all are few, however many others there are.
+    """
+    squares = sum(client.requests**2 for client in tally.clients.values())
+    if not squares:
+        return 0.0
+    known = sum(client.requests for client in tally.clients.values())
+    alone = max(0, tally.requests - known)
+    return float(known + alone) ** 2 / (squares + alone)
+
+
 def _design(clients: Sequence[tuple[int, int]], alone: int, hits: int, most: float) -> float:
     """Estimate from how far each client is from the others (a jackknife), pulled to the most that there can be.
 

@@ -122,8 +122,8 @@ def _number(node: ast.expr) -> float | None:
 def _check(condition: Condition, text: str) -> None:
     name, limit = condition.name, condition.limit
     if condition.business:
-        close = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.7)
         quantile = re.fullmatch(r"p\d+(_ms)?", name)
+        close = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.5 if quantile else 0.7)
         if close or quantile or name.endswith(("_rate", "_ms")):
             hint = f"did you mean {close[0]!r}?" if close else f"the router counts {', '.join(KNOWN)}"
             raise ConfigError(f"rollback_if={text!r}: there is no {name!r}; {hint}")

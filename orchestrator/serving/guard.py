@@ -36,6 +36,7 @@ class Evidence:
         samples: Of the candidate: requests, answers or reported values.
         candidate, stable: What was measured, None if nothing was.
         limit: What it is measured against, None for the stable version.
+        percent: These are shares of the samples.
         enough: Whether there are data enough to go on; missing data never promotes.
         at_once: The candidate is broken beyond any statistics.
         said: What was seen, in words, if there is more to say.
@@ -47,13 +48,25 @@ class Evidence:
     candidate: float | None = None
     stable: float | None = None
     limit: float | None = None
+    percent: bool = False
     enough: bool = True
     at_once: bool = False
     said: str = ""
 
+    def shown(self) -> str:
+        """What was measured, in words; empty if nothing was."""
+        if self.candidate is None:
+            return ""
+        against = "" if self.stable is None else f", stable {self._number(self.stable)}"
+        limit = "" if self.limit is None else f", limit {self._number(self.limit)}"
+        return f"candidate {self._number(self.candidate)} of {self.samples:g}{against}{limit}"
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
+
+    def _number(self, value: float) -> str:
+        return f"{100.0 * value:.3g} %" if self.percent else f"{value:.4g}"
 
 
 class Guard(Protocol):
@@ -75,7 +88,8 @@ class Guard(Protocol):
         ...
 
 
-def guards_of(strategy: Strategy, package: str = PACKAGE, group: str = GROUP) -> dict[str, Guard]:
+@lru_cache(maxsize=32)
+def guards_of(strategy: Strategy, package: str = PACKAGE, group: str = GROUP) -> Mapping[str, Guard]:
     """The guards of a release by key: of all modules of a package, and of entry points.
 
     Raises:

@@ -53,11 +53,9 @@ class AboveLimit:
         if seen.trials:
             wealth = wealth.after(_shrunk(above_limit(*seen, self.limit), self.spread(window.design)))
         found = {**_kept(wealth), "hits": hits, "trials": trials}
-        said = (
-            "" if self.shown is None else f"{hits} of {trials} answers over {self.shown:g} ms, {self.limit:g} allowed"
-        )
+        said = "" if self.shown is None else f"those are answers over {self.shown:g} ms"
         return found, Evidence(
-            self.key, wealth.log_e, trials, _rate(hits, trials), None, self.limit, trials > 0, said=said
+            self.key, wealth.log_e, trials, _rate(hits, trials), None, self.limit, True, trials > 0, said=said
         )
 
 
@@ -80,7 +78,7 @@ class WorseThanStable:
             state = {"seen": [old + new for old, new in zip(before, (*mine, *other), strict=True)]}
         seen = list(state.get("seen", (0, 0, 0, 0)))
         found = {**_kept(wealth), "seen": seen}
-        return found, Evidence(self.key, wealth.log_e, seen[1], _rate(*seen[:2]), _rate(*seen[2:]))
+        return found, Evidence(self.key, wealth.log_e, seen[1], _rate(*seen[:2]), _rate(*seen[2:]), percent=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +103,8 @@ class Collapsed:
         hits, trials, other_hits, other_trials = seen
         alone = other_hits * 2 < max(1, other_trials)
         at_once = alone and hits / self.spread(window.design) >= COLLAPSE
-        said = f"{hits} of the last {trials} requests" if at_once else ""
         rates = _rate(hits, trials), _rate(other_hits, other_trials)
-        return {"seen": seen}, Evidence(self.key, 0.0, trials, *rates, 0.5, at_once=at_once, said=said)
+        return {"seen": seen}, Evidence(self.key, 0.0, trials, *rates, 0.5, True, at_once=at_once)
 
 
 def _wealth(state: GuardState) -> Mixture:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from orchestrator.ports.serving import Served
 from orchestrator.ports.traffic import Phase, Tallies, Tally, Traffic
 from orchestrator.serving.claims import Claim, claims_of
-from orchestrator.serving.clusters import design_of
+from orchestrator.serving.clusters import design_of, worth_clients
 from orchestrator.serving.guard import Evidence, guards_of
 from orchestrator.serving.record import Cause, Outcome, Release
 from orchestrator.serving.state import ReleaseState
@@ -217,7 +217,7 @@ def _look(state: ReleaseState, seen: Observation, traffic: Traffic, now: float) 
     window = Window(
         mine, other, (traffic.weights.get(state.candidate, 0.0) or traffic.mirrored.get(state.candidate, 0.0)) / 100.0,
         max(0.0, now - before.looked_at), seen.health, traffic.slow_ms, state.design,
-        sum(len(versions[name].clients) for name in (state.candidate, state.stable) if name in versions),
+        worth_clients(versions.get(state.stable, Tally())),
     )  # fmt: skip
     guards = guards_of(state.strategy)
     states, found = {}, {}

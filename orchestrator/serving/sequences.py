@@ -102,5 +102,6 @@ def _sum_of(one: float, other: float) -> float:
 def e_text(log_e: float) -> str:
     """An e-value for people: ``0.4``, ``37``, ``10^12``."""
     if log_e < math.log(1e4):
-        return f"{math.exp(max(log_e, -700.0)):.2g}"
+        value = math.exp(max(log_e, -700.0))
+        return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
     return f"10^{log_e / math.log(10.0):.0f}"

@@ -63,4 +63,8 @@ class Trail:
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> Trail:
         """What ``to_json`` wrote."""
-        return Trail(tuple(Moment(*moment) for moment in document["moments"]), document["apart_s"])
+        moments = (
+            Moment(time, weight, samples, claims, tuple(effect))
+            for time, weight, samples, claims, effect in document["moments"]
+        )
+        return Trail(tuple(moments), document["apart_s"])

@@ -24,7 +24,7 @@ class Window:
         health: The candidate as its server sees it; None if it is not served.
         slow_ms: From where on the router counts answers as slow.
         design: How many of the candidate's requests count as one.
-        clients: Number of clients that the router tells apart; 0 if requests name none.
+        clients: How many clients that send alike the stable version's requests are worth; 0 if they name none.
     """
 
     candidate: Tally
@@ -34,7 +34,7 @@ class Window:
     health: Served | None = None
     slow_ms: float = 1000.0
     design: Design = field(default_factory=Design)
-    clients: int = 0
+    clients: float = 0.0
 
 
 def answers(tally: Tally) -> int:

@@ -43,7 +43,7 @@ class _Business:
         means = (mine.mean if mine.count else None), (other.mean if other.count else None)
         found = {"candidate": mine.to_json(), "stable": other.to_json()}
         said = "" if enough else f"{mine.count:g} of the {self.least} values it needs"
-        return found, Evidence(self.key, log_e, mine.count, *means, limit, enough, said=said)
+        return found, Evidence(self.key, log_e, mine.count, *means, limit, False, enough, said=said)
 
 
 def guards(strategy: Strategy) -> list[Guard]:

@@ -27,7 +27,7 @@ class _Silence:
             return {}, Evidence(self.key)
         waited = state.get("waited", 0) + window.stable.requests
         drawn = min(waited, window.clients) if window.clients else waited
-        at_once = drawn > 0 and (1.0 - window.share) ** drawn < CHANCE
+        at_once = window.stable.requests > 0 and (1.0 - window.share) ** drawn < CHANCE
         said = f"no answer and no error, while the stable version answered {waited} requests" if at_once else ""
         return {"waited": waited}, Evidence(self.key, at_once=at_once, said=said)
 
