@@ -125,9 +125,8 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
 
 def _with_versions(place: Place) -> Iterator[Place]:
     """v2 fails as it is told to; v1 never does, and v3 answers like v1."""
-    place.version("v1", 2)
-    place.version("v2", 3, heeds=True)
-    place.version("v3", 2)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(place.version, ("v1", "v2", "v3"), (2, 3, 2), (False, True, False)))
     place.route({"v1": 100})
     yield place
 
@@ -184,12 +183,19 @@ def test_weights_move_under_load_and_no_request_fails(place: Place) -> None:
 def test_clients_stay_where_they_are(place: Place) -> None:
     clients = [f"client-{number}" for number in range(60)]
     place.route({"v1": 90, "v2": 10})
-    few = {client for client in clients if place.ask(1, client).version == "v2"}
-    assert few == {client for client in clients if place.ask(1, client).version == "v2"}
+    few = on_v2(place, clients)
+    assert few == on_v2(place, clients)
     place.route({"v1": 60, "v2": 40})
-    many = {client for client in clients if place.ask(1, client).version == "v2"}
+    many = on_v2(place, clients)
     assert few < many
     assert len(many) < 45
+
+
+def on_v2(place: Place, clients: list[str]) -> set[str]:
+    """Those of the clients that version v2 answers."""
+    with ThreadPoolExecutor(4) as pool:
+        versions = pool.map(lambda client: place.ask(1, client).version, clients)
+        return {client for client, version in zip(clients, versions, strict=True) if version == "v2"}
 
 
 @pytest.mark.parametrize("mood", ["nan", "few", "empty", "fail", "refuse", "hang", "crash"])
