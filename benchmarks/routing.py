@@ -93,7 +93,7 @@ def _throughput(url: Callable[[str], str]) -> Row:
         "routed-load", f"{CLIENTS * each:,} requests of one row, {CLIENTS} clients", "requests/s",
         {BARE: column(BARE), ROUTED: column(ROUTED)},
         lambda salt: sum(salt + client + number + 1 for client in range(CLIENTS) for number in range(each)),
-        [Target(ROUTED, "least", 0)], base=BARE, larger_is_better=True,
+        base=BARE, larger_is_better=True,
         warm={name: _warm(url, name) for name in (BARE, ROUTED)},
         note="clients, proxy, router and model share the machine",
     )  # fmt: skip

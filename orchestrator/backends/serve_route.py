@@ -46,7 +46,7 @@ class Route:
         """Take over new weights. Never raises: Serve would take the whole router for broken."""
         try:
             traffic, limits = traffic_from(config["traffic"]), Limits(**config["limits"])
-            shares = [*traffic.weights.items(), *traffic.mirrored.items()]
+            shares = (*traffic.weights.items(), *traffic.mirrored.items())
             needed = {version for version, percent in shares if percent > 0} | {traffic.stable}
             await self._warm(needed)
             self._routing.follow(traffic, limits)

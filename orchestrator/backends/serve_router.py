@@ -72,6 +72,8 @@ class RayRouter:
 
     def tallies(self, app: str) -> Tallies:
         """See ``ports.traffic.Router.tallies``."""
+        if standing_traffic(app) is None:
+            return Tallies("", {})
         tallies: Tallies = self._ask_ledger(app, time.monotonic() + 10.0, "tallies")
         return tallies
 
