@@ -13,7 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import curves, machine, million, real_work, report, small_steps, starts, store, streams, sweeps, tables
+from benchmarks import (
+    curves,
+    machine,
+    million,
+    real_work,
+    report,
+    routing,
+    small_steps,
+    starts,
+    store,
+    streams,
+    sweeps,
+    tables,
+)
 from benchmarks.measure import measure
 from benchmarks.peers import PEERS
 from benchmarks.picture import svg
@@ -21,7 +34,7 @@ from benchmarks.place import Place
 from benchmarks.row import Row
 from benchmarks.sizes import FULL, QUICK
 
-FAMILIES = (small_steps, million, real_work, starts, store, streams, sweeps, tables)
+FAMILIES = (small_steps, million, real_work, starts, store, streams, sweeps, tables, routing)
 METHOD = (
     "the columns of a row take turns on one Ray and one machine, each time with a fresh 60-bit salt, and every answer "
     "is checked; right before each measurement the same column runs once in small, uncounted, for raw Ray's sake as "

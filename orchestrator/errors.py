@@ -20,7 +20,7 @@
     │   ├── StaleEpoch · JournalCorrupt · StoreUnavailable · SchemaTooNew
     │   └── ArtifactMissing · ArtifactCorrupt · SignatureInvalid · ArtifactUnreadable
     └── BackendError                   workers, Ray, serving
-        ├── ClusterUnreachable · Unschedulable · VersionSkew · WorkerStartFailed · ServingFailed
+        ├── ClusterUnreachable · Unschedulable · VersionSkew · WorkerStartFailed · ServingFailed · TrafficMoved
 
 ``user_fault`` says whose fault it is, ``retryable`` whether the same call may succeed later.
 """
@@ -361,3 +361,9 @@ class ServingFailed(BackendError):
     """A deployment did not become healthy."""
 
     code = "ORC-505"
+
+
+class TrafficMoved(BackendError):
+    """Somebody else has changed what a router does; the change that was asked for was not made."""
+
+    code = "ORC-506"

@@ -52,8 +52,10 @@ class RayWorker:
             )
         if "serving" in needs.uses:
             from orchestrator.backends.serve import RayServing
+            from orchestrator.backends.serve_router import RayRouter
 
             ports["serving"] = RayServing(CapsuleSource(self.settings, needs.capsule))
+            ports["routing"] = RayRouter()
         return ports
 
 

@@ -66,3 +66,43 @@ def serve_address() -> str | None:
         return None
     options = client.http_config
     return f"http://{options.host}:{options.port}{options.root_path}"
+
+
+def serve_user_config(app: str, deployment: str) -> Any:
+    """``user_config`` that Serve keeps for a deployment, None if there is none; publicly only the dashboard tells."""
+    import ray
+    from ray.serve import context
+    from ray.serve._private.common import DeploymentID
+
+    client: Any = context._get_global_client(raise_if_no_controller_running=False)
+    if client is None:
+        return None
+    config = ray.get(client._controller.get_deployment_config.remote(DeploymentID(name=deployment, app_name=app)))
+    return None if config is None else config.user_config
+
+
+def has_replicas(handle: Any) -> bool:
+    """True if a handle of Serve knows of a living replica; a call of one that knows none waits until there is one."""
+    if not handle.is_initialized:
+        return False
+    router = handle._router._asyncio_router
+    chooser = router._request_router
+    return bool(router._running_replicas if chooser is None else chooser.curr_replicas)
+
+
+def dead_replicas(app: str, deployment: str, since: float) -> int:
+    """How many replicas of a deployment were started after a time and have ended since; ``serve.status`` forgets them.
+
+    Serve remembers the last ten.
+    """
+    import ray
+    from ray.serve import context
+
+    client: Any = context._get_global_client(raise_if_no_controller_running=False)
+    if client is None:
+        return 0
+    try:
+        details = ray.get(client._controller.get_deployment_details.remote(app, deployment))
+    except KeyError:  # it has ended meanwhile
+        return 0
+    return sum(replica.start_time_s >= since for replica in details.recent_dead_replicas)

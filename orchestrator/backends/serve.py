@@ -1,40 +1,35 @@
 """Serving on Ray Serve: one application per model version, behind HTTP on this machine.
 
 ``serve.run`` restarts replicas on every call, so a version that already answers with the same identity is left
-alone; that makes a retried deployment free. Versions do not share an address: moving traffic is a router's work.
+alone; that makes a retried deployment free. Versions do not share an address: ``serve_router`` is the one before them.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import re
-import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.backends.ray_private import serve_address
+from orchestrator.backends.ray_private import dead_replicas
+from orchestrator.backends.serve_choice import SEPARATOR, check_name
+from orchestrator.backends.serve_ledger import end_ledger
+from orchestrator.backends.serve_proxy import proxy_url, reason, state_of
 from orchestrator.backends.serve_replica import LocalSource, Replica, ReplicaSource
 from orchestrator.backends.serve_replica import Served as ServedVersion
+from orchestrator.backends.serve_route import PREDICTOR
+from orchestrator.backends.serve_router import end_router
 from orchestrator.errors import ConfigError, ServingFailed
 from orchestrator.ports.serving import Endpoint, Served, ServedState
 from orchestrator.ports.values import digest_bytes
 from orchestrator.types import Digest
 
-HOST = "127.0.0.1"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SEPARATOR = "--"
 _POLL_S = 0.1
 _REQUEST_S = 5.0
-_STATES: dict[str, ServedState] = {
-    "NOT_STARTED": "starting",
-    "DEPLOYING": "starting",
-    "RUNNING": "healthy",
-    "DELETING": "stopping",
-}
+_LOOP_S = 60.0
+_LOOP_DEATHS = 2
 
 
 class RayServing:
@@ -69,7 +64,7 @@ class RayServing:
 
         name = _application(app, version)
         deadline = time.monotonic() + timeout_s
-        endpoint = Endpoint(app, version, f"{self._base_url()}/{app}/{version}")
+        endpoint = Endpoint(app, version, f"{proxy_url(self._http_port)}/{app}/{version}")
         settings = {"predictor": predictor, "config": dict(config or {}), "replicas": replicas}
         settings |= {"num_cpus": num_cpus, "num_gpus": num_gpus}
         identity = _identity(payload, settings)
@@ -78,7 +73,7 @@ class RayServing:
         served = ServedVersion(app, version, identity, predictor, payload, dict(config or {}))
         deployment: Any = serve.deployment(
             Replica,
-            name="predictor",
+            name=PREDICTOR,
             num_replicas=replicas,
             ray_actor_options={"num_cpus": num_cpus, "num_gpus": num_gpus},
             health_check_period_s=self._health_check_s,
@@ -103,19 +98,20 @@ class RayServing:
         found = []
         base = None
         for name, application in serve.status().applications.items():
-            owner, separator, version = name.partition(_SEPARATOR)
+            owner, separator, version = name.partition(SEPARATOR)
             if not separator or app not in (None, owner):
                 continue
-            base = base or self._base_url()
-            state = _STATES.get(application.status, "unhealthy")
+            base = base or proxy_url(self._http_port)
             endpoint = Endpoint(owner, version, f"{base}/{owner}/{version}")
-            found.append(Served(endpoint, state, "" if state == "healthy" else _reason(application)))
+            found.append(Served(endpoint, *_health(name, application)))
         return found
 
     def undeploy(self, app: str, version: str | None = None) -> None:
         """See ``ports.serving.Serving.undeploy``."""
         from ray import serve
 
+        if version is None:
+            end_router(app)
         for served in self.status(app):
             if version in (None, served.endpoint.version):
                 serve.delete(_application(app, served.endpoint.version))
@@ -125,60 +121,52 @@ class RayServing:
         from ray import serve
 
         serve.shutdown()
-
-    def _base_url(self) -> str:
-        """Address of the proxy; starts Serve if it does not run yet."""
-        from ray import serve
-
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        address = serve_address()
-        if address is None:
-            port = self._http_port or _free_port()
-            serve.start(proxy_location="HeadOnly", http_options={"host": HOST, "port": port}, logging_config=_QUIET)
-            address = serve_address()
-        if address is None:
-            raise ServingFailed("Ray Serve was started but does not run; see the logs under /tmp/ray")
-        return address
+        end_ledger()
 
     def _state(self, name: str) -> ServedState | None:
         from ray import serve
 
         application = serve.status().applications.get(name)
-        return None if application is None else _STATES.get(application.status, "unhealthy")
+        return None if application is None else state_of(application)
 
     def _await_healthy(self, name: str, endpoint: Endpoint, identity: str, deadline: float, timeout_s: float) -> None:
         from ray import serve
 
-        reason = "it was not started"
+        said = "it was not started"
         while time.monotonic() < deadline:
             application = serve.status().applications.get(name)
             if application is not None:
-                reason = _reason(application)
+                said = reason(application)
                 if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
-                    raise ServingFailed(f"{endpoint.app} {endpoint.version} did not become healthy: {reason}")
+                    raise ServingFailed(f"{endpoint.app} {endpoint.version} did not become healthy: {said}")
                 if application.status == "RUNNING":
                     answer = _answers_as(endpoint.url)
                     if answer == identity:
                         return
-                    reason = f"replicas run, but {endpoint.url} does not answer for this version yet"
+                    said = f"replicas run, but {endpoint.url} does not answer for this version yet"
             time.sleep(_POLL_S)
         raise ServingFailed(
-            f"{endpoint.app} {endpoint.version} was not healthy after {timeout_s:g} s: {reason}; "
+            f"{endpoint.app} {endpoint.version} was not healthy after {timeout_s:g} s: {said}; "
             "give it more time (timeout_s), or more resources if replicas wait for some"
         )
 
 
-_QUIET = {"log_level": "ERROR", "enable_access_log": False}
+def _health(name: str, application: Any) -> tuple[ServedState, str]:
+    """State and what is wrong; between two crashes Serve has a version for healthy, which it is not."""
+    state = state_of(application)
+    if state != "healthy":
+        return state, reason(application)
+    since = max(time.time() - _LOOP_S, application.last_deployed_time_s)
+    deaths = dead_replicas(name, PREDICTOR, since)
+    if deaths < _LOOP_DEATHS:
+        return state, ""
+    return "unhealthy", f"{deaths} of its replicas were started and died within the last {_LOOP_S:g} s"
 
 
 def _application(app: str, version: str) -> str:
-    for what, text in (("app", app), ("version", version)):
-        if not _NAME.fullmatch(text) or _SEPARATOR in text:
-            raise ConfigError(
-                f"{what} {text!r} cannot be served: use up to 64 letters, digits, '.', '_' and single '-', "
-                "a letter or digit first"
-            )
-    return f"{app}{_SEPARATOR}{version}"
+    check_name("app", app)
+    check_name("version", version)
+    return f"{app}{SEPARATOR}{version}"
 
 
 def _identity(payload: bytes | Digest, settings: Mapping[str, Any]) -> str:
@@ -197,16 +185,3 @@ def _answers_as(url: str) -> str | None:
             return str(json.loads(response.read())["identity"])
     except (OSError, urllib.error.URLError, ValueError, KeyError, TypeError):
         return None
-
-
-def _reason(application: Any) -> str:
-    """What Serve says about an application that is not healthy, the replicas' errors first."""
-    messages = [deployment.message for deployment in application.deployments.values() if deployment.message]
-    text = "; ".join(messages) or application.message or str(application.status)
-    return text if len(text) <= 4000 else f"{text[:1500]} … {text[-2500:]}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

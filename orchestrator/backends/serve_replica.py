@@ -7,16 +7,16 @@ which the composition root hands over, so that a replica finds them where the st
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
-from orchestrator.errors import ConfigError, OrchestratorError
+from orchestrator.backends.serve_answer import Answer, predict, refused
+from orchestrator.errors import ConfigError
 from orchestrator.types import Digest
 
 
@@ -68,25 +68,17 @@ class Replica:
         payload = served.payload if isinstance(served.payload, bytes) else source.artifact(served.payload)
         self._predictor = source.load(served.predictor)(payload, served.config)
 
-    async def __call__(self, request: Request) -> JSONResponse:
-        """Answer one request."""
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request that came over HTTP."""
         if request.method == "GET":
             served = self._served
             return JSONResponse({"app": served.app, "version": served.version, "identity": served.identity})
         if request.method != "POST":
-            return _refused(405, 'use POST with a JSON object {"rows": [...]}')
-        try:
-            rows = json.loads(await request.body())["rows"]
-        except (ValueError, KeyError, TypeError):
-            return _refused(400, 'the body must be a JSON object {"rows": [...]}')
-        try:
-            predictions = await run_in_threadpool(self._predictor.predict, rows)
-        except OrchestratorError as error:
-            return _refused(422 if error.user_fault else 500, str(error))
-        except Exception as error:
-            return _refused(500, f"the predictor failed: {type(error).__name__}: {error}")
-        return JSONResponse({"predictions": list(predictions)})
+            answer = refused(405, 'use POST with a JSON object {"rows": [...]}')
+        else:
+            answer = await self.answer(await request.body())
+        return Response(answer.body, answer.status, media_type="application/json")
 
-
-def _refused(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": message}, status_code=status)
+    async def answer(self, body: bytes) -> Answer:
+        """Answer one request, given its body."""
+        return await run_in_threadpool(predict, self._predictor, body)

@@ -40,6 +40,8 @@ COMMANDS: Final = {
     "versions": Command("versions", "versions", "list versions of published data sets and models"),
     "diff": Command("versions", "diff", "say how two versions differ"),
     "tag": Command("versions", "tag", "give a version a tag, or take one away"),
+    "release": Command("releasing", "release", "let a published model take over an application, watched"),
+    "rollback": Command("releasing", "rollback", "give an application back to its last good version"),
     "cursors": Command("versions", "cursors", "say where the cursors of pipelines stand"),
     "why": Command("steps", "why", "say why a step ran, waited, was reused or failed"),
     "quality": Command("quality", "quality", "show what the checks found and how the tables look"),

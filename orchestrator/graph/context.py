@@ -260,10 +260,16 @@ class StepContext:
         """Ray Serve, for stages declared with ``uses=("serving",)``."""
         return self._port("serving")
 
-    def _port(self, name: str) -> Any:
-        if name not in self._uses:
+    @property
+    def routing(self) -> Any:
+        """The router before served versions, for stages declared with ``uses=("serving",)``."""
+        return self._port("routing", "serving")
+
+    def _port(self, name: str, declared: str = "") -> Any:
+        use = declared or name
+        if use not in self._uses:
             raise InvalidStage(
-                f"step {self.address} reads step().{name}, but its stage does not declare it: @stage(uses=({name!r},))"
+                f"step {self.address} reads step().{name}, but its stage does not declare it: @stage(uses=({use!r},))"
             )
         if name not in self._ports:
             raise BackendError(

@@ -30,6 +30,7 @@ from orchestrator.testing.ledger import (
     read_ledger,
     write_ledger,
 )
+from orchestrator.testing.local_serving import LocalServing
 from orchestrator.testing.serving import FileServing
 from orchestrator.testing.sweep import Swept, sweep, sweep_subject
 from orchestrator.testing.torture import Tortured, torture, torture_subject
@@ -45,6 +46,7 @@ __all__ = [
     "FileServing",
     "Finding",
     "InProcess",
+    "LocalServing",
     "Started",
     "Subject",
     "Swept",

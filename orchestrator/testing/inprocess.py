@@ -29,7 +29,8 @@ class InProcess:
         home: Where runs are kept, such as pytest's ``tmp_path``.
         installation: Instead of ``home``.
         on_facts: Told of every committed group of facts, from a thread of the driver.
-        ports: What ``step().serving`` and its like hand out, such as ``{"serving": FileServing(folder)}``.
+        ports: What ``step().serving`` and its like hand out, such as ``{"serving": served, "routing": served}`` with
+            a ``LocalServing``.
         around: Put around the function of every stage, to watch it.
     """
 

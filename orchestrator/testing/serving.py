@@ -1,34 +1,41 @@
-"""Serving without a server: versions are files, so a deployment outlives the process that made it.
+"""Serving without a server: versions and traffic are files, so they outlive the process that made them.
 
-For crash tests of pipelines that deploy: what is served is kept as a real server would keep it, and every call is
-written down. Nothing answers at the endpoints.
+For crash tests of pipelines that deploy and release: what is served is kept as a real server would keep it, and every
+call is written down. Nothing answers at the endpoints; how versions answered is what a test says.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from orchestrator.backends.serve_choice import check_next, check_traffic, traffic_document, traffic_from
+from orchestrator.errors import ServingFailed
 from orchestrator.ports.serving import Endpoint, Served
+from orchestrator.ports.traffic import Tallies, Tally, Traffic
 from orchestrator.ports.values import digest_bytes
 from orchestrator.testing.ledger import append_line, read_lines
 from orchestrator.types import Digest
 
 
 class FileServing:
-    """``ports.serving.Serving`` in a directory.
+    """``ports.serving.Serving`` and ``ports.traffic.Router`` in a directory.
 
     Args:
-        folder: Made if missing; a file for each version, and ``calls`` with a line for each call that deploys.
+        folder: Made if missing; a file for each version and each change of traffic, and ``calls`` with a line for each
+            call that deploys.
+        tallies: How versions answered, by application.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, tallies: Callable[[str], Mapping[str, Tally]] | None = None) -> None:
         self._folder = Path(folder)
+        self._tallies = tallies
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def deploy(
@@ -65,9 +72,50 @@ class FileServing:
 
     def undeploy(self, app: str, version: str | None = None) -> None:
         """End a version, or all of an application; no error if it is not served."""
+        if version is None:
+            self.unroute(app)
         for served in self.status(app):
             if version in (None, served.endpoint.version):
                 self._path(app, served.endpoint.version).unlink(missing_ok=True)
+
+    def route(self, app: str, traffic: Traffic, *, timeout_s: float = 60.0) -> Endpoint:
+        """See ``Router.route``; of two processes that name the same generation one gets it."""
+        check_traffic(app, traffic)
+        served = {one.endpoint.version for one in self.status(app)}
+        for version, percent in traffic.weights.items():
+            if percent > 0 and version not in served:
+                raise ServingFailed(f"{app} {version} is not served, so it gets no requests; deploy it first")
+        check_next(app, traffic, self.traffic(app))
+        draft = self._folder / f".{secrets.token_hex(8)}"
+        draft.write_text(json.dumps(traffic_document(traffic)))
+        try:
+            os.link(draft, self._folder / f"{quote(app, safe='')}@{traffic.generation:09}.traffic")
+        except FileExistsError:
+            check_next(app, traffic, self.traffic(app))
+        finally:
+            draft.unlink()
+        return Endpoint(app, "", f"file://{self._folder / quote(app, safe='')}")
+
+    def traffic(self, app: str) -> Traffic | None:
+        """See ``Router.traffic``."""
+        changes = self._changes(app)
+        return traffic_from(json.loads(changes[-1].read_text())) if changes else None
+
+    def changes(self, app: str) -> list[Traffic]:
+        """All that the router was told to do, one after the other."""
+        return [traffic_from(json.loads(path.read_text())) for path in self._changes(app)]
+
+    def tallies(self, app: str) -> Tallies:
+        """See ``Router.tallies``: what the test says."""
+        return Tallies("files", dict(self._tallies(app)) if self._tallies is not None else {})
+
+    def unroute(self, app: str) -> None:
+        """See ``Router.unroute``."""
+        for path in self._changes(app):
+            path.unlink(missing_ok=True)
+
+    def _changes(self, app: str) -> list[Path]:
+        return sorted(self._folder.glob(f"{glob.escape(quote(app, safe=''))}@*.traffic"))
 
     def calls(self) -> list[dict[str, str]]:
         """Every call that deployed something: application, version, predictor and digest of the payload."""

@@ -1,6 +1,24 @@
-"""Deployment: a model as bytes, the predictor that answers from them, and the way to a served endpoint."""
+"""Deployment: a model as bytes, the predictor that answers from them, the way to an endpoint, and releases."""
 
+from orchestrator.serving import AB, BlueGreen, Canary, Release, Shadow, Strategy
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
+from stages.deployment.releasing import release, rollback
 from stages.deployment.serving import Deployment, Exercise, deploy, exercise
 
-__all__ = ["Deployment", "Exercise", "Predictor", "deploy", "exercise", "model_from_payload", "model_to_payload"]
+__all__ = [
+    "AB",
+    "BlueGreen",
+    "Canary",
+    "Deployment",
+    "Exercise",
+    "Predictor",
+    "Release",
+    "Shadow",
+    "Strategy",
+    "deploy",
+    "exercise",
+    "model_from_payload",
+    "model_to_payload",
+    "release",
+    "rollback",
+]

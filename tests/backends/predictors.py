@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,3 +28,35 @@ class Broken:
 
     def __init__(self, payload: bytes, config: Mapping[str, Any]) -> None:
         raise ValueError("the payload is no model: 42")
+
+
+class Moody:
+    """Multiplies ``x`` by the number in the payload; if it heeds ``mood`` in the first row, that says how it fails."""
+
+    def __init__(self, payload: bytes, config: Mapping[str, Any]) -> None:
+        self.factor = int(payload)
+        self.heeds = bool(config.get("heeds", False))
+
+    def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """``{"y": …}`` for each row."""
+        for position, row in enumerate(rows):
+            if "x" not in row:
+                raise UserError(f"row {position} lacks the input 'x'")
+        match rows[0].get("mood") if self.heeds else None:
+            case "agree":
+                return [{"y": 2 * row["x"]} for row in rows]
+            case "crash":
+                os._exit(17)
+            case "hang":
+                time.sleep(60)
+            case "fail":
+                raise RuntimeError("the model is in a mood")
+            case "refuse":
+                raise UserError("every row needs a field that nobody knows of")
+            case "few":
+                return [{"y": 1}] * (len(rows) - 1)
+            case "empty":
+                return [{} for _ in rows]
+            case "nan":
+                return [{"y": float("nan")} for _ in rows]
+        return [{"y": self.factor * row["x"]} for row in rows]

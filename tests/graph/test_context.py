@@ -57,6 +57,9 @@ def test_ports_have_to_be_declared_and_there() -> None:
     with pytest.raises(BackendError, match="not available here"):
         _ = StepContext("r", "n", uses=("data",)).data
     assert StepContext("r", "n", uses=("data",), ports={"data": 3}).data == 3
+    assert StepContext("r", "n", uses=("serving",), ports={"routing": 4}).routing == 4
+    with pytest.raises(InvalidStage, match=r"reads step\(\).routing, .*@stage\(uses=\('serving',\)\)"):
+        _ = StepContext("r", "n", uses=("data",)).routing
 
 
 def test_the_context_is_that_of_the_running_step() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, ServingFailed, TrafficMoved
+from orchestrator.ports.traffic import Tally, Traffic
 from orchestrator.testing import FileServing, outside
 
 
@@ -21,6 +22,26 @@ def test_versions_outlive_the_process_that_deployed_them(tmp_path: Path) -> None
     serving.undeploy("shop", "no such version")
     serving.undeploy("other")
     assert [served.endpoint.app for served in serving.status()] == ["shop"]
+
+
+def test_traffic_outlives_the_process_and_each_generation_is_given_once(tmp_path: Path) -> None:
+    serving = FileServing(tmp_path, lambda app: {"v1": Tally(requests=3)})
+    for version in ("v1", "v2"):
+        serving.deploy("shop", version, "m:P", b"model")
+    first = Traffic(1, {"v1": 100}, "v1")
+    serving.route("shop", first)
+    FileServing(tmp_path).route("shop", first)
+    second = Traffic(2, {"v1": 90, "v2": 10}, "v1", by="one")
+    FileServing(tmp_path).route("shop", second)
+    with pytest.raises(TrafficMoved, match="by one"):
+        serving.route("shop", Traffic(2, {"v2": 100}, "v1", by="two"))
+    with pytest.raises(ServingFailed, match="v3 is not served"):
+        serving.route("shop", Traffic(3, {"v3": 100}, "v1"))
+    assert serving.changes("shop") == [first, second]
+    assert serving.traffic("shop") == second
+    assert serving.tallies("shop").versions["v1"].requests == 3
+    serving.undeploy("shop")
+    assert (serving.traffic("shop"), serving.status()) == (None, [])
 
 
 def test_outside_of_a_sweep_there_is_no_outside() -> None:

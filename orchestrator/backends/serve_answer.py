@@ -1,0 +1,59 @@
+"""From the body of a request to the answer of a predictor: the same wherever a predictor is served."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.ports.serving import Predictor
+
+
+class Answer(NamedTuple):
+    """What a version says to a request: HTTP status and JSON; ``broken`` if it is no answer to it."""
+
+    status: int
+    body: bytes
+    broken: bool = False
+
+
+def predict(predictor: Predictor, body: bytes) -> Answer:
+    """Answer ``{"rows": [...]}``; bad rows are 422, whatever the predictor does wrong is 500."""
+    try:
+        rows = json.loads(body)["rows"]
+        if not isinstance(rows, list):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return refused(400, 'the body must be a JSON object {"rows": [...]}')
+    try:
+        predictions = list(predictor.predict(rows))
+    except OrchestratorError as error:
+        return refused(422 if error.user_fault else 500, str(error))
+    except Exception as error:
+        return refused(500, f"the predictor failed: {type(error).__name__}: {error}")
+    problem = _problem(rows, predictions)
+    if problem:
+        return refused(500, f"the predictor gave no answer: {problem}", broken=True)
+    try:
+        return Answer(200, _json({"predictions": predictions}))
+    except (ValueError, TypeError, RecursionError) as error:
+        return refused(500, f"the predictor gave no answer: {error}", broken=True)
+
+
+def refused(status: int, message: str, broken: bool = False) -> Answer:
+    """An answer that says what is wrong."""
+    return Answer(status, _json({"error": message}), broken)
+
+
+def _problem(rows: Sequence[Mapping[str, Any]], predictions: Sequence[Any]) -> str:
+    if len(predictions) != len(rows):
+        return f"{len(predictions)} predictions for {len(rows)} rows"
+    for row, prediction in enumerate(predictions):
+        if prediction is None or (isinstance(prediction, dict | list | str) and not prediction):
+            return f"an empty one ({prediction!r}) for row {row}"
+    return ""
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()

@@ -1,0 +1,127 @@
+"""What runs in the replicas of a router on Ray Serve: ``Routing``, between HTTP and the handles of the versions.
+
+Weights come as Serve's ``user_config``, which Serve keeps and hands to every replica, to later ones too, without
+starting them anew. What was counted goes to the application's ledger a few times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator.backends import ray_private
+from orchestrator.backends.serve_answer import Answer
+from orchestrator.backends.serve_choice import SEPARATOR, traffic_from
+from orchestrator.backends.serve_ledger import ledger_of
+from orchestrator.backends.serve_routing import CLIENT_HEADER, Limits, Routing
+from orchestrator.errors import ServingFailed
+
+PREDICTOR = "predictor"
+"""Name of the one deployment in a version's Serve application."""
+
+_REPORT_S = 0.25
+_LAST_REPORT_S = 1.0
+_WARM_S = 1.0
+_LOG = logging.getLogger(__name__)
+
+
+class Route:
+    """``POST`` is answered by a version, ``GET`` by what the traffic is; outcomes are taken below ``/outcomes``."""
+
+    def __init__(self, app: str) -> None:
+        self._app = app
+        self._routing = Routing(app, self._ask)
+        self._handles: dict[str, Any] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._ledger: Any = None
+        self._reporting: asyncio.Task[None] | None = None
+
+    async def reconfigure(self, config: Mapping[str, Any]) -> None:
+        """Take over new weights. Never raises: Serve would take the whole router for broken."""
+        try:
+            traffic, limits = traffic_from(config["traffic"]), Limits(**config["limits"])
+            shares = (*traffic.weights.items(), *traffic.mirrored.items())
+            needed = {version for version, percent in shares if percent > 0} | {traffic.stable}
+            await self._warm(needed)
+            self._routing.follow(traffic, limits)
+            self._drop_handles(needed)
+        except Exception:
+            _LOG.exception("the router of %s keeps what it did: this is no traffic: %r", self._app, config)
+        if self._reporting is None:
+            self._reporting = asyncio.create_task(self._report())
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request that came over HTTP."""
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", "")).strip("/")
+        client = request.headers.get(CLIENT_HEADER)
+        reply = await self._routing.handle(request.method, path, await request.body(), client)
+        return Response(reply.body, reply.status, dict(reply.headers), media_type="application/json")
+
+    def __del__(self) -> None:
+        """Serve's call before it ends a replica that has answered its last request."""
+        counts = self._routing.take()
+        if counts and self._ledger is not None:
+            import ray
+
+            ray.wait([self._ledger.add.remote(counts)], timeout=_LAST_REPORT_S)
+
+    async def _ask(self, version: str, body: bytes) -> Answer:
+        handle = self._handle(version)
+        traffic = self._routing.traffic
+        if traffic is not None and version != traffic.stable and not ray_private.has_replicas(handle):
+            raise ServingFailed(f"{self._app} {version} has no replica at the moment")
+        response = handle.remote(body)
+        try:
+            return Answer(*await response)
+        except asyncio.CancelledError:
+            response.cancel()
+            raise
+
+    def _handle(self, version: str) -> Any:
+        if version not in self._handles:
+            from ray import serve
+
+            name = f"{self._app}{SEPARATOR}{version}"
+            handle: Any = serve.get_deployment_handle(PREDICTOR, name, _check_exists=False)
+            self._handles[version] = handle.options(method_name="answer")
+        return self._handles[version]
+
+    async def _warm(self, versions: set[str]) -> None:
+        """Handles learn of their replicas a moment after they were made: the first request need not wait for that."""
+        deadline = time.monotonic() + _WARM_S
+        handles = [self._handle(version) for version in versions]
+        while not all(map(ray_private.has_replicas, handles)) and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+
+    def _drop_handles(self, needed: set[str]) -> None:
+        for version in self._handles.keys() - needed:
+            task = asyncio.create_task(_end_later(self._handles.pop(version), self._routing.limits.timeout_s))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(_REPORT_S)
+            counts = self._routing.take()
+            if not counts:
+                continue
+            try:
+                if self._ledger is None:
+                    self._ledger = await asyncio.to_thread(ledger_of, self._app)
+                await self._ledger.add.remote(counts)
+            except Exception as error:  # the ledger's process died, or Ray is busy: the next report says it all
+                _LOG.warning("the ledger of %s does not answer: %s", self._app, error)
+                self._routing.put_back(counts)
+                self._ledger = None
+
+
+async def _end_later(handle: Any, after_s: float) -> None:
+    """Requests that are under way may still need it."""
+    await asyncio.sleep(after_s)
+    await handle.shutdown_async()

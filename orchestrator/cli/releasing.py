@@ -1,0 +1,97 @@
+"""``orc release`` and ``orc rollback``: move the requests of a served application to another version, and back.
+
+Both are runs of ready pipelines, so a release that is interrupted goes on with ``orc resume``, and ``orc show`` tells
+what became of it.
+"""
+
+from __future__ import annotations
+
+import json as json_text
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.app.runner import Runner
+from orchestrator.app.standing import running
+from orchestrator.cli.running import Json, Quiet, TimeLimit, watch
+from orchestrator.config.job import load_job
+from orchestrator.config.settings import Settings
+from orchestrator.errors import ConfigError, NotFound
+
+_PIPELINES = "stages.pipelines.releasing"
+
+App = Annotated[str, typer.Argument(metavar="APP", help="name of the application, also part of its URL")]
+
+
+def release(
+    model: Annotated[str, typer.Argument(metavar="VERSION", help="model:NAME, then @v3 or @TAG")],
+    app: App,
+    how: Annotated[str, typer.Option("--how", metavar="canary|blue-green|shadow", help="how requests move")] = "canary",
+    steps: Annotated[
+        str, typer.Option("--steps", metavar="PERCENT,…", help="of the requests, at each step of a canary")
+    ] = "5,25,100",
+    bake: Annotated[
+        str, typer.Option("--bake", metavar="DURATION", help="each step is watched at least so long")
+    ] = "2m",
+    rollback_if: Annotated[
+        str, typer.Option("--rollback-if", metavar="LIMITS", help="such as 'error_rate > 0.01 or p95_ms > 80'")
+    ] = "",
+    min_samples: Annotated[
+        int, typer.Option("--min-samples", metavar="N", help="requests without which a step does not end")
+    ] = 100,
+    patience: Annotated[
+        str, typer.Option("--patience", metavar="DURATION", help="how long a step waits for those after its bake")
+    ] = "1h",
+    replicas: Annotated[int, typer.Option("--replicas", metavar="N", help="of the new version")] = 1,
+    timeout: TimeLimit = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Let a published model take over an application, watched; exit code 3 if it was sent back."""
+    params: dict[str, Any] = {
+        "model": model, "app": app, "how": how, "steps": _percents(steps), "bake": bake, "rollback_if": rollback_if,
+        "min_samples": min_samples, "patience": patience, "replicas": replicas,
+    }  # fmt: skip
+    return _run("send_out", params, timeout, json, quiet)
+
+
+def rollback(
+    app: App,
+    to: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="as the router calls it")] = None,
+    timeout: TimeLimit = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Give all requests of an application to its last good version, at once; a release under way ends."""
+    return _run("send_back", {"app": app} | ({} if to is None else {"to": to}), timeout, json, quiet)
+
+
+def _run(name: str, params: dict[str, Any], timeout: str | None, json: bool, quiet: bool) -> int:
+    runner = Runner()
+    _check_stays(runner.installation.settings)
+    job = load_job(f"{_PIPELINES}:{name}", [f"{key}={json_text.dumps(value)}" for key, value in params.items()])
+    return watch(
+        runner.installation,
+        lambda: runner.start(job.pipeline, job.params, job.pipeline.run_options),
+        timeout, False, json, quiet,
+    )  # fmt: skip
+
+
+def _check_stays(settings: Settings) -> None:
+    """What is served ends with its Ray, so there has to be one that outlives this command."""
+    if settings.ray_address:
+        return
+    try:
+        running(settings)
+    except NotFound as error:
+        raise ConfigError(
+            f"what is served ends with its Ray, and none is up that would outlive this command ({error.message}); "
+            "or name a cluster with ORC_RAY_ADDRESS"
+        ) from None
+
+
+def _percents(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--steps {text}: write percents with commas between them, such as 5,25,100") from None

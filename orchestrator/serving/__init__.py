@@ -1,0 +1,46 @@
+"""Releases: how traffic moves to a new version of a model, what watches it, and what brings it back.
+
+Pure: strategies and guards are values, the controller (``advance``) turns a state and what is seen into the next state
+and instructions. Whoever drives it has the clock, the router and the journal.
+"""
+
+from orchestrator.serving.carry import Carrier, failed_at_start, send_back, without_another
+from orchestrator.serving.conditions import Condition
+from orchestrator.serving.record import Release, release_from_json
+from orchestrator.serving.release import Finish, Instruction, Observation, SetTraffic, Transition, advance
+from orchestrator.serving.state import ReleaseState, begin, state_from_json
+from orchestrator.serving.strategy import (
+    AB,
+    BlueGreen,
+    Canary,
+    Shadow,
+    Strategy,
+    strategy_from_json,
+    strategy_to_json,
+)
+
+__all__ = [
+    "AB",
+    "BlueGreen",
+    "Canary",
+    "Carrier",
+    "Condition",
+    "Finish",
+    "Instruction",
+    "Observation",
+    "Release",
+    "ReleaseState",
+    "SetTraffic",
+    "Shadow",
+    "Strategy",
+    "Transition",
+    "advance",
+    "begin",
+    "failed_at_start",
+    "release_from_json",
+    "send_back",
+    "state_from_json",
+    "strategy_from_json",
+    "strategy_to_json",
+    "without_another",
+]

@@ -1,0 +1,205 @@
+"""Serving and routing in this process: what Ray Serve does for an application, for tests that need no cluster.
+
+Predictors are built here and answer real HTTP requests on this machine, through the same routing as on Ray. A
+predictor that ends its process ends the test: crashes are for tests on Ray.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import secrets
+import threading
+from collections.abc import Coroutine, Mapping
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, TypeVar
+
+from orchestrator.backends.serve_answer import Answer, predict
+from orchestrator.backends.serve_choice import check_name, check_next, check_traffic
+from orchestrator.backends.serve_counts import Counts, add_all
+from orchestrator.backends.serve_routing import CLIENT_HEADER, Limits, Reply, Routing
+from orchestrator.errors import ConfigError, ServingFailed
+from orchestrator.ports.serving import Endpoint, Predictor, Served
+from orchestrator.ports.traffic import Tallies, Traffic
+from orchestrator.types import Digest
+
+T = TypeVar("T")
+
+
+class LocalServing:
+    """``ports.serving.Serving`` and ``ports.traffic.Router`` in one; ``with`` it, or ``close`` it.
+
+    Args:
+        limits: How patient and how busy routers are.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._versions: dict[tuple[str, str], Predictor] = {}
+        self._routings: dict[str, Routing] = {}
+        self._totals: dict[str, dict[str, Counts]] = {}
+        self._era = secrets.token_hex(8)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="local-serving", daemon=True).start()
+        self._http = _Server(("127.0.0.1", 0), partial(_Handler, self._handle))
+        threading.Thread(target=partial(self._http.serve_forever, 0.05), name="local-http", daemon=True).start()
+
+    def __enter__(self) -> LocalServing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End everything that is served here."""
+        self._http.shutdown()
+        self._http.server_close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def deploy(
+        self,
+        app: str,
+        version: str,
+        predictor: str,
+        payload: bytes | Digest,
+        config: Mapping[str, Any] | None = None,
+        *,
+        replicas: int = 1,
+        num_cpus: float = 0.0,
+        num_gpus: float = 0.0,
+        timeout_s: float = 120.0,
+    ) -> Endpoint:
+        """See ``Serving.deploy``; the payload has to be bytes."""
+        check_name("app", app)
+        check_name("version", version)
+        if not isinstance(payload, bytes):
+            raise ConfigError(f"artifact {payload} cannot be read: LocalServing has no artifact store; send the bytes")
+        module, _, name = predictor.partition(":")
+        try:
+            built: Predictor = getattr(importlib.import_module(module), name)(payload, dict(config or {}))
+        except Exception as error:
+            raise ServingFailed(f"{app} {version} could not be built: {type(error).__name__}: {error}") from error
+        self._versions[app, version] = built
+        return self._endpoint(app, version)
+
+    def status(self, app: str | None = None) -> list[Served]:
+        """See ``Serving.status``."""
+        return [
+            Served(self._endpoint(owner, version), "healthy")
+            for owner, version in sorted(self._versions)
+            if app in (None, owner)
+        ]
+
+    def undeploy(self, app: str, version: str | None = None) -> None:
+        """See ``Serving.undeploy``."""
+        if version is None:
+            self.unroute(app)
+        for served in self.status(app):
+            if version in (None, served.endpoint.version):
+                del self._versions[app, served.endpoint.version]
+
+    def route(self, app: str, traffic: Traffic, *, timeout_s: float = 60.0) -> Endpoint:
+        """See ``Router.route``."""
+        check_traffic(app, traffic)
+        for version, percent in traffic.weights.items():
+            if percent > 0 and (app, version) not in self._versions:
+                raise ServingFailed(f"{app} {version} is not served, so it gets no requests; deploy it first")
+        self._on_loop(self._follow(app, traffic))
+        return self._endpoint(app)
+
+    def traffic(self, app: str) -> Traffic | None:
+        """See ``Router.traffic``."""
+        routing = self._routings.get(app)
+        return None if routing is None else routing.traffic
+
+    def tallies(self, app: str) -> Tallies:
+        """See ``Router.tallies``; nothing is missing."""
+        return self._on_loop(self._tallies(app))
+
+    def unroute(self, app: str) -> None:
+        """See ``Router.unroute``."""
+        self._routings.pop(app, None)
+        self._totals.pop(app, None)
+
+    def _endpoint(self, app: str, version: str = "") -> Endpoint:
+        path = f"{app}/{version}" if version else app
+        return Endpoint(app, version, f"http://127.0.0.1:{self._http.server_port}/{path}")
+
+    def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _follow(self, app: str, traffic: Traffic) -> None:
+        check_next(app, traffic, self.traffic(app))
+        routing = self._routings.setdefault(app, Routing(app, partial(self._ask, app)))
+        routing.follow(traffic, self._limits)
+
+    async def _tallies(self, app: str) -> Tallies:
+        totals = self._totals.setdefault(app, {})
+        if app in self._routings:
+            add_all(totals, self._routings[app].take())
+        return Tallies(self._era, {version: counts.tally() for version, counts in totals.items()})
+
+    async def _ask(self, app: str, version: str, body: bytes) -> Answer:
+        predictor = self._versions.get((app, version))
+        if predictor is None:
+            raise ServingFailed(f"{app} {version} is not served")
+        answered: asyncio.Future[Answer] = self._loop.create_future()
+
+        def finish(answer: Answer) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        def work() -> None:
+            self._loop.call_soon_threadsafe(finish, predict(predictor, body))
+
+        threading.Thread(target=work, daemon=True).start()  # one that hangs must not hold up the end of the process
+        return await answered
+
+    def _handle(self, method: str, path: str, body: bytes, client: str | None) -> Reply:
+        app, _, rest = path.strip("/").partition("/")
+        if (app, rest) in self._versions:
+            if method == "GET":
+                return Reply(200, json.dumps({"app": app, "version": rest}).encode(), {})
+            answer = self._on_loop(self._ask(app, rest, body))
+            return Reply(answer.status, answer.body, {})
+        routing = self._routings.get(app)
+        if routing is None:
+            return Reply(404, b'{"error":"nothing is served here"}', {})
+        return self._on_loop(routing.handle(method, rest, body, client))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Hands requests over; says nothing about them."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, handle: Any, *args: Any) -> None:
+        self._handle = handle
+        super().__init__(*args)
+
+    def do_GET(self) -> None:
+        """Answer a GET."""
+        self._answer()
+
+    def do_POST(self) -> None:
+        """Answer a POST."""
+        self._answer()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        reply = self._handle(self.command, self.path, body, self.headers.get(CLIENT_HEADER))
+        self.send_response(reply.status)
+        for name, value in {**reply.headers, "Content-Type": "application/json"}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        self.wfile.write(reply.body)

@@ -1,0 +1,127 @@
+"""Releases as steps of a pipeline: a new version of a model takes over from the one that answers, watched, or not.
+
+The controller is ``orchestrator.serving``; here it gets the step's checkpoints to keep its state in. So whoever goes on
+with the run after a crash goes on with the release, wherever it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from orchestrator import stage, step
+from orchestrator.errors import ConfigError, ServingFailed
+from orchestrator.serving import (
+    Canary,
+    Carrier,
+    Release,
+    ReleaseState,
+    Strategy,
+    begin,
+    failed_at_start,
+    send_back,
+    state_from_json,
+    without_another,
+)
+from stages.deployment.predictor import DEFAULT_MAX_ROWS, Predictor, model_to_payload
+from stages.deployment.serving import PREDICTOR
+from stages.training import Model, ModelFile
+
+
+@stage(uses=("serving",), num_cpus=0, effects=True)
+def release(
+    model: Model | ModelFile,
+    app: str,
+    canary: Canary | None = None,
+    strategy: Strategy | None = None,
+    max_rows: int = DEFAULT_MAX_ROWS,
+    replicas: int = 1,
+    start_timeout_s: float = 120.0,
+) -> Release:
+    """Let a model take over an application, as far as it does no worse than the version that answers now.
+
+    The candidate is deployed beside that version and gets requests only when it is healthy. The first version of an
+    application gets all requests at once. The same model again changes nothing.
+
+    Args:
+        app: Name of the application, also part of its URL.
+        canary: How traffic moves, in steps; the default one if no ``strategy`` is given either.
+        strategy: Another way: ``BlueGreen``, ``Shadow``, ``AB``.
+        max_rows: Most rows of one request.
+        replicas: Of the candidate.
+        start_timeout_s: How long the candidate may take to become healthy; then it is sent back.
+
+    Returns:
+        The record: ``passed`` if the model answers all requests now, and why, or why not.
+
+    Raises:
+        ConfigError: another release of the application is under way, or both a canary and a strategy were given.
+        ServingFailed: the versions that the release was moving requests between are gone, with their Ray.
+    """
+    if canary is not None and strategy is not None:
+        raise ConfigError("release(…) takes canary= or strategy=, not both")
+    plan = strategy or canary or Canary()
+    payload = model_to_payload(model)
+    Predictor(payload).predict([])  # what cannot be built here cannot be built in a replica
+    version = hashlib.blake2b(payload, digest_size=6).hexdigest()
+    here = step()
+    serving, router, kept = here.serving, here.routing, here.restored()
+    now = router.traffic(app)
+    id = hashlib.blake2b(here.key.encode(), digest_size=6).hexdigest()
+    if kept is not None and now is None:
+        raise ServingFailed(
+            f"{app}: release {id} was under way when its Ray ended, and every version with it; run the pipeline again"
+        )
+    if kept is None and (now is None or (now.stable == version and now.phase != "baking")):
+        _deploy(serving, app, version, payload, max_rows, replicas, start_timeout_s)
+        return without_another(router, id, app, version, plan, now, here.now())
+    state = begin(id, app, version, plan, now, here.now()) if kept is None else state_from_json(kept)
+    try:
+        _deploy(serving, app, version, payload, max_rows, replicas, start_timeout_s)
+    except ServingFailed as error:
+        if kept is None:
+            return failed_at_start(state, now, error.message, here.now())
+    return Carrier(serving, router, here.checkpoint, _Curves()).carry_out(state)
+
+
+def _deploy(
+    serving: Any, app: str, version: str, payload: bytes, max_rows: int, replicas: int, timeout_s: float
+) -> None:
+    serving.deploy(
+        app=app, version=version, predictor=PREDICTOR, payload=payload, config={"max_rows": max_rows},
+        replicas=replicas, timeout_s=timeout_s,
+    )  # fmt: skip
+
+
+class _Curves:
+    """Reports how far a release is, whenever that changes."""
+
+    def __init__(self) -> None:
+        self._told: tuple[float, ...] = ()
+
+    def __call__(self, state: ReleaseState) -> None:
+        """Report it."""
+        weight = state.trail.moments[-1].weight if state.trail.moments else 0.0
+        told = (weight, float(state.step))
+        if told != self._told:
+            self._told = told
+            step().report(weight=weight, step=state.step, requests=state.step_samples)
+
+
+@stage(uses=("serving",), num_cpus=0, effects=True, timeout="5m")
+def rollback(app: str, to: str | None = None) -> dict[str, Any]:
+    """Give all requests of an application to its last good version, at once; a release under way ends.
+
+    Args:
+        to: The version to go back to, if it is not clear which.
+
+    Returns:
+        What the router does now: ``app``, ``version``, ``generation``.
+
+    Raises:
+        NotFound: nothing was released under this name, or there is no version to go back to.
+        ConfigError: there are several to choose from.
+    """
+    here = step()
+    traffic = send_back(here.serving, here.routing, app, to, by=f"run {here.run_id}")
+    return {"app": app, "version": traffic.stable, "generation": traffic.generation}

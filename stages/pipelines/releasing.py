@@ -1,0 +1,62 @@
+"""Releases by hand: a published model goes out to an application, or an application goes back. For ``orc release``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator import pipeline, version, when
+from orchestrator.errors import ConfigError
+from stages.deployment import BlueGreen, Canary, Release, Shadow, Strategy, release, rollback
+
+
+@pipeline
+def send_out(
+    model: str,
+    app: str,
+    how: str = "canary",
+    steps: Sequence[float] = (5, 25, 100),
+    bake: str = "2m",
+    rollback_if: str = "",
+    min_samples: int = 100,
+    patience: str = "1h",
+    replicas: int = 1,
+) -> Release:
+    """Let a published model take over an application.
+
+    Args:
+        model: A version: ``model:flights``, ``model:flights@v3``, ``model:flights@staging``.
+        app: Name of the application.
+        how: ``canary``, ``blue-green`` or ``shadow``.
+        steps: Percent of the requests at each step of a canary; the share that is copied, for a shadow, is the last.
+        bake: How long each step is watched at least.
+        rollback_if: Limits that send everything back, such as ``error_rate > 0.01 or p95_ms > 80``.
+        min_samples: Requests that the candidate has to have answered in a step before the next.
+        patience: How long after the bake a step waits for those; then everything goes back.
+        replicas: Of the candidate.
+    """
+    watched: dict[str, Any] = {"bake": bake, "min_samples": min_samples, "patience": patience}
+    if rollback_if:
+        watched["rollback_if"] = rollback_if
+    strategy: Strategy
+    match how:
+        case "canary":
+            strategy = Canary(steps=tuple(steps), **watched)
+        case "blue-green":
+            strategy = BlueGreen(**watched)
+        case "shadow":
+            strategy = Shadow(percent=steps[-1], **watched)
+        case _:
+            raise ConfigError(f"how={how!r}: write canary, blue-green or shadow")
+    sent = release(version(model), app, strategy=strategy, replicas=replicas)
+    return when(sent.passed, then=lambda: sent, otherwise=lambda: sent)
+
+
+@pipeline
+def send_back(app: str, to: str | None = None) -> dict[str, Any]:
+    """Give all requests of an application to its last good version.
+
+    Args:
+        to: The version to go back to, if it is not clear which.
+    """
+    return rollback(app, to)

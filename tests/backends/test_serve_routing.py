@@ -1,0 +1,118 @@
+"""One replica of a router between versions that are plain functions: what it does when things go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from orchestrator.backends.serve_answer import Answer
+from orchestrator.backends.serve_routing import Limits, Reply, Routing
+from orchestrator.ports.traffic import Traffic
+
+BODY = b'{"rows": [{"x": 1}]}'
+GOOD = Answer(200, b'{"predictions":[1]}')
+
+
+def routing(ask: Callable[[str, bytes], Awaitable[Answer]], traffic: Traffic | None, **limits: float) -> Routing:
+    made = Routing("shop", ask)
+    if traffic is not None:
+        made.follow(traffic, Limits(**limits))  # type: ignore[arg-type]
+    return made
+
+
+async def good(version: str, body: bytes) -> Answer:
+    return GOOD
+
+
+def test_before_there_is_traffic_clients_are_asked_to_come_again() -> None:
+    reply = asyncio.run(routing(good, None).answer(BODY, None))
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+    assert routing(good, None).describe().status == 503
+
+
+def test_too_many_requests_are_turned_away_and_are_nobodys_error() -> None:
+    async def many() -> tuple[list[Reply], Routing]:
+        free = asyncio.Event()
+
+        async def slow(version: str, body: bytes) -> Answer:
+            await free.wait()
+            return GOOD
+
+        router = routing(slow, Traffic(1, {"v1": 100}, "v1"), in_flight=3)
+        asked = [asyncio.create_task(router.answer(BODY, None)) for _ in range(5)]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        free.set()
+        return list(await asyncio.gather(*asked)), router
+
+    replies, router = asyncio.run(many())
+    assert Counter(reply.status for reply in replies) == {200: 3, 503: 2}
+    assert all(reply.headers.get("Retry-After") == "1" for reply in replies if reply.status == 503)
+    counts = router.take()["v1"]
+    assert (counts.requests, counts.errors) == (3, 0)
+
+
+def test_a_champion_whose_replica_dies_is_asked_once_more() -> None:
+    deaths = ["the actor died"]
+
+    async def dies_once(version: str, body: bytes) -> Answer:
+        if deaths:
+            raise RuntimeError(deaths.pop())
+        return GOOD
+
+    router = routing(dies_once, Traffic(1, {"v1": 100}, "v1"))
+    assert asyncio.run(router.answer(BODY, "someone")).body == GOOD.body
+    counts = router.take()["v1"]
+    assert (counts.requests, counts.errors) == (1, 1)
+    deaths += ["the actor died", "and died again"]
+    reply = asyncio.run(router.answer(BODY, None))
+    assert (reply.status, reply.headers["X-Model-Version"]) == (503, "v1")
+    assert b"the actor died" in reply.body
+
+
+def test_a_champions_own_error_is_what_the_client_gets() -> None:
+    async def fails(version: str, body: bytes) -> Answer:
+        return Answer(500, b'{"error":"no idea"}')
+
+    router = routing(fails, Traffic(1, {"v1": 50, "v2": 50}, "v1"))
+    replies = [asyncio.run(router.answer(BODY, f"c{number}")) for number in range(20)]
+    assert {(reply.status, reply.body) for reply in replies} == {(500, b'{"error":"no idea"}')}
+    counts = router.take()
+    assert sum(one.requests for one in counts.values()) == 20  # each counts once, for whom it was given to
+    assert all(one.errors == one.requests > 0 for one in counts.values())
+
+
+def test_an_older_generation_changes_nothing() -> None:
+    router = routing(good, Traffic(4, {"v1": 100}, "v1"))
+    router.follow(Traffic(3, {"v2": 100}, "v2"), Limits())
+    assert asyncio.run(router.answer(BODY, None)).headers["X-Model-Version"] == "v1"
+
+
+def test_what_could_not_be_reported_is_reported_later() -> None:
+    router = routing(good, Traffic(1, {"v1": 100}, "v1"))
+    asyncio.run(router.answer(BODY, "a"))
+    taken = router.take()
+    asyncio.run(router.answer(BODY, "a"))
+    router.put_back(taken)
+    assert router.take()["v1"].clients["a"].requests == 2
+    assert router.take() == {}
+
+
+def test_only_so_many_requests_are_mirrored_at_a_time() -> None:
+    async def mirrored() -> int:
+        started = 0
+
+        async def ask(version: str, body: bytes) -> Answer:
+            nonlocal started
+            if version == "v2":
+                started += 1
+                await asyncio.sleep(60)
+            return GOOD
+
+        router = routing(ask, Traffic(1, {"v1": 100}, "v1", {"v2": 100}), mirrors=2)
+        for _ in range(5):
+            assert (await router.answer(BODY, None)).headers["X-Model-Version"] == "v1"
+        await asyncio.sleep(0)
+        return started
+
+    assert asyncio.run(mirrored()) == 2
