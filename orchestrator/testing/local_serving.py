@@ -178,6 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Hands requests over; says nothing about them."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are written apart, and clients acknowledge the head late
 
     def __init__(self, handle: Any, *args: Any) -> None:
         self._handle = handle

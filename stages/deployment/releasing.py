@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from orchestrator import stage, step
 from orchestrator.errors import ConfigError, ServingFailed
 from orchestrator.serving import (
@@ -24,8 +27,10 @@ from orchestrator.serving import (
     without_another,
 )
 from stages.deployment.predictor import DEFAULT_MAX_ROWS, Predictor, model_to_payload
-from stages.deployment.serving import PREDICTOR
+from stages.deployment.serving import PREDICTOR, TOLERANCE, number_of, plain_rows
 from stages.training import Model, ModelFile
+
+SAMPLE_ROWS = 20
 
 
 @stage(uses=("serving",), num_cpus=0, effects=True)
@@ -34,6 +39,7 @@ def release(
     app: str,
     canary: Canary | None = None,
     strategy: Strategy | None = None,
+    sample: pa.Table | None = None,
     max_rows: int = DEFAULT_MAX_ROWS,
     replicas: int = 1,
     start_timeout_s: float = 120.0,
@@ -47,6 +53,7 @@ def release(
         app: Name of the application, also part of its URL.
         canary: How traffic moves, in steps; the default one if no ``strategy`` is given either.
         strategy: Another way: ``BlueGreen``, ``Shadow``, ``AB``.
+        sample: Rows that the model has to answer, before anything is deployed, as it does offline.
         max_rows: Most rows of one request.
         replicas: Of the candidate.
         start_timeout_s: How long the candidate may take to become healthy; then it is sent back.
@@ -55,14 +62,15 @@ def release(
         The record: ``passed`` if the model answers all requests now, and why, or why not.
 
     Raises:
-        ConfigError: another release of the application is under way, or both a canary and a strategy were given.
+        ConfigError: another release of the application is under way, both a canary and a strategy were given, or the
+            model does not answer the sample.
         ServingFailed: the versions that the release was moving requests between are gone, with their Ray.
     """
     if canary is not None and strategy is not None:
         raise ConfigError("release(…) takes canary= or strategy=, not both")
     plan = strategy or canary or Canary()
     payload = model_to_payload(model)
-    Predictor(payload).predict([])  # what cannot be built here cannot be built in a replica
+    _check_sound(payload, model, sample)
     version = hashlib.blake2b(payload, digest_size=6).hexdigest()
     here = step()
     serving, router, kept = here.serving, here.routing, here.restored()
@@ -82,6 +90,22 @@ def release(
         if kept is None:
             return failed_at_start(state, now, error.message, here.now())
     return Carrier(serving, router, here.checkpoint, _Curves()).carry_out(state)
+
+
+def _check_sound(payload: bytes, model: Model | ModelFile, sample: pa.Table | None) -> None:
+    """The model is read as a replica reads it, and answers rows as it does offline."""
+    predictor = Predictor(payload)  # what cannot be built here cannot be built in a replica
+    if sample is None:
+        return
+    rows = sample.slice(0, SAMPLE_ROWS).select(list(model.features.inputs))
+    answers = np.array([number_of(answer) for answer in predictor.predict(plain_rows(rows))], dtype=float)
+    expected = np.asarray(model.predict(rows), dtype=float)
+    if answers.shape != expected.shape or not np.isfinite(answers).all():
+        raise ConfigError(
+            f"the model does not answer {rows.num_rows} sample rows with finite numbers; it is not released"
+        )
+    if not np.allclose(answers, expected, atol=TOLERANCE):
+        raise ConfigError("the model answers sample rows otherwise than it does offline: not released")
 
 
 def _deploy(

@@ -116,7 +116,7 @@ def exercise(
         raise ConfigError(f"{requests} requests of {rows_per_request} rows need {needed} of {table.num_rows} rows")
     chosen = table.take(pa.array(np.linspace(0, table.num_rows - 1, needed).astype(np.int64)))
     expected = model.predict(chosen)
-    rows = [_plain(row) for row in chosen.select(list(model.features.inputs)).to_pylist()]
+    rows = plain_rows(chosen.select(list(model.features.inputs)))
     client = _Client(deployment.url, timeout_s)
     latencies, differences, failures = [], [], []
     try:
@@ -150,11 +150,15 @@ def exercise(
     )
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows as JSON values; times as ISO text."""
+    return [
+        {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+        for row in table.to_pylist()
+    ]
 
 
-def _number(answer: dict[str, Any]) -> float | list[float]:
+def number_of(answer: dict[str, Any]) -> float | list[float]:
     """What an answer predicts: a probability, a value, or the probability of each class."""
     if "probabilities" in answer:
         return [float(value) for value in dict(answer["probabilities"]).values()]
@@ -184,7 +188,7 @@ class _Client:
         if response.status != 200:
             raise ValueError(f"HTTP {response.status}: {text[:300].decode(errors='replace')}")
         try:
-            answers = [_number(answer) for answer in json.loads(text)["predictions"]]
+            answers = [number_of(answer) for answer in json.loads(text)["predictions"]]
         except (KeyError, TypeError) as error:
             raise ValueError(f"not an answer with predictions ({error!r}): {text[:300]!r}") from error
         if len(answers) != len(rows):

@@ -30,8 +30,8 @@ QUICK = Canary(
 
 
 @pipeline
-def send_out(model: Model, app: str = "flights") -> Any:
-    sent = release(model, app, canary=QUICK)
+def send_out(model: Model, app: str = "flights", sample: pa.Table | None = None) -> Any:
+    sent = release(model, app, canary=QUICK, sample=sample)
     return when(sent.passed, then=lambda: sent, otherwise=lambda: sent)
 
 
@@ -160,9 +160,10 @@ def test_a_model_that_cannot_start_moves_no_request(
     assert "the payload is no model: 42" in sent.why
 
 
-def test_what_is_no_model_fails_before_anything_is_deployed(
-    here: InProcess, serving: LocalServing, fitted: Fitted
+def test_what_does_not_answer_a_sample_is_not_deployed(
+    here: InProcess, serving: LocalServing, fitted: Fitted, months: Sequence[pa.Table]
 ) -> None:
     with pytest.raises(RunFailed):
-        here.run(send_out, model=replace(fitted.model, text="no trees"))
+        here.run(send_out, model=replace(fitted.model, text="no trees"), sample=months[2].slice(0, 5))
     assert serving.status() == []
+    assert here.run(send_out, model=fitted.model, sample=months[2].slice(0, 5)).result().passed
