@@ -24,7 +24,7 @@ from stages.pipelines.flights import TARGET
 from stages.training import Fitted, Model, train_boosted
 
 QUICK = Canary(
-    steps=(30, 100), bake="1s", min_samples=30, min_outcomes=80, patience="2m", rollback_if="brier > 0.33",
+    steps=(30, 100), bake="1s", min_samples=30, min_outcomes=100, patience="2m", rollback_if="brier > 0.28",
     compare=("errors", "broken"),
 )  # fmt: skip
 
