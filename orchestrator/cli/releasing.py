@@ -69,7 +69,8 @@ def rollback(
 def _run(name: str, params: dict[str, Any], timeout: str | None, json: bool, quiet: bool) -> int:
     runner = Runner()
     _check_stays(runner.installation.settings)
-    job = load_job(f"{_PIPELINES}:{name}", [f"{key}={json_text.dumps(value)}" for key, value in params.items()])
+    written = [f"{key}={value if isinstance(value, str) else json_text.dumps(value)}" for key, value in params.items()]
+    job = load_job(f"{_PIPELINES}:{name}", written)
     return watch(
         runner.installation,
         lambda: runner.start(job.pipeline, job.params, job.pipeline.run_options),

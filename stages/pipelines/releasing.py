@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator import pipeline, version, when
+from orchestrator import pipeline, stage, version, when
 from orchestrator.errors import ConfigError
 from stages.deployment import BlueGreen, Canary, Release, Shadow, Strategy, release, rollback
+
+
+@stage
+def say(record: Release) -> str:
+    """The record of a release in words; the release step keeps the record itself."""
+    return record.text().rstrip()
 
 
 @pipeline
@@ -21,7 +27,7 @@ def send_out(
     min_samples: int = 100,
     patience: str = "1h",
     replicas: int = 1,
-) -> Release:
+) -> str:
     """Let a published model take over an application.
 
     Args:
@@ -34,6 +40,9 @@ def send_out(
         min_samples: Requests that the candidate has to have answered in a step before the next.
         patience: How long after the bake a step waits for those; then everything goes back.
         replicas: Of the candidate.
+
+    Returns:
+        The record of the release in words.
     """
     watched: dict[str, Any] = {"bake": bake, "min_samples": min_samples, "patience": patience}
     if rollback_if:
@@ -49,7 +58,7 @@ def send_out(
         case _:
             raise ConfigError(f"how={how!r}: write canary, blue-green or shadow")
     sent = release(version(model), app, strategy=strategy, replicas=replicas)
-    return when(sent.passed, then=lambda: sent, otherwise=lambda: sent)
+    return when(sent.passed, then=lambda: say(sent), otherwise=lambda: say(sent))
 
 
 @pipeline

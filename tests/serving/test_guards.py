@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,16 @@ def test_silence_acts_when_it_cannot_be_chance() -> None:
     assert not watched(silence, *[few_clients] * 20).at_once
     assert not watched(silence, *[few_clients] * 20, window()).at_once  # the router said nothing
     assert not watched(silence, *[window(share=1.0)] * 20).at_once  # nobody asks
+
+
+def test_requests_of_before_a_larger_share_are_no_silence() -> None:
+    silence = guard("the candidate answers nothing")
+    answered = window(Tally(requests=5), Tally(requests=95), share=0.05, elapsed_s=5.0)
+    late = window(NONE, Tally(requests=40), share=0.5, elapsed_s=0.25)
+    assert not watched(silence, answered, late).at_once  # answered with 5 %: 0.95 ** 40 > 10^-6
+    assert watched(silence, answered, *[late] * 13).at_once  # and now with 50 %
+    assert not watched(silence, answered, *[replace(late, share=1.0)] * 20).at_once
+    assert not watched(silence, late).at_once  # the first requests of a release came before it
 
 
 def outcomes(count: int, mean: float, spread: float) -> Tally:

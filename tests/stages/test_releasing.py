@@ -132,7 +132,7 @@ def test_a_good_model_goes_out_and_a_bad_one_comes_back(
         good = here.run(send_out, model=fitted.model)
         bad = here.run(send_out, model=upside_down)
     assert asking.failed == []
-    assert (good.result().outcome, good.result().cause) == ("promoted", "baked")
+    assert (good.result().outcome, good.result().cause) == ("promoted", "baked"), good.result().text()
     sent_back: Release = bad.result()
     assert (sent_back.outcome, sent_back.cause, sent_back.stable) == ("rolled_back", "guard", good.result().candidate)
     assert "brier" in sent_back.why
