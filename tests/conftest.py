@@ -32,8 +32,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, so that no process ends long after the other; ``gpu`` needs a GPU."""
-    items.sort(key=lambda item: _LONGEST_FIRST.get(_scope(item.config.rootpath, item.nodeid), len(_LONGEST_FIRST)))
+    """Skip tests marked ``gpu`` on a machine that has none."""
     if shutil.which("nvidia-smi"):
         return
     for item in items:
@@ -41,21 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
 
 
-_LONGEST_FIRST = {"ray": 0, "own ray": 1}
-
-
 class OneRay(LoadScopeScheduling):
     """With ``-n 2`` a process runs whole files; one of them all that share a Ray, one at a time all with their own."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return _scope(self.config.rootpath, nodeid)
-
-
-def _scope(root: Path, nodeid: str) -> str:
-    file, _, name = nodeid.partition("::")
-    if "mark.own_ray" in _text(root / file):
-        return "own ray"
-    return "ray" if _RAY_PARAMETER.search(name) or _mentions_ray(root / file) else file
+        file, _, name = nodeid.partition("::")
+        if "mark.own_ray" in _text(self.config.rootpath / file):
+            return "own ray"
+        return "ray" if _RAY_PARAMETER.search(name) or _mentions_ray(self.config.rootpath / file) else file
 
 
 @cache
@@ -69,5 +61,4 @@ def _mentions_ray(file: Path) -> bool:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneRay:
     """How tests are spread over processes."""
-    config.option.loadscopereorder = False
     return OneRay(config, log)
