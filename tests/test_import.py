@@ -14,7 +14,7 @@ HEAVY = ("ray", "pyarrow", "pandas", "numpy", "msgspec", "sqlalchemy", "fsspec",
 def in_fresh_process(program: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env=environment, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, env=environment, check=True
     )
     return done.stdout.strip()
 

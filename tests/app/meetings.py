@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator import dynamic, pipeline, signal, stage, step
 
-PATIENCE_S = 90.0
+PATIENCE_S = 300.0
 """After this long somebody will not come; only a fault makes anybody wait so long."""
 
 

@@ -20,7 +20,7 @@ def main(ledger: str) -> None:
     far = nodes.add_node(num_cpus=1)
     os.environ["ORC_RAY_ADDRESS"] = nodes.address
     run = flows.slow.start(ledger=ledger, n=16, seconds=0.5)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while len({line.pid for line in read_ledger(ledger)}) < 2 or len(read_ledger(ledger)) < 5:
         assert time.monotonic() < deadline, "the second node is not used"
         time.sleep(0.1)

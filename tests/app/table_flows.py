@@ -84,7 +84,7 @@ def waits_for_its_reader(marks: str) -> Iterator[pa.Table]:
 def _waiting(marks: Path) -> Iterator[pa.Table]:
     for key in range(4):
         yield pa.table({"key": [key, key]})
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while key == 2 and not (marks / "0").exists():
             if time.monotonic() > until:
                 raise TimeoutError("nobody worked on the first group before the stream had ended")

@@ -80,7 +80,7 @@ def test_a_hostile_result_never_runs_outside_a_worker(tmp_path: Path) -> None:
     for command in (["ls"], ["show", run.id], ["get", run.id, "trap"], ["why", run.id, "trap"], ["plan", "x:y"]):
         subprocess.run(
             [sys.executable, "-c", "from orchestrator.cli.main import main; main()", *command],
-            env=environment(Installation().settings.home), cwd=ROOT, capture_output=True, timeout=60, check=False,
+            env=environment(Installation().settings.home), cwd=ROOT, capture_output=True, timeout=600, check=False,
         )  # fmt: skip
     after = marker.read_text().split() if marker.exists() else []
     assert after == seen_by
@@ -129,7 +129,7 @@ def test_ctrl_c_at_any_time_leaves_a_run_that_can_be_resumed_and_no_process(tmp_
     else:
         assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(200) == 130
     assert "interrupted" in process.stdout.read()
     here = Installation(Settings.from_environment({"ORC_HOME": str(home)}))
     for row in here.journal.runs():
@@ -144,7 +144,7 @@ def test_ctrl_c_at_any_time_leaves_a_run_that_can_be_resumed_and_no_process(tmp_
 
 def processes_of(home: Path) -> list[str]:
     """Command lines of living processes that mention a home, given a moment to end."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while True:
         listed: Any = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
         found = [line for line in listed.stdout.splitlines() if str(home) in line]
@@ -171,7 +171,7 @@ def test_two_processes_resume_one_run_and_one_of_them_is_told(tmp_path: Path) ->
     both = [
         subprocess.Popen(command, cwd="/", env=environment(home), stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    said = sorted(process.communicate(timeout=60)[0].strip() for process in both)
+    said = sorted(process.communicate(timeout=600)[0].strip() for process in both)
     assert said[0].startswith("owned:")
     assert said[1] == "succeeded"
     assert check_run(here.journal, row.id, read_ledger(ledger)) == []

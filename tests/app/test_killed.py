@@ -67,7 +67,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def wait_for_lines(ledger: Path, count: int, process: subprocess.Popen[Any]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(read_ledger(ledger)) < count:
         assert process.poll() is None, "the driver ended before it could be killed"
         assert time.monotonic() < deadline, "the driver makes no progress"
@@ -92,7 +92,7 @@ def test_a_killed_main_script_is_resumed_from_anywhere_without_its_source(tmp_pa
     acknowledged = row.seq
     code = f"from orchestrator import runs; r = runs[{row.id!r}].resume(); r.wait(); print(r.state)"
     resumed = subprocess.run(
-        [sys.executable, "-c", code], cwd="/", env=environment(home), capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code], cwd="/", env=environment(home), capture_output=True, text=True, timeout=600
     )
     assert resumed.stdout.strip() == "succeeded", resumed.stderr
     assert check_run(here.journal, row.id, read_ledger(ledger), acknowledged) == []
@@ -133,7 +133,7 @@ def finish_is_right(here: Installation, run_id: str, ledger: Path) -> None:
 # ---- the sweep: die at every write, in one process that does everything
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_dying_at_every_write_and_again_while_recovering_breaks_no_promise() -> None:
     swept = sweep(flows.swept, answers={"labels": [1, 2]})
     assert swept.broken() == []

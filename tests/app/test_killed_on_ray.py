@@ -17,7 +17,7 @@ from orchestrator.graph import fact as f
 from orchestrator.testing import CrashPoint, check_run, read_acknowledgements, read_ledger
 from tests.app.test_killed import ROOT, environment, finish_is_right
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
 DRIVER = """
 import sys
@@ -50,7 +50,7 @@ def test_three_drivers_die_at_their_writes_and_the_fourth_finishes(tmp_path: Pat
 
     def drive(number: int, moment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", DRIVER, str(tmp_path), str(number), moment]
-        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=200)
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
 
     for point in DEATHS:
         died = drive(*point)

@@ -44,7 +44,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_no_finished_step_of_the_main_job_runs_twice(tmp_path: Path) -> None:
     project, home, ledger = tmp_path / "project", tmp_path / "home", tmp_path / "ledger"
     shutil.copytree(ROOT / "stages", project / "stages")
@@ -64,7 +64,7 @@ def test_no_finished_step_of_the_main_job_runs_twice(tmp_path: Path) -> None:
     finished_before = {node for node, state in before.nodes.items() if state.is_settled}
     assert finished_before
     command = [sys.executable, "-c", "from orchestrator.cli.main import main; main()", "resume", row.id]
-    resumed = subprocess.run(command, cwd="/", env=env, capture_output=True, text=True, timeout=200)
+    resumed = subprocess.run(command, cwd="/", env=env, capture_output=True, text=True, timeout=600)
     assert resumed.returncode == 0, resumed.stderr
     lines = read_ledger(ledger)
     assert check_run(here.journal, row.id, lines, row.seq) == []

@@ -28,7 +28,7 @@ def ledger(tmp_path: Path) -> str:
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline, "it has not come to that"
         time.sleep(0.02)

@@ -135,7 +135,7 @@ def test_a_writer_killed_between_two_parts_leaves_the_old_data_set(s3: str, flig
     write_parquet(old, target)
     for _ in range(2):
         command = [sys.executable, "-m", "tests.app.table_flows", source, target, "3"]
-        done = subprocess.run(command, cwd=ROOT, env=environment(tmp_path / "home"), capture_output=True, timeout=100)
+        done = subprocess.run(command, cwd=ROOT, env=environment(tmp_path / "home"), capture_output=True, timeout=600)
         assert done.returncode == -9, done.stderr
         assert read_parts(target).equals(old)
     assert len(names(target)) == 1 + 3 + 1  # those of the first try are found and not written again

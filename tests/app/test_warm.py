@@ -114,7 +114,7 @@ def run_script(tmp_path: Path, text: str) -> Any:
     """What a process prints as JSON, after it has ended."""
     command = [sys.executable, "-c", textwrap.dedent(text)]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment(tmp_path / "home"), capture_output=True, text=True, timeout=100
+        command, cwd=ROOT, env=environment(tmp_path / "home"), capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
@@ -158,7 +158,7 @@ def test_a_forked_child_that_ends_leaves_its_parents_workers_alone(tmp_path: Pat
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(1200)
 def test_on_ray_a_second_run_uses_the_same_actor_and_the_cpus_were_free_in_between(local_ray: Cluster) -> None:
     on_ray = meetings.one_process.options(on="ray")
     first = on_ray.run()

@@ -171,7 +171,7 @@ def test_every_commit_was_fsynced_before_anybody_heard_of_it(tmp_path: Path) -> 
     command = ["strace", "-ff", "-y", "-e", "trace=fsync,fdatasync,?readlink,?readlinkat", "-o", str(traces / "of")]
     done = subprocess.run(
         [*command, sys.executable, "-m", "tests.app.marked_commits"], cwd=ROOT, env=environment(tmp_path / "home"),
-        capture_output=True, text=True, timeout=110,
+        capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.stdout.strip() == str(successors_sum(0, 2_000)), done.stderr[-2000:]
     commits = [calls for trace in traces.iterdir() for calls in commits_of(trace.read_text())]

@@ -15,7 +15,7 @@ from orchestrator.artifacts.remote import RemoteStore
 from orchestrator.ports.artifacts import ArtifactStore
 from tests.artifacts.test_local_store import file_of
 
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 @dataclass

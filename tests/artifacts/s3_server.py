@@ -20,7 +20,7 @@ import pytest
 from obstore.store import S3Store
 
 BUCKET = "artifacts"
-STARTUP_S = 60.0
+STARTUP_S = 180.0
 _KEY, _SECRET = "orchestrator", "only-for-tests"
 _PORTS = (
     "master.port",

@@ -92,7 +92,7 @@ class Conversation:
 
     # ---- listening
 
-    def until(self, done: Callable[[], bool], limit_s: float = 30.0) -> None:
+    def until(self, done: Callable[[], bool], limit_s: float = 200.0) -> None:
         """Take events until something is so; the test fails if that takes too long."""
         deadline = time.monotonic() + limit_s
         while not done():
@@ -100,7 +100,7 @@ class Conversation:
             for event in self.executor.poll(0.1):
                 self._take(event)
 
-    def finish(self, limit_s: float = 30.0) -> None:
+    def finish(self, limit_s: float = 200.0) -> None:
         """Take events until no bundle is open."""
         self.until(lambda: not self.open, limit_s)
 

@@ -45,7 +45,7 @@ class Heard:
         """Note it."""
         self.said.setdefault(worker, []).append(said)
 
-    def next(self, worker: str, timeout_s: float = 30.0) -> bytes | Death:
+    def next(self, worker: str, timeout_s: float = 200.0) -> bytes | Death:
         """The next thing a worker says."""
         deadline = time.monotonic() + timeout_s
         while not self.said.get(worker):
@@ -53,7 +53,7 @@ class Heard:
             self.transport.pump(0.1)
         return self.said[worker].pop(0)
 
-    def death(self, worker: str, timeout_s: float = 30.0) -> Death:
+    def death(self, worker: str, timeout_s: float = 200.0) -> Death:
         """The death of a worker; what it said before is dropped."""
         while True:
             said = self.next(worker, timeout_s)
@@ -68,7 +68,7 @@ class Heard:
         assert isinstance(hello, bytes), hello
         return channel, dict(part.split("=", 1) for part in hello.decode().split(" "))
 
-    def await_room(self, timeout_s: float = 30.0) -> None:
+    def await_room(self, timeout_s: float = 200.0) -> None:
         """Wait until another pool worker fits: Ray's own view of what is free comes a moment after a death."""
         deadline = time.monotonic() + timeout_s
         while not self.transport.fits(POOL):
@@ -96,7 +96,7 @@ def heard(ray_transport: Callable[[Entry], RayTransport]) -> Heard:
     return Heard(ray_transport(echo))
 
 
-def await_gone(*pids: int, timeout_s: float = 30.0) -> None:
+def await_gone(*pids: int, timeout_s: float = 200.0) -> None:
     """Wait until processes have ended; fails if one does not."""
     deadline = time.monotonic() + timeout_s
     for pid in pids:
@@ -114,5 +114,7 @@ def is_alive(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:  # it ended between opening and reading
+        return False
     except FileNotFoundError:
         return not os.path.isdir("/proc/self")

@@ -49,7 +49,7 @@ def short_thread() -> None:
     thread.join()
     import ray
 
-    worker = ray.get(ray.remote(_own_pid).remote(), timeout=60)
+    worker = ray.get(ray.remote(_own_pid).remote(), timeout=600)
     untouched = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     say(worker=worker, usage=os.environ["RAY_USAGE_STATS_ENABLED"], sigterm=untouched)
     cluster.shutdown()

@@ -50,7 +50,7 @@ def join(endpoint: object, token: bytes = TOKEN) -> Join:
 def test_a_worker_with_the_token_is_let_in(driver: Driver) -> None:
     connection, greeting = call_back(join(driver.listener.endpoint))
     assert greeting == {"environ": {"A": "ä"}}
-    identity, link = driver.arrived.get(timeout=5)
+    identity, link = driver.arrived.get(timeout=60)
     assert identity == IDENTITY_A
     connection.sendall(b"frames")
     assert link.recv(6) == b"frames"
@@ -69,7 +69,7 @@ def test_a_silent_stranger_keeps_nobody_waiting(driver: Driver) -> None:
     stranger = socket.socket(socket.AF_UNIX if isinstance(endpoint, str) else socket.AF_INET)
     stranger.connect(endpoint)
     connection, _ = call_back(join(endpoint))
-    assert driver.arrived.get(timeout=5)[0] == IDENTITY_A
+    assert driver.arrived.get(timeout=60)[0] == IDENTITY_A
     stranger.close()
     connection.close()
 

@@ -53,7 +53,7 @@ def test_death_is_the_last_thing_heard_and_frees_the_slot(heard: Heard, how: str
     else:
         channel.send(how.encode())
         assert heard.next("w0") == b"before"
-    death = heard.next("w0", 10)
+    death = heard.next("w0")
     assert isinstance(death, Death)
     assert not death.never
     assert death.reason
@@ -184,7 +184,7 @@ def test_a_delegating_step_holds_one_cpu_for_its_own_workers(heard: Heard) -> No
     assert not heard.transport.fits(POOL)
     import ray
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while ray.available_resources().get("CPU") != 1.0:
         assert time.monotonic() < deadline, ray.available_resources()
         time.sleep(0.05)
@@ -196,7 +196,7 @@ def test_what_others_hold_is_not_promised(heard: Heard) -> None:
     assert heard.transport.refusal(POOL) is None
     holder: Any = ray.remote(num_cpus=2)(Holder).remote()
     ray.get(holder.ready.remote())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while heard.transport.fits(POOL):
         assert time.monotonic() < deadline
         heard.transport.pump(0.1)

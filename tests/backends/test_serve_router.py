@@ -9,7 +9,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from orchestrator.ports.traffic import Router, Tally, Traffic
 from orchestrator.testing import LocalServing
 
 MOODY = "tests.backends.predictors:Moody"
-LIMITS = Limits(timeout_s=20, trial_timeout_s=0.5)
+LIMITS = Limits(timeout_s=60, trial_timeout_s=5.0)
 PLACES = [
     pytest.param("local", id="local"),
     pytest.param("ray", id="ray", marks=[pytest.mark.ray, pytest.mark.slow]),
@@ -48,7 +47,7 @@ def send(url: str, body: Any = None, client: str | None = None) -> Got:
     headers = {"Content-Type": "application/json"} | ({"X-Client-Key": client} if client else {})
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30) as response:
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=120) as response:
             return _got(response, response.status)
     except urllib.error.HTTPError as error:
         return _got(error, error.code)
@@ -92,7 +91,7 @@ class Place:
 
     def await_tally(self, version: str, holds: Callable[[Tally], bool]) -> Tally:
         """Wait until what is counted is reported."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300
         while not holds(tally := self.tally(version)):
             assert time.monotonic() < deadline, tally
             time.sleep(0.05)
@@ -100,7 +99,7 @@ class Place:
 
     def await_answers(self, version: str) -> None:
         """Wait until a version answers on its own address: Serve starts a replica that died anew."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while send(f"{self.url}/{version}", {"rows": [{"x": 1}]}).status != 200:
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -175,7 +174,7 @@ def test_weights_move_under_load_and_no_request_fails(place: Place) -> None:
             time.sleep(0.3)
         place.route({"v1": 100})
         assert {place.ask(1, f"c{number}").version for number in range(20)} == {"v1"}
-    assert Counter(one.status for one in got) == {200: len(got)}
+    assert [one for one in got if one.status != 200] == []
     assert {one.version for one in got} == {"v1", "v2"}
     assert all(one.body["predictions"][0]["y"] == {"v1": 2, "v2": 3}[one.version] for one in got)
 
@@ -332,7 +331,7 @@ def test_a_change_of_weights_starts_no_replica_anew(place: Place) -> None:
 @ON_RAY
 def test_a_version_whose_replicas_keep_dying_is_not_healthy(place: Place) -> None:
     place.route({"v1": 50, "v2": 50})
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 300
     while True:
         assert place.ask(1, mood="crash").status == 200
         looping = {one.endpoint.version: one for one in place.serving.status("shop")}["v2"]
@@ -359,7 +358,7 @@ def test_deaths_of_the_router_its_ledger_and_the_champion_are_survived(place: Pl
     killed = [pids(name)[0] for name in ("shop", "shop--v2")]
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(pids("shop")) < 2 or {*pids("shop"), *pids("shop--v2")} & {*killed} or place.ask().status != 200:
         assert time.monotonic() < deadline
         time.sleep(0.1)

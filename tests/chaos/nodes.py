@@ -20,7 +20,7 @@ NODES = 2
 CPUS = 1
 """Of each node: each costs a worker, which takes longer to start than a run's steps take."""
 
-_UP_S = 30.0
+_UP_S = 120.0
 _ANSWER_S = 5.0
 
 

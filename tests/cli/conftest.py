@@ -49,7 +49,7 @@ class Orc:
     def __call__(self, *arguments: str, cwd: Path = ROOT, **env: str) -> Done:
         """Run a command to its end."""
         done = subprocess.run(
-            self.command(*arguments), cwd=cwd, env={**self.env, **env}, capture_output=True, text=True, timeout=400
+            self.command(*arguments), cwd=cwd, env={**self.env, **env}, capture_output=True, text=True, timeout=600
         )
         return Done(done.returncode, done.stdout, done.stderr)
 

@@ -37,7 +37,7 @@ def checked(done: Done) -> Any:
 def start_and_reach(orc: Orc, folder: Path, *options: str) -> subprocess.Popen[str]:
     """Start ``stepwise`` and wait until it has come to the step that waits."""
     process = orc.start("run", f"{FLOW}:stepwise", f"folder={folder}", "-q", *options)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 300
     while not (folder / "reached").exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -54,7 +54,7 @@ def test_a_frozen_driver_that_wakes_says_who_has_its_run(on_server: Orc, tmp_pat
         assert (resumed.code, json.loads(resumed.out)) == (0, 20), resumed.err
     finally:
         process.send_signal(signal.SIGCONT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, out) == (1, "")
     assert f"run {on_server.newest()} has been taken over by" in err
     assert "Traceback" not in err

@@ -23,7 +23,7 @@ def test_a_new_project_plans_runs_is_refused_by_its_gate_and_passes_its_tests(or
     assert "load: cached" in orc("why", orc.newest(), "load", cwd=project).out
     assert orc("run", "strict", cwd=project).code == 3
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    tests = subprocess.run(command, cwd=project, env=orc.env, capture_output=True, text=True, timeout=100)
+    tests = subprocess.run(command, cwd=project, env=orc.env, capture_output=True, text=True, timeout=600)
     assert tests.returncode == 0, tests.stdout
 
 

@@ -38,17 +38,17 @@ def test_help_loads_nothing_it_does_not_need() -> None:
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         f"sys.exit(len([name for name in {heavy!r} if name in sys.modules]))"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=600).returncode == 0
 
 
 def test_help_is_quick() -> None:
     def took() -> float:
         began = time.perf_counter()
-        subprocess.run(Orc.command("--help"), cwd=ROOT, capture_output=True, timeout=60, check=True)
+        subprocess.run(Orc.command("--help"), cwd=ROOT, capture_output=True, timeout=600, check=True)
         return time.perf_counter() - began
 
     bare_began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "pass"], timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", "pass"], timeout=600, check=True)
     bare = time.perf_counter() - bare_began
     assert min(took() for _ in range(5)) < max(0.3, 10 * bare)  # a loaded machine slows the bare start as well
 
@@ -128,7 +128,7 @@ def test_only_faults_of_ours_show_a_traceback(capsys: pytest.CaptureFixture[str]
 def test_a_reader_that_goes_away_is_no_error(used: tuple[Orc, object]) -> None:
     orc, _ = used
     command = f"{' '.join(map(repr, Orc.command('ls', '--json')))} | head -c 1"
-    done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=orc.env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=orc.env, capture_output=True, text=True, timeout=600)
     assert (done.stdout, done.stderr) == ("[", "")
 
 

@@ -25,7 +25,7 @@ def on_terminal(orc: Orc, typed: str, *arguments: str) -> subprocess.CompletedPr
     try:
         os.write(ours, typed.encode())
         return subprocess.run(
-            orc.command(*arguments), cwd=ROOT, env=orc.env, stdin=theirs, capture_output=True, text=True, timeout=100
+            orc.command(*arguments), cwd=ROOT, env=orc.env, stdin=theirs, capture_output=True, text=True, timeout=600
         )
     finally:
         os.close(ours)

@@ -37,7 +37,7 @@ def test_ten_thousand_seeds_break_no_promise() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_no_order_of_two_drivers_and_three_steps_breaks_a_promise(capsys: pytest.CaptureFixture[str]) -> None:
     visited = explore(deviations=6)
     with capsys.disabled():

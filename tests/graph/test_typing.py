@@ -83,7 +83,7 @@ def test_mypy_sees_through_the_decorators(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", str(file)],
-        cwd=root, capture_output=True, text=True, timeout=110,
+        cwd=root, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     said: dict[int, str] = {}
     for line in done.stdout.splitlines():

@@ -77,7 +77,7 @@ class Application:
 
     def post(self, path: str, document: Any) -> tuple[int, Any, Any]:
         url = urlsplit(self.url)
-        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=20)
+        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=120)
         try:
             connection.request("POST", path, json.dumps(document))
             response = connection.getresponse()

@@ -83,7 +83,7 @@ class Crowd:
         self._thread.join()
 
     def _ask(self) -> None:
-        connection = http.client.HTTPConnection(str(self._url.hostname), self._url.port, timeout=20)
+        connection = http.client.HTTPConnection(str(self._url.hostname), self._url.port, timeout=120)
         at = 0
         while not self._over.is_set():
             row = self._rows[at % len(self._rows)]
@@ -121,7 +121,7 @@ def baseline(fitted: Fitted, months: Sequence[pa.Table], features: Features) -> 
     return train_boosted(encoded, features, TARGET, trees=30, learning_rate=0.1).model
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(1200)
 def test_a_good_model_goes_out_and_a_bad_one_comes_back(
     here: InProcess, serving: LocalServing, baseline: Model, fitted: Fitted, upside_down: Model,
     crowd: Callable[[str], Crowd],

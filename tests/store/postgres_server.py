@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 _PLACES = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt")
-_START_S = 30.0
+_START_S = 120.0
 
 
 def find_program(name: str) -> str | None:

@@ -32,7 +32,7 @@ def test_stages_reach_serving_and_routing(tmp_path: Path) -> None:
     with LocalServing() as served:
         url = InProcess(tmp_path, ports={"serving": served, "routing": served}).run(releasing).result()
         request = urllib.request.Request(url, b'{"rows": [{"x": 1}]}', {"X-Client-Key": "someone"})
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             answer, version = json.loads(response.read()), response.headers["X-Model-Version"]
         assert answer["predictions"][0]["y"] == {"v1": 2, "v2": 3}[version]
         tallies = served.tallies("shop").versions
