@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_workers_and_their_children_end_with_a_killed_driver(tmp_path: Path, nam
         driver.kill()
         driver.wait()
     for pid in [*workers, *([int(child_file.read_text())] if child_file.exists() else [])]:
-        wait_until_gone(pid, limit_s=10)
+        wait_until_gone(pid, limit_s=200)
 
 
 def _children(parent: int) -> list[int]:
@@ -96,6 +97,32 @@ def _resubmit_for_ever(pool: Pool, bundle: Bundle) -> None:
             if isinstance(event, Lost):
                 assert event.bundles == ("bundle",)
                 pool.submit(bundle)
+
+
+def test_a_death_that_is_told_before_the_socket_is_read_frees_the_socket(settings: WorkerSettings) -> None:
+    transport = PipeTransport(settings, 2)
+    heard: dict[str, list[bytes | Death]] = {}
+    told = threading.Event()
+
+    def sink(name: str, said: bytes | Death) -> None:
+        heard.setdefault(name, []).append(said)
+
+    try:
+        first = transport.start("one", WorkerNeeds("pool"), sink)
+        while "one" not in heard:
+            transport.pump(0.1)
+        number = first.socket.fileno()
+        first.kill()
+        while not any(isinstance(said, Death) for said in heard["one"]):
+            transport._hear_nursery()  # the socket's end, which is there too, has not been seen
+            told.wait(0.01)
+        second = transport.start("two", WorkerNeeds("pool"), sink)
+        assert second.socket.fileno() == number
+        while "two" not in heard:
+            transport.pump(0.1)
+        assert isinstance(heard["two"][0], bytes)
+    finally:
+        transport.close()
 
 
 def test_a_worker_says_hello_and_leaves_when_told(tmp_path: Path, settings: WorkerSettings) -> None:

@@ -200,7 +200,7 @@ class PipeTransport:
 
     def _end(self, channel: PipeChannel, reason: str) -> None:
         """A worker is gone: end what it left behind, and tell."""
-        if channel.closed_at is None:
+        with contextlib.suppress(KeyError):  # unless its end was read in turn, which unregisters it already
             self._selector.unregister(channel.socket)
         channel.socket.close()
         channel.alive = False
