@@ -142,6 +142,8 @@ class PipeTransport:
                     self._selector.modify(channel.socket, wanted, channel)
 
     def _serve(self, channel: PipeChannel, events: int) -> bool:
+        if not channel.alive:
+            return False  # its death was told in the same turn
         if events & selectors.EVENT_WRITE:
             channel.write()
         if not events & selectors.EVENT_READ:
