@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from orchestrator.ports.traffic import Tally
 from orchestrator.serving.clusters import Design
-from orchestrator.serving.guard import Evidence, GuardState
+from orchestrator.serving.guard import Evidence, Guard, GuardState
 from orchestrator.serving.sequences import Mixture, above_limit, worse_than
+from orchestrator.serving.strategy import Strategy
 from orchestrator.serving.window import Window
 
 
@@ -121,3 +122,25 @@ def _shrunk(factors: tuple[float, ...], design: float) -> tuple[float, ...]:
 
 def _rate(hits: float, trials: float) -> float | None:
     return hits / trials if trials else None
+
+
+def guards_over_failures(strategy: Strategy, rate: str, compared: str, collapsed: str, worse: str) -> list[Guard]:
+    """All guards over one kind of failed requests: collapse, limits, and comparison with the stable version.
+
+    Args:
+        rate: Its name in ``rollback_if``.
+        compared: Its name in ``compare``, which is that of the field of a tally, too.
+        collapsed, worse: Keys of the guards that no condition names.
+    """
+
+    def count(tally: Tally, window: Window) -> Count:
+        return Count(getattr(tally, compared), tally.requests)
+
+    def spread(design: Design) -> float:
+        return design.errors
+
+    found: list[Guard] = [Collapsed(collapsed, count, spread)]
+    found += [AboveLimit(str(one), count, spread, one.limit) for one in strategy.conditions if one.name == rate]
+    if compared in strategy.compare:
+        found.append(WorseThanStable(worse, count, spread))
+    return found

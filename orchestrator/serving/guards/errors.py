@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from orchestrator.ports.traffic import Tally
-from orchestrator.serving.clusters import Design
 from orchestrator.serving.guard import Guard
-from orchestrator.serving.rates import AboveLimit, Collapsed, Count, WorseThanStable
+from orchestrator.serving.rates import guards_over_failures
 from orchestrator.serving.strategy import Strategy
-from orchestrator.serving.window import Window
 
 NAMES = ("error_rate",)
 
 
 def guards(strategy: Strategy) -> list[Guard]:
     """See ``serving.guard``."""
-    found: list[Guard] = [Collapsed("hardly any request is answered", _errors, _spread)]
-    found += [
-        AboveLimit(str(condition), _errors, _spread, condition.limit)
-        for condition in strategy.conditions
-        if condition.name in NAMES
-    ]
-    if "errors" in strategy.compare:
-        found.append(WorseThanStable("more errors than the stable version", _errors, _spread))
-    return found
-
-
-def _errors(tally: Tally, window: Window) -> Count:
-    return Count(tally.errors, tally.requests)
-
-
-def _spread(design: Design) -> float:
-    return design.errors
+    collapsed, worse = "hardly any request is answered", "more errors than the stable version"
+    return guards_over_failures(strategy, "error_rate", "errors", collapsed, worse)
