@@ -13,6 +13,7 @@ from typing import Any, Final
 from orchestrator.config.document import Document, KeyPath
 from orchestrator.config.suggestion import meant_or_known
 from orchestrator.errors import ConfigError
+from orchestrator.graph.context import PORTS
 
 SCHEMA_ID: Final = "urn:ray-orchestrator:schema:pipeline:1"
 
@@ -97,7 +98,7 @@ _CALL_OPTIONS: Final[Mapping[str, Any]] = {
     },
     "uses": {
         "description": "Parts of the engine that the body drives.",
-        "anyOf": [{"type": "string"}, {"type": "array", "items": {"enum": ["data", "tune", "serving"]}}],
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"enum": list(PORTS)}}],
     },
 }
 """Options of one call in a graph, which is code in itself."""
@@ -118,26 +119,28 @@ _CHECK: Final[Mapping[str, Any]] = {
 }
 
 
+_CALL: Final[Mapping[str, Any]] = {
+    "uses": {"description": "The stage or pipeline to call, as module:name.", **_NAMED},
+    "name": {"description": "Name of the step, if it is not that of the node.", "type": "string", "minLength": 1},
+    "with": {"description": f"Arguments by name. {_REFERENCE_NOTE}", "type": "object"},
+    "map": {
+        "description": "Names of the arguments under `with` that are taken item by item.",
+        "anyOf": [
+            {"type": "string"},
+            {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
+        ],
+    },
+    "options": {"description": "Options of the stage for this call.", "$ref": "#/$defs/call_options"},
+}
+
+_INNER: Final[Mapping[str, Any]] = {
+    "graph": {"description": "Nodes of a part of the graph, in a scope of their own.", **_GRAPH},
+    "output": {"description": f"What stands for that part outside of it. {_REFERENCE_NOTE}"},
+}
+
+
 def pipeline_schema() -> dict[str, Any]:
     """The schema of a pipeline file, JSON Schema draft 2020-12."""
-    call = {
-        "uses": {"description": "The stage or pipeline to call, as module:name.", **_NAMED},
-        "name": {"description": "Name of the step, if it is not that of the node.", "type": "string", "minLength": 1},
-        "with": {"description": f"Arguments by name. {_REFERENCE_NOTE}", "type": "object"},
-        "map": {
-            "description": "Names of the arguments under `with` that are taken item by item.",
-            "anyOf": [
-                {"type": "string"},
-                {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
-            ],
-        },
-        "options": {"description": "Options of the stage for this call.", "$ref": "#/$defs/call_options"},
-    }
-    inner = {
-        "graph": {"description": "Nodes of a part of the graph, in a scope of their own.", **_GRAPH},
-        "output": {"description": f"What stands for that part outside of it. {_REFERENCE_NOTE}"},
-    }
-    needs = {"map": ["with"], "with": ["uses"], "options": ["uses"], "output": ["graph"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
@@ -166,34 +169,43 @@ def pipeline_schema() -> dict[str, Any]:
             "options": {"type": "object", "properties": dict(_STAGE_OPTIONS), "additionalProperties": False},
             "call_options": {"type": "object", "properties": dict(_CALL_OPTIONS), "additionalProperties": False},
             "check": dict(_CHECK),
-            "node": {
-                "type": "object",
-                "properties": {
-                    **call,
-                    **inner,
-                    "if": {"description": "The node runs only if this is true: a reference, or true or false."},
-                    "then": {"description": "In place of `uses`: what runs if so; as `else`."},
-                    "else": {"description": "What stands for it if not: `uses` …, `graph` …, or a value."},
-                },
-                "anyOf": [{"required": ["uses"]}, {"required": ["graph"]}, {"required": ["then"]}],
-                "dependentRequired": {**needs, "else": ["if"], "then": ["if"]},
-                "additionalProperties": False,
-            },
-            "call": {
-                "type": "object",
-                "properties": call,
-                "required": ["uses"],
-                "dependentRequired": {"map": ["with"]},
-                "additionalProperties": False,
-            },
-            "inner": {
-                "type": "object",
-                "properties": inner,
-                "required": ["graph"],
-                "additionalProperties": False,
-            },
+            **_nodes(),
         },
     }
+
+
+def _nodes() -> dict[str, Any]:
+    """What may stand under a name in a graph: a call, a part of the graph, or a choice between such."""
+    choice = {
+        "if": {"description": "The node runs only if this is true: a reference, or true or false."},
+        "then": {"description": "In place of `uses`: what runs if so; as `else`."},
+        "else": {"description": "What stands for it if not: `uses` …, `graph` …, or a value."},
+    }
+    return {
+        "node": {
+            "type": "object",
+            "properties": {**_CALL, **_INNER, **choice},
+            "anyOf": [{"required": ["uses"]}, {"required": ["graph"]}, {"required": ["then"]}],
+            "dependentRequired": {
+                "map": ["with"], "with": ["uses"], "options": ["uses"], "output": ["graph"], "else": ["if"],
+                "then": ["if"],
+            },
+            "additionalProperties": False,
+        },
+        "call": {
+            "type": "object",
+            "properties": dict(_CALL),
+            "required": ["uses"],
+            "dependentRequired": {"map": ["with"]},
+            "additionalProperties": False,
+        },
+        "inner": {
+            "type": "object",
+            "properties": dict(_INNER),
+            "required": ["graph"],
+            "additionalProperties": False,
+        },
+    }  # fmt: skip
 
 
 def published() -> str:

@@ -25,7 +25,7 @@ from stages.errors import DataRejected, SourceUnavailable
 from stages.ingestion.files import MOST_ROWS, Format, read
 from stages.ingestion.http import Paging, read_http
 from stages.ingestion.places import place_of
-from stages.ingestion.sql import _connected, _table, reflect
+from stages.ingestion.sql import connected, reflect, table_of
 
 
 class _File(NamedTuple):
@@ -124,7 +124,7 @@ def read_new_rows(
         raise ConfigError("overlap=… looks at rows a second time; pass key=…, by which they are told apart")
     name = cursor or _own_name()
     before = step().cursors[name]
-    with _connected(url) as connection:
+    with connected(url) as connection:
         reflected = reflect(connection, table)
         known = list(reflected.columns.keys())
         chosen = list(columns or known)
@@ -135,7 +135,7 @@ def read_new_rows(
         query = query.order_by(reflected.columns[column], *([reflected.columns[key]] if key else []))
         if before:
             query = query.where(reflected.columns[column] >= _below(_decoded(before["mark"]), overlap))
-        whole = _table(connection.execute(query), types, f"table {table!r}")
+        whole = table_of(connection.execute(query), types, f"table {table!r}")
     found = _Found(whole, column, key or column, f"table {table!r}", key is not None)
     new, after = found.since(before, overlap)
     if after is not None:

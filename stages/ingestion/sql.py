@@ -40,9 +40,9 @@ def read_sql(
         DataRejected: the database refuses the query, or a column mixes types.
         SourceUnavailable: the database cannot be reached, or the connection broke; retried.
     """
-    with _connected(url) as connection:
+    with connected(url) as connection:
         result = connection.execute(sqlalchemy.text(query), dict(params or {}))
-        return _table(result, types, "the query")
+        return table_of(result, types, "the query")
 
 
 @stage(retries=Retry(attempts=4, on=(SourceUnavailable,)), timeout="1h")
@@ -58,12 +58,12 @@ def read_sql_table(
         NotFound: there is no such table or column; names the closest.
         ConfigError, DataRejected, SourceUnavailable: as ``read_sql``.
     """
-    with _connected(url) as connection:
+    with connected(url) as connection:
         reflected = reflect(connection, table)
         chosen = list(columns or reflected.columns.keys())
         require_columns(list(reflected.columns.keys()), chosen, f"table {table!r}")
         result = connection.execute(sqlalchemy.select(*(reflected.columns[name] for name in chosen)))
-        return _table(result, types, f"table {table!r}")
+        return table_of(result, types, f"table {table!r}")
 
 
 def reflect(connection: sqlalchemy.Connection, table: str) -> sqlalchemy.Table:
@@ -77,7 +77,8 @@ def reflect(connection: sqlalchemy.Connection, table: str) -> sqlalchemy.Table:
 
 
 @contextmanager
-def _connected(url: str) -> Iterator[sqlalchemy.Connection]:
+def connected(url: str) -> Iterator[sqlalchemy.Connection]:
+    """A connection that reads rows as they come; raises ConfigError and SourceUnavailable, without the password."""
     try:
         engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     except (ArgumentError, NoSuchModuleError) as error:
@@ -100,7 +101,8 @@ def _connected(url: str) -> Iterator[sqlalchemy.Connection]:
         raise DataRejected(f"{shown}: {_first_line(error)}", url=shown) from None
 
 
-def _table(result: sqlalchemy.CursorResult[Any], types: Mapping[str, str] | None, where: str) -> pa.Table:
+def table_of(result: sqlalchemy.CursorResult[Any], types: Mapping[str, str] | None, where: str) -> pa.Table:
+    """All rows of a result, of the types asked for or found; raises DataRejected with ``where`` and the column."""
     names = list(result.keys())
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})

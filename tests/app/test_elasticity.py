@@ -14,7 +14,7 @@ import pytest
 
 from tests.app.test_killed import ROOT, environment
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(950)]
 
 
 def test_every_kind_of_step_finishes_on_one_cpu_and_gives_it_back(tmp_path: Path) -> None:

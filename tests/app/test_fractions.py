@@ -19,7 +19,7 @@ from tests.app import meetings
 from tests.app.meetings import wait_until
 from tests.backends.ray_fixtures import await_gone
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(950)]
 
 
 @pytest.fixture(autouse=True)

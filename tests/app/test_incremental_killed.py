@@ -51,7 +51,7 @@ def live(home: Path, source: Source, folder: Path, run: str, point: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_every_row_is_delivered_once_by_the_runs_that_succeeded(tmp_path: Path) -> None:
     chance = random.Random(20_250)
     home, folder = tmp_path / "home", tmp_path / "delivered"

@@ -133,7 +133,7 @@ def finish_is_right(here: Installation, run_id: str, ledger: Path) -> None:
 # ---- the sweep: die at every write, in one process that does everything
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_dying_at_every_write_and_again_while_recovering_breaks_no_promise() -> None:
     swept = sweep(flows.swept, answers={"labels": [1, 2]})
     assert swept.broken() == []

@@ -17,7 +17,7 @@ from orchestrator.graph import fact as f
 from orchestrator.testing import CrashPoint, check_run, read_acknowledgements, read_ledger
 from tests.app.test_killed import ROOT, environment, finish_is_right
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(950)]
 
 DRIVER = """
 import sys

@@ -44,7 +44,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_no_finished_step_of_the_main_job_runs_twice(tmp_path: Path) -> None:
     project, home, ledger = tmp_path / "project", tmp_path / "home", tmp_path / "ledger"
     shutil.copytree(ROOT / "stages", project / "stages")

@@ -23,7 +23,7 @@ from orchestrator.testing import check_run, read_ledger
 from tests.app import flows
 from tests.app.test_killed import ROOT, environment, finish_is_right, wait_for_lines
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(950)]
 
 
 @pytest.fixture(autouse=True)

@@ -48,7 +48,7 @@ def test_a_rerun_hands_out_the_same_seeds_in_process_and_on_local_workers(here: 
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_and_on_ray_also_in_heavy_steps(local_ray: Cluster) -> None:
     here = Installation()
     run = versions.drawing_heavily.options(on="ray").run()

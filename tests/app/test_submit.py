@@ -27,9 +27,9 @@ from tests.app.gated_flow import FREE
 from tests.app.test_killed import ROOT, environment
 from tests.backends.ray_fixtures import await_gone
 
-pytestmark = [pytest.mark.ray, pytest.mark.own_ray, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.own_ray, pytest.mark.slow, pytest.mark.timeout(950)]
 
-PATIENCE_S = 400.0
+PATIENCE_S = 200.0
 RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 

@@ -76,7 +76,7 @@ def test_what_a_body_cannot_sweep_is_refused_with_advice(tmp_path: Path) -> None
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_asha_on_ray_ends_bad_trials_early(tmp_path: Path, local_ray: Cluster) -> None:
     run = sweep_flows.steered.run(ledger=str(tmp_path / "ledger"))
     best = run.result()

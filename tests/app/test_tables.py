@@ -60,7 +60,7 @@ def test_groups_of_a_sorted_stream_are_worked_off_before_it_ends(tmp_path: Path)
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_through_ray_data_it_is_the_same(
     local_ray: Cluster, directory: Path, expected: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +74,7 @@ def test_through_ray_data_it_is_the_same(
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_what_a_part_raises_in_ray_data_is_the_failure_of_the_step(
     local_ray: Cluster, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,7 +158,7 @@ def test_a_forked_child_that_ends_leaves_its_parents_workers_alone(tmp_path: Pat
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_on_ray_a_second_run_uses_the_same_actor_and_the_cpus_were_free_in_between(local_ray: Cluster) -> None:
     on_ray = meetings.one_process.options(on="ray")
     first = on_ray.run()

@@ -21,7 +21,11 @@ QUICK_HEALTH = {"health_check_period_ms": 1000, "health_check_failure_threshold"
 
 @pytest.fixture(scope="session")
 def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two CPUs, four GPUs that do not exist, one licence, and a zone; with a token file of its own."""
+    """Two CPUs, four GPUs that do not exist, one licence, and a zone; with a token file of its own.
+
+    It ends with the process, as the Ray of any program that just ends: a hang in Ray's own end, after hundreds of
+    tests in one process, then costs no test session.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path_factory.mktemp("ray") / "token"))
         cluster = Cluster(
@@ -31,7 +35,6 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         )
         cluster.connect()
         yield cluster
-        cluster.shutdown()
 
 
 class Heard:

@@ -23,7 +23,7 @@ def torch() -> Any:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_what_the_function_raises_is_raised_at_once(local_ray: Cluster, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     reported: list[Any] = []

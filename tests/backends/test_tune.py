@@ -26,7 +26,7 @@ def task(spaces: Mapping[str, Space], given: Mapping[str, Any], scheduler: Sched
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_the_worst_trials_go_on_from_checkpoints_of_the_best(local_ray: Cluster, tmp_path: Path) -> None:
     ledger, kept = tmp_path / "ledger", []
     tune = RayTune(Pickles(), tmp_path / "tune")
@@ -46,7 +46,7 @@ def test_the_worst_trials_go_on_from_checkpoints_of_the_best(local_ray: Cluster,
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_what_an_earlier_attempt_ended_is_not_run_again(local_ray: Cluster, tmp_path: Path) -> None:
     ledger, source = tmp_path / "ledger", Pickles()
     known = [

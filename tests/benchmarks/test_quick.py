@@ -25,7 +25,7 @@ WITH_GENERATOR = "tpch-q1"
 @pytest.mark.ray
 @pytest.mark.own_ray
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_every_row_gives_numbers_and_right_answers(tmp_path: Path) -> None:
     drawing, page = tmp_path / "picture.svg", tmp_path / "page.md"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ORC_")}

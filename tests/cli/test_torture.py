@@ -29,7 +29,7 @@ PLANTED = {
 }
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_every_planted_unsafe_step_is_found_and_nothing_else(orc: Orc, tmp_path: Path) -> None:
     folder = tmp_path / "outside"
     folder.mkdir()

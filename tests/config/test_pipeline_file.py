@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from orchestrator.config.pipeline_file import parse_pipeline_file, read_pipeline_file
 from orchestrator.config.schema import OVERRIDABLE, pipeline_schema, published
 from orchestrator.errors import ConfigError, NotFound
+from orchestrator.graph.context import PORTS
 from orchestrator.graph.options import DYNAMIC_OPTIONS, STAGE_OPTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +33,12 @@ def test_every_option_of_a_stage_can_be_set_but_those_of_its_code() -> None:
     of_the_code = {"name", "streaming", "effects", "uses", "publish", "scope", "by", "merge"}
     assert of_the_code == (STAGE_OPTIONS | DYNAMIC_OPTIONS) - OVERRIDABLE
     assert OVERRIDABLE <= STAGE_OPTIONS | DYNAMIC_OPTIONS
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_a_call_may_use_each_part_of_the_engine(port: str) -> None:
+    graph = f"graph: {{fit: {{uses: 'a.b:c', options: {{uses: [{port}]}}}}}}"
+    assert parse_pipeline_file(graph, "fitting").graph["fit"]["options"] == {"uses": [port]}
 
 
 def test_a_file_that_names_a_pipeline() -> None:

@@ -30,14 +30,14 @@ Patch = pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_ten_thousand_seeds_break_no_promise() -> None:
     failures = spread(range(10_000), min(2, os.cpu_count() or 1))
     assert not failures, "\n".join(f"{failure.message}\n  {shrink(failure).command}" for failure in failures[:5])
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_no_order_of_two_drivers_and_three_steps_breaks_a_promise(capsys: pytest.CaptureFixture[str]) -> None:
     visited = explore(deviations=6)
     with capsys.disabled():

@@ -27,7 +27,7 @@ def torch() -> Any:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_two_processes_learn_what_one_would_though_one_dies(local_ray: Cluster, tmp_path: Path) -> None:
     data, names = load_breast_cancer(), [f"x{place}" for place in range(30)]
     table = pa.table({**{name: data.data[:, place] for place, name in enumerate(names)}, "benign": data.target})

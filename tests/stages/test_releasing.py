@@ -121,7 +121,7 @@ def baseline(fitted: Fitted, months: Sequence[pa.Table], features: Features) -> 
     return train_boosted(encoded, features, TARGET, trees=30, learning_rate=0.1).model
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_a_good_model_goes_out_and_a_bad_one_comes_back(
     here: InProcess, serving: LocalServing, baseline: Model, fitted: Fitted, upside_down: Model,
     crowd: Callable[[str], Crowd],

@@ -17,7 +17,7 @@ from orchestrator.testing import checker as c
 from orchestrator.types import Digest
 from tests.testing import guarded
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(950)
 
 
 def broken(found: Swept) -> set[str]:
