@@ -14,8 +14,6 @@ from orchestrator.testing.simulator.search import shrink, spread
 from orchestrator.testing.simulator.simulation import Broken, simulate, weather_of
 from orchestrator.testing.simulator.weather import without
 
-_ALL = -1
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the arguments say; 1 if a promise was broken."""
@@ -27,13 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trace", action="store_true", help="with --seed: print what happens")
     parser.add_argument("--steps", type=int, default=0, help="with --seed: so many calls in the graph")
     parser.add_argument("--without", action="append", default=[], metavar="FAULT", help="with --seed: not this fault")
-    parser.add_argument(
-        "--orders", type=int, nargs="?", const=_ALL, metavar="N",
-        help="every order of two drivers instead, or those with up to N deviations from the usual one",
-    )  # fmt: skip
+    parser.add_argument("--orders", action="store_true", help="every order of two drivers instead")
     options = parser.parse_args(arguments)
-    if options.orders is not None:
-        return _orders(None if options.orders == _ALL else options.orders)
+    if options.orders:
+        return _orders()
     if options.seed is not None:
         return _one(options.seed, options.trace, options.steps, options.without)
     return _many(range(options.first, options.first + options.seeds), max(1, options.processes))
@@ -65,12 +60,16 @@ def _many(seeds: range, processes: int) -> int:
     return 1 if failures else 0
 
 
-def _orders(deviations: int | None) -> int:
+def _orders() -> int:
     started = time.monotonic()
-    visited = explore(deviations, tell=lambda line: print(line, file=sys.stderr, flush=True))
+    try:
+        visited = explore(tell=lambda line: print(line, file=sys.stderr, flush=True))
+    except (Broken, Stuck) as error:
+        print(error)
+        return 1
     print(
-        f"{visited.runs} orders, {len(visited.states)} states, {visited.takeovers} with a takeover, at most "
-        f"{visited.longest} actions each, {time.monotonic() - started:.1f} s; every promise held"
+        f"{visited.orders} orders, {len(visited.moments)} moments, {visited.takeovers} orders with a takeover, at most "
+        f"{visited.longest} actions each, {time.monotonic() - started:.1f} s; no order is left, every promise held"
     )
     return 0
 

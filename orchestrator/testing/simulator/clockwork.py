@@ -11,6 +11,9 @@ import threading
 from collections.abc import Callable
 from heapq import heappop, heappush
 
+BEGIN_S = 1000.0
+"""When virtual time begins; no duration is as long."""
+
 LIMIT = 60_000
 """Most events of one simulation; more means that it goes round in circles."""
 
@@ -27,11 +30,12 @@ class Process:
     """One simulated process; also the clock that it sees (``ports.clock.Clock``).
 
     Attributes:
-        at: Where in its code it lets others run.
         doomed: It was killed, and only unwinds.
     """
 
-    __slots__ = ("_clockwork", "at", "baton", "doomed", "ended", "failure", "frozen_until", "name", "ticket", "waiting")
+    __slots__ = (
+        "_clockwork", "baton", "doomed", "ended", "failure", "frozen_until", "name", "thread", "ticket", "waiting",
+    )  # fmt: skip
 
     def __init__(self, clockwork: Clockwork, name: str) -> None:
         self.name = name
@@ -43,7 +47,7 @@ class Process:
         self.frozen_until = 0.0
         self.ticket = 0
         self.waiting = False
-        self.at = "start"
+        self.thread = threading.current_thread()
         self._clockwork = clockwork
 
     def now(self) -> float:
@@ -73,7 +77,7 @@ class Clockwork:
         problem: What the main process raises when its turn comes.
     """
 
-    def __init__(self, now_s: float = 1000.0, trace: Callable[[str], None] | None = None) -> None:
+    def __init__(self, now_s: float = BEGIN_S, trace: Callable[[str], None] | None = None) -> None:
         self.now_s = now_s
         self.trace = trace
         self.main = Process(self, "main")
@@ -94,7 +98,8 @@ class Clockwork:
         """Start a process; it runs when its turn comes."""
         process = Process(self, name)
         self.processes.append(process)
-        threading.Thread(target=self._main, args=(process, body), name=name, daemon=True).start()
+        process.thread = threading.Thread(target=self._main, args=(process, body), name=name, daemon=True)
+        process.thread.start()
         self._schedule(process, 0.0)
         return process
 

@@ -10,7 +10,7 @@ from orchestrator.engine.committer import RETRY_S, Committer
 from orchestrator.errors import StoreUnavailable
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.journal import Append, Journal, Ownership
-from orchestrator.testing.simulator.clockwork import Clockwork, Killed, Process
+from orchestrator.testing.simulator.clockwork import BEGIN_S, Clockwork, Killed, Process
 from orchestrator.testing.simulator.store import LEASE_S, Lease, Store
 from orchestrator.testing.simulator.weather import Weather
 
@@ -53,7 +53,7 @@ class Place:
     def note(self, text: str) -> None:
         """Put a line into the trace, if there is one."""
         if self.clockwork.trace is not None:
-            self.clockwork.trace(f"{self.clockwork.now_s - 1000.0:9.4f}  {self.process.name:<9} {text}")
+            self.clockwork.trace(f"{self.clockwork.now_s - BEGIN_S:9.4f}  {self.process.name:<9} {text}")
 
     def point(self) -> None:
         """A moment at which the process may be frozen or killed."""
@@ -69,10 +69,9 @@ class Place:
             self.clockwork.pause(self.process, 0.0)
             self.note("wakes")
 
-    def step(self, at: str) -> None:
+    def step(self) -> None:
         """A moment at which others may come in."""
         if self.stepwise:
-            self.process.at = at
             self.clockwork.pause(self.process, 0.0)
 
 
@@ -103,7 +102,7 @@ class Connection:
     def own(self, run: str, driver: str) -> Ownership:
         """Take the run over; the lease is renewed as long as the process lives."""
         self._place.point()
-        self._place.step("own")
+        self._place.step()
         self._reach()
         lease = self._store.own(run, driver)
         self._place.note(f"owns the run under epoch {lease.epoch}")
@@ -166,15 +165,20 @@ class SimulatedCommitter(Committer):
     def _begin(self) -> None:
         """No thread."""
 
+    @property
+    def busy(self) -> bool:
+        """See ``Committer.busy``."""
+        self._place.step()
+        return super().busy
+
     def commit(self, append: Append) -> None:
         """See ``Committer.commit``."""
-        self._place.step("commit")
+        self._place.step()
         super().commit(append)
         self._later(1.0 if self._place.likely("slow_commit") else 0.001)
 
     def flush(self) -> None:
         """See ``Committer.flush``; others go on meanwhile."""
-        self._place.process.at = "flush"
         while self._under_way is not None and self._failure is None:
             self._place.clockwork.wait(self._place.process, RETRY_S)
         self.raise_failure()

@@ -1,52 +1,49 @@
-"""Every order in which two drivers may act on a run of three steps, or those near the usual one.
+"""Every order in which two drivers may act on a run of three steps.
 
-Nothing fails here but time: at each moment any process, worker or commit may come next, so each may be frozen for as
-long as all others like, and the lease of the first driver may end. The usual order is that of time; a deviation takes
-another process or event first. Each run is repeated from its start with one deviation more, wherever that leads to a
-state that was not seen before; when no such state is left, all orders have been seen.
+An order is a list of choices. Each is run from its start until it comes to a moment like one already seen (see
+``likeness``) or to the run's end; every other choice at every new moment makes one order more, until none is left.
+
+Where a driver has not begun yet, or was succeeded, only its own actions are tried, in all their orders: nothing that
+others do changes what comes of them, nor the other way round, so orders that differ only in when it goes on come to the
+same (docs/decisions/0028). This is checked, not believed: where one of these actions touches what is shared,
+everybody else's are tried too, and so they are where they lead nowhere but round in circles.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+import gc
+import os
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from heapq import heapify
 from typing import Any
 
 from orchestrator import pipeline
-from orchestrator.engine.driver import POLL_S
-from orchestrator.graph import fact as f
 from orchestrator.graph.json import seal
 from orchestrator.graph.node import Graph
-from orchestrator.ports.journal import RunRow
-from orchestrator.testing.simulator.clockwork import Entry, Process, Stuck
-from orchestrator.testing.simulator.connection import RENEWAL, Place
+from orchestrator.testing.simulator.clockwork import Entry, Stuck
 from orchestrator.testing.simulator.graphs import draw, relay, send
-from orchestrator.testing.simulator.simulation import RUN, Broken, Simulation
+from orchestrator.testing.simulator.race import Race, Stopped, driver_of
+from orchestrator.testing.simulator.search import collecting_seldom, on_one_core
+from orchestrator.testing.simulator.simulation import RUN, Broken
 from orchestrator.testing.simulator.values import encode
-from orchestrator.testing.simulator.weather import Weather
+
+_TELL_EVERY = 1000
 
 
-class Seen(Exception):
-    """This state was visited before."""
+@dataclass(slots=True)
+class Moment:
+    """A moment that was seen.
 
+    Attributes:
+        choices: How it was reached.
+        left: Actions that were not tried there, because those of one driver are enough.
+        led_to: Moments that came next.
+    """
 
-class _Still(random.Random):
-    """No chance: durations are all the same, and ids are counted."""
-
-    def __init__(self) -> None:
-        super().__init__(0)
-        self._ids = 0
-
-    def random(self) -> float:
-        """Always the same."""
-        return 0.75
-
-    def getrandbits(self, k: int) -> int:
-        """The next number."""
-        self._ids += 1
-        return self._ids
+    choices: list[int]
+    left: list[int]
+    led_to: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -54,182 +51,165 @@ class Visited:
     """What a search has seen.
 
     Attributes:
-        runs: Orders that were run; ``ends`` of them came to the run's end, the others to a known state.
+        orders: Orders that were run; ``ends`` of them came to the run's end, the others to a known moment.
         takeovers: Orders in which the second driver came to own the run; ``longest`` the most actions of one.
+        outcomes: What runs came to at their end.
     """
 
-    runs: int = 0
+    orders: int = 0
     ends: int = 0
     takeovers: int = 0
     longest: int = 0
-    states: set[int] = field(default_factory=set)
+    moments: dict[int, Moment] = field(default_factory=dict)
+    outcomes: set[int] = field(default_factory=set)
 
 
-class Race(Simulation):
-    """Two drivers and one run; the order of everything comes from a list of choices."""
+class Search:
+    """All orders of one graph.
 
-    def __init__(self, graph: Graph, choices: list[int], visited: Visited, trace: Callable[[str], None] | None) -> None:
-        super().__init__(graph, Weather(), 0, trace)
-        self.choices = choices
-        self.widths: list[int] = []
-        self._visited = visited
-        self._drivers: list[Any] = []
-        self._slots = 1
-        self.clockwork.pick = self._pick
+    Args:
+        stepwise: As for ``Race``.
+        fully: Try everybody's actions everywhere, also those that come to the same.
+    """
 
-    def race(self) -> None:
-        """Run to the end of the run and of both drivers.
+    def __init__(self, graph: Graph, stepwise: bool = True, fully: bool = False) -> None:
+        self.visited = Visited()
+        self._graph = graph
+        self._stepwise = stepwise
+        self._fully = fully
+        self._next: deque[tuple[int, list[int]]] = deque([(_START, [])])
 
-        Raises:
-            Seen: it came to a known state.
-            Broken, Stuck: as ``run``.
-        """
-        clockwork = self.clockwork
-        self.store.create(RunRow(RUN, "race", "queued", 1, 0, 1000.0), [f.RunCreated("race", "", "", {})], {})
-        clockwork.after(0.0, "lease", self._expire)
-        self._start_driver()
+    def run(self, tell: Callable[[str], None]) -> Visited:
+        """Until no order is left; raises as ``explore``."""
+        visited = self.visited
+        with collecting_seldom(), on_one_core(os.getpid()):
+            while self._next:
+                self._run_order(*self._next.popleft())
+                if visited.orders % _TELL_EVERY == 0:
+                    gc.collect()
+                    tell(f"{visited.orders} orders, {len(visited.moments)} moments; {len(self._next)} orders next")
+                if not self._next:
+                    for number in self.without_a_way_to(n for n, moment in visited.moments.items() if not moment.left):
+                        self._complete(number)
+        for number in self.without_a_way_to(()):
+            raise Stuck(f"from here no order comes to an end: replay({visited.moments[number].choices})")
+        return visited
+
+    def _run_order(self, last: int, given: list[int]) -> None:
+        """The given choices, of which the last was made at a known moment, and then the first at each new moment."""
+        taken: list[int] = []
+
+        def choose(race: Race, offered: Sequence[Entry]) -> int | None:
+            nonlocal last
+            chosen: int | None
+            if len(taken) < len(given):
+                chosen = given[len(taken)]
+            else:
+                number, chosen = self._reached(race, taken, offered)
+                self._leads(last, number, race.touched)
+                last = number
+            if chosen is not None:
+                taken.append(chosen)
+            return chosen
+
+        visited, race = self.visited, Race(self._graph, choose, self._stepwise)
+        visited.orders += 1
         try:
-            while not self._over():
-                clockwork.wait(clockwork.main, 0.0)
-        finally:
-            heapify(clockwork.queue)
-            clockwork.end()
-        self._check()
+            race.race()
+            visited.ends += 1
+            visited.outcomes.add(hash(race.outcome()))
+            self._leads(last, _END, race.touched)
+        except Stopped:
+            pass
+        except (Broken, Stuck) as error:
+            raise type(error)(f"{error}; shown by replay({taken})") from error
+        except Exception as error:  # of the engine, which met something that it does not expect
+            raise Broken(f"{type(error).__name__}: {error}; shown by replay({taken})") from error
+        visited.takeovers += race.store.run(RUN).epoch > 1
+        visited.longest = max(visited.longest, len(taken))
 
-    def place(self, process: Process) -> Place:
-        """See ``Simulation``."""
-        return Place(self.clockwork, process, _Still(), self.weather, stepwise=True)
+    def _reached(self, race: Race, taken: Sequence[int], offered: Sequence[Entry]) -> tuple[int, int | None]:
+        """A moment by its number, and which action comes next there if it was not seen before."""
+        number = hash(race.likeness())
+        if number in self.visited.moments:
+            return number, None
+        every = range(len(offered))
+        alone = [] if self._fully else [at for at in every if driver_of(offered[at]) == race.by_itself()]
+        moment = Moment([*taken], [at for at in every if alone and at not in alone])
+        self.visited.moments[number] = moment
+        first, *others = alone or every
+        self._next += ((number, [*taken, other]) for other in others)
+        return number, first
 
-    def _expire(self) -> None:
-        """The first driver's lease ends, and a second driver comes."""
-        stored = self.store.stored(RUN)
-        self._note("lease", "ends")
-        stored.lease_until = 0.0
-        self._start_driver()
+    def _leads(self, number: int, to: int, touched: bool) -> None:
+        """An action led from one moment to another; if it touched what is shared, all others are to be tried too."""
+        if number != _START:
+            self.visited.moments[number].led_to.add(to)
+            if touched:
+                self._complete(number)
 
-    def _supervise(self) -> None:
-        """Nobody starts a third driver, unless nobody is left."""
-        if self.store.run(RUN).state not in f.FINISHED and all(p.ended for p in self.clockwork.processes):
-            self._start_driver()
+    def _complete(self, number: int) -> None:
+        moment = self.visited.moments[number]
+        self._next += ((number, [*moment.choices, left]) for left in moment.left)
+        moment.left = []
 
-    # ---- the order
-
-    def _pick(self, queue: list[Entry]) -> Entry:
-        """The entry that the choices say; past their end the first, once the state is known to be new."""
-        clockwork = self.clockwork
-        offered: dict[str, Entry] = {}
-        main: Entry | None = None
-        for entry in sorted(queue):
-            process = clockwork.processes[entry[4] - 1] if entry[4] else clockwork.main
-            if entry[3] is None and (process.ticket != entry[1] or process.ended):
-                queue.remove(entry)
-            elif entry[3] is None and process is clockwork.main:
-                main = entry
-            elif entry[2] == RENEWAL:
-                queue.remove(entry)  # a lease ends only when the search says so
-            elif entry[3] is None or not self._idle(entry[2]):
-                offered.setdefault(entry[2], entry)
-        assert main is not None
-        picked = main
-        if not self._over() and clockwork.problem is None:
-            picked = self._chosen(list(offered.values()), main)
-        queue.remove(picked)
-        return picked
-
-    def _idle(self, label: str) -> bool:
-        return label == "supervisor" and not all(p.ended for p in self.clockwork.processes)
-
-    def _chosen(self, offered: list[Entry], main: Entry) -> Entry:
-        if not offered:
-            self.clockwork.report(Stuck("nothing can happen any more, and the run has not ended"))
-            return main
-        at = len(self.widths)
-        self.widths.append(len(offered))
-        if at < len(self.choices):
-            return offered[self.choices[at]]
-        state = hash((tuple(entry[2] for entry in offered), self._state()))
-        if state in self._visited.states:
-            self.clockwork.report(Seen())
-            return main
-        self._visited.states.add(state)
-        return offered[0]
-
-    def _state(self) -> tuple[Any, ...]:
-        """All that decides what may happen from here, but time and names."""
-        stored = self.store.stored(RUN)
-        return (
-            stored.row.epoch, stored.row.seq, stored.row.state, stored.lease_until > self.clockwork.now_s,
-            frozenset(self.settled), frozenset(line.step for line in self.starts),
-            *(self._driver_state(place) for place in self._places),
-        )  # fmt: skip
-
-    def _driver_state(self, place: Place) -> tuple[Any, ...]:
-        process, driver = place.process, place.driver
-        if process.ended or driver is None:
-            return (process.ended, process.at)
-        machine, committer, pending = driver._machine, driver._committer, driver._pending
-        return (
-            process.waiting, process.at, machine.fold.seq, tuple(_kind(fact) for fact in pending.facts),
-            committer.busy, committer._failure is None, driver._state, len(machine.chunks),
-            tuple(tuple(flight.segments) for flight in machine.flights.values()),
-            tuple(bytes(front.live) for front in machine.frontier.fronts.values()),
-            tuple(bytes(state.status) for state in machine.fold.nodes.values()),
-            place.executor.state(), driver._due_s() <= 0, process.now() - driver._inbox_read_at >= POLL_S,
-        )  # fmt: skip
+    def without_a_way_to(self, numbers: Iterable[int]) -> list[int]:
+        """Moments from which nothing leads to one of these, nor to an end."""
+        moments = self.visited.moments
+        before: defaultdict[int, list[int]] = defaultdict(list)
+        for number, moment in moments.items():
+            for other in moment.led_to:
+                before[other].append(number)
+        known = {_END, *numbers}
+        ahead = list(known)
+        while ahead:
+            for number in before[ahead.pop()]:
+                if number not in known:
+                    known.add(number)
+                    ahead.append(number)
+        return [number for number in moments if number not in known]
 
 
-def _kind(fact: f.Fact) -> tuple[str, Any]:
-    return type(fact).__name__, getattr(fact, "node", None) or getattr(fact, "nodes", None)
+_START, _END = -1, -2
 
 
-@pipeline
-def _three_steps() -> Any:
-    return send(relay(draw(1)))
+def three_steps() -> Graph:
+    """The run that is searched: the second step hands on what the first has made up, and the third has effects."""
+
+    @pipeline
+    def relayed() -> Any:
+        return send(relay(draw(1)))
+
+    return seal(relayed.graph(), encode)
 
 
 def explore(
-    deviations: int | None = None, graph: Graph | None = None, tell: Callable[[str], None] = lambda line: None
+    graph: Graph | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    stepwise: bool = True,
+    fully: bool = False,
 ) -> Visited:
-    """Visit every order of actions, or those with up to so many deviations from the usual order.
+    """Visit every order of actions.
 
     Args:
-        tell: Gets a line after each number of deviations.
+        graph: Of the run; three steps, the last of which has effects, when None.
+        tell: Gets a line now and then.
+        stepwise: Others may come in at every call of a port, not only where a driver begins and where it waits.
+        fully: Try everybody's actions everywhere, also those that come to the same.
 
     Raises:
-        Broken, Stuck: an order in which a promise does not hold; the message has its choices, for ``replay``.
+        Broken: an order in which a promise does not hold; the message has its choices, for ``replay``.
+        Stuck: an order that does not come to an end.
     """
-    graph = graph or seal(_three_steps.graph(), encode)
-    visited, level = Visited(), [[]]  # type: Visited, list[list[int]]
-    deviation = 0
-    while level:
-        further: list[list[int]] = []
-        for choices in level:
-            widths = _visit(graph, choices, visited)
-            if deviation != deviations:
-                for at in range(len(choices), len(widths)):
-                    taken = [*choices, *[0] * (at - len(choices))]
-                    further += [[*taken, other] for other in range(1, widths[at])]
-        tell(f"{deviation} deviations: {visited.runs} orders, {len(visited.states)} states; {len(further)} orders next")
-        level, deviation = further, deviation + 1
-    return visited
+    return Search(graph or three_steps(), stepwise, fully).run(tell)
 
 
-def _visit(graph: Graph, choices: list[int], visited: Visited) -> list[int]:
-    """One run; how many choices there were at each of its new states."""
-    race = Race(graph, choices, visited, None)
-    visited.runs += 1
-    try:
-        race.race()
-        visited.ends += 1
-    except Seen:
-        race.widths.pop()
-    except (Broken, Stuck) as error:
-        raise type(error)(f"{error}; shown by replay({choices})") from error
-    visited.takeovers += race.store.run(RUN).epoch > 1
-    visited.longest = max(visited.longest, len(race.widths))
-    return race.widths
-
-
-def replay(choices: list[int], trace: Callable[[str], None] = print) -> None:
-    """Run one order again, with its trace; raises as ``explore``."""
-    Race(seal(_three_steps.graph(), encode), choices, Visited(), trace).race()
+def replay(
+    choices: Sequence[int],
+    graph: Graph | None = None,
+    stepwise: bool = True,
+    trace: Callable[[str], None] = print,
+) -> None:
+    """Run one order again, with its trace; arguments and errors as for ``explore``."""
+    left = iter(choices)
+    Race(graph or three_steps(), lambda race, offered: next(left, 0), stepwise, trace).race()

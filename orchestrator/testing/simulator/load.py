@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.graph.node import Node
 from orchestrator.ports import frames
-from orchestrator.ports.executor import Bundle, ExecutorEvent, FromBundle
+from orchestrator.ports.executor import Bundle
 from orchestrator.ports.values import decode_cell, describe, digest_bytes, encode_chunk
 from orchestrator.testing.simulator.values import encode
 from orchestrator.types import Digest
@@ -95,12 +95,6 @@ def _grouped(
         elapsed_us = last.elapsed_us + done.elapsed_us
         singles.append(frames.Singles([*last.nodes, done.node], last.at, elapsed_us, truths, lengths))
     return ranges, singles
-
-
-def outcomes_of(event: ExecutorEvent) -> str:
-    """What an event says of steps, for people; empty if nothing."""
-    is_outcome = isinstance(event, FromBundle) and isinstance(event.frame, frames.Outcomes)
-    return shown(event.frame) if is_outcome else ""  # type: ignore[union-attr, arg-type]
 
 
 def shown(frame: frames.Outcomes) -> str:

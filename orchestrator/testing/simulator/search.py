@@ -40,7 +40,7 @@ class Failure(NamedTuple):
 
 def run_seeds(seeds: Iterable[int]) -> Iterator[Failure]:
     """Run seeds; yields those that break a promise, or bring the driver down with an error it should not know."""
-    with _collecting_seldom():
+    with collecting_seldom():
         for count, seed in enumerate(seeds, 1):
             problem = failure_of(seed)
             if problem is not None:
@@ -58,10 +58,22 @@ def spread(seeds: range, processes: int) -> list[Failure]:
 
 def _run_part(part: tuple[int, range]) -> list[Failure]:
     number, seeds = part
-    if hasattr(os, "sched_setaffinity"):  # threads that take turns on one core hand over in a tenth of the time
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[number % len(cores)]})
-    return list(run_seeds(seeds))
+    with on_one_core(number):
+        return list(run_seeds(seeds))
+
+
+@contextmanager
+def on_one_core(number: int) -> Iterator[None]:
+    """Stay on one of the cores meanwhile: threads that take turns there hand over in a tenth of the time."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cores)[number % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def failure_of(seed: int, steps: int = 0, weather: Weather | None = None) -> str | None:
@@ -96,7 +108,7 @@ def shrink(failure: Failure) -> Failure:
 
 
 @contextmanager
-def _collecting_seldom() -> Iterator[None]:
+def collecting_seldom() -> Iterator[None]:
     """Spend a fifth less: simulations make many small objects, and few cycles."""
     enabled = gc.isenabled()
     gc.disable()

@@ -25,7 +25,7 @@ from orchestrator.ports.journal import Append, RunRow
 from orchestrator.ports.values import decode_chunk
 from orchestrator.testing.checker import Violation, check_run
 from orchestrator.testing.ledger import Started
-from orchestrator.testing.simulator.clockwork import Clockwork, Process, Stuck
+from orchestrator.testing.simulator.clockwork import BEGIN_S, Clockwork, Process, Stuck
 from orchestrator.testing.simulator.connection import Connection, Place, SimulatedCommitter
 from orchestrator.testing.simulator.graphs import draw_graph
 from orchestrator.testing.simulator.store import LEASE_S, Store
@@ -124,7 +124,7 @@ class Simulation:
 
     def _note(self, who: str, text: str) -> None:
         if self.trace is not None:
-            self.trace(f"{self.clockwork.now_s - 1000.0:9.4f}  {who:<9} {text}")
+            self.trace(f"{self.clockwork.now_s - BEGIN_S:9.4f}  {who:<9} {text}")
 
     # ---- people
 
@@ -158,7 +158,7 @@ class Simulation:
             Stuck: the run does not end.
         """
         clockwork, chance = self.clockwork, self.chance
-        self.store.create(RunRow(RUN, "drawn", "queued", 1, 0, 1000.0), [f.RunCreated("drawn", "", "", {})], {})
+        self.store.create(RunRow(RUN, "drawn", "queued", 1, 0, BEGIN_S), [f.RunCreated("drawn", "", "", {})], {})
         clockwork.after(CALM_S, "calm", self._calm)
         if self.weather.cancel and chance.random() < self.weather.cancel:
             clockwork.after(chance.random(), "cancel", self._cancel)
@@ -167,7 +167,7 @@ class Simulation:
         self._start_driver()
         try:
             while not self._over():
-                if clockwork.now_s > 1000.0 + CALM_S + PATIENCE_S:
+                if clockwork.now_s > BEGIN_S + CALM_S + PATIENCE_S:
                     raise Stuck(f"{PATIENCE_S} s after the last fault the run is {self.store.run(RUN).state}")
                 clockwork.wait(clockwork.main, 5.0)
         finally:
@@ -225,8 +225,7 @@ class Simulation:
         executor = SimulatedExecutor(place, self, self.graph, self.artifacts, self._slots)
         ownership = journal.own(RUN, process.name)
         try:
-            for other in self._executors:
-                other.end_workers()
+            self._end_older_workers()
             self._executors.append(executor)
             machine = Machine(load_fold(journal, RUN, self.graph), encode_error)
             if machine.fold.finished is not None:
@@ -243,6 +242,10 @@ class Simulation:
             executor.close()
             if not process.doomed:
                 ownership.release()
+
+    def _end_older_workers(self) -> None:
+        for executor in self._executors:
+            executor.end_workers()
 
     def _committer(self, place: Place, journal: Any, clock: Any, on_committed: Any, wake: Any) -> SimulatedCommitter:
         def committed(append: Append) -> None:

@@ -23,7 +23,7 @@ from orchestrator.ports.executor import Accepted, Bundle, ExecutorEvent, FromBun
 from orchestrator.ports.values import encode_chunk
 from orchestrator.testing.simulator.connection import Place
 from orchestrator.testing.simulator.graphs import FUNCTIONS, ISLANDS, call_template
-from orchestrator.testing.simulator.load import Load, outcomes_of, shown
+from orchestrator.testing.simulator.load import Load, shown
 from orchestrator.testing.simulator.values import MemoryArtifacts, Reader, encode
 from orchestrator.types import Digest
 
@@ -114,7 +114,6 @@ class SimulatedExecutor:
         self._tell(worker, Accepted(bundle.id, worker.name))
         if len(worker.loads) == 1:
             self._later(worker, self._duration_s(), self._next)
-        self._place.step("submitted")
 
     def release(self, bundle: str, count: int) -> None:
         """See ``Executor``."""
@@ -137,7 +136,7 @@ class SimulatedExecutor:
     def poll(self, timeout_s: float) -> list[ExecutorEvent]:
         """See ``Executor``."""
         self._place.point()
-        self._place.step("poll")
+        self._place.step()
         if not self._arrived and not self._woken and timeout_s > 0:
             self._place.clockwork.wait(self._place.process, timeout_s)
         self._woken = False
@@ -158,15 +157,6 @@ class SimulatedExecutor:
         """A later driver ends the workers that there are; this one, if it still lives, hears of it."""
         for worker in (*self._workers, *self._hosts):
             self._die(worker, "a later driver ended it")
-
-    def state(self) -> tuple[Any, ...]:
-        """What is with the workers and on the way back, for telling states apart."""
-        arrived = tuple((type(event).__name__, outcomes_of(event)) for event in self._arrived)
-        loads = tuple(
-            (load.bundle.segments[0].node, len(load.todo), load.step and load.step[0].node, len(load.cells))
-            for worker in (*self._workers, *self._hosts) for load in worker.loads
-        )  # fmt: skip
-        return arrived, loads, self._woken
 
     # ---- workers
 
@@ -207,10 +197,11 @@ class SimulatedExecutor:
     def _tell(self, worker: SimulatedWorker, event: ExecutorEvent, delay_s: float = 0.0) -> None:
         """Let an event arrive at the driver, after those the worker sent before."""
         now_s = self._place.clockwork.now_s
-        due_s = worker.last_arrival_s = max(now_s + delay_s, worker.last_arrival_s)
+        due_s = max(now_s + delay_s, worker.last_arrival_s)
         if due_s <= now_s:
             self._arrive(event)
         else:
+            worker.last_arrival_s = due_s
             self._place.clockwork.after(due_s - now_s, worker.name, lambda: self._arrive(event))
 
     def _arrive(self, event: ExecutorEvent) -> None:
