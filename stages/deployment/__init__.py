@@ -4,6 +4,7 @@ from orchestrator.serving import AB, BlueGreen, Canary, Release, Shadow, Strateg
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
 from stages.deployment.releasing import release, rollback
 from stages.deployment.serving import Deployment, Exercise, deploy, exercise
+from stages.deployment.soundness import check_soundness
 
 __all__ = [
     "AB",
@@ -15,6 +16,7 @@ __all__ = [
     "Release",
     "Shadow",
     "Strategy",
+    "check_soundness",
     "deploy",
     "exercise",
     "model_from_payload",

@@ -1,0 +1,255 @@
+"""``orc models`` and ``orc promote``: versions of models, where they stand, what they were made of, and moving them."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.app.installation import Installation
+from orchestrator.app.models import Lineage, Models, ModelVersion, model_address
+from orchestrator.app.run import Run
+from orchestrator.app.runner import Runner
+from orchestrator.cli.exit_code import ExitCode
+from orchestrator.cli.listing import Json
+from orchestrator.cli.model_documents import (
+    GateCheckItem,
+    LineageItem,
+    ModelDocument,
+    ModelItem,
+    PromoteDocument,
+    PromotionItem,
+    SourceItem,
+)
+from orchestrator.cli.output import iso, local_time, note, size, table, write, write_json
+from orchestrator.cli.running import Quiet, TimeLimit, drive
+from orchestrator.cli.values import Outputs, StoredValues
+from orchestrator.config.job import load_job
+from orchestrator.errors import ConfigError, PromotionRefused
+from orchestrator.graph.version import parse_version
+from orchestrator.ports.promotion import PROMOTION_TAGS, GateCheck, Promotion, needs_checks
+
+_SOUNDNESS = "stages.pipelines.promoting:examine"
+_RELATION = {"<=": "at most", "<": "below", ">=": "at least", ">": "above"}
+
+Address = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="of a model, such as flights@v3")]
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="NAME[@VERSION]", help="of a model; all if not given")] = None,
+    card: Annotated[
+        Path | None, typer.Option("--card", metavar="FILE", help="write the model card: .md or .html")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List versions of models with their stages, newest first; of one version, everything that is known."""
+    here = Installation()
+    known = Models(here)
+    if name is not None and ("@" in name or card is not None):
+        _one(here, known, known[name], card, json)
+        return
+    if card is not None:
+        raise ConfigError("--card writes the card of one version; name it, such as flights@v3")
+    found = known.list(name)
+    if name is not None and not found:
+        here.registry.find(parse_version(model_address(name)))  # says what there is instead
+    if json:
+        write_json([_item(one) for one in found])
+    elif not found:
+        write("no model has been published yet; a stage publishes what it returns with publish='model:NAME'")
+    else:
+        write(table(("model", "stage", "aliases", "scores", "run", "created", "size"), list(map(_row, found))))
+
+
+def promote(
+    address: Address,
+    to: Annotated[str, typer.Option("--to", metavar="staging|production|dev", help="where it goes")],
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="the reason, which is recorded")] = "",
+    alias: Annotated[
+        str, typer.Option("--alias", metavar="TAG", help="give it this tag at once, such as champion")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="although checks did not pass; needs --why")] = False,
+    sample: Annotated[
+        str | None, typer.Option("--sample", metavar="VERSION", help="data:NAME with rows to ask the model with")
+    ] = None,
+    max_p99_ms: Annotated[
+        float, typer.Option("--max-p99-ms", metavar="MS", help="limit of the time for one row")
+    ] = 100.0,
+    max_size_mib: Annotated[
+        float, typer.Option("--max-size-mib", metavar="MIB", help="limit of the size of the model")
+    ] = 256.0,
+    timeout: TimeLimit = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Move a model version up, past the gates of its run and soundness checks, or down; exit code 3 if refused."""
+    runner = Runner()
+    known = Models(runner.installation)
+    version, wanted = known.wanted(address, to, _user(), why, force, alias)
+    if needs_checks(known.standing(version.row.name), version.row.number, wanted.to):
+        limits = {"max_p99_ms": max_p99_ms, "max_size_bytes": int(max_size_mib * 2**20)}
+        sound = _examine(runner, version.address, sample, limits, timeout, quiet)
+        if isinstance(sound, ExitCode):
+            return sound
+        run, checks = sound
+        wanted = replace(wanted, checks=(*version.gates, *checks), run=run)
+    checked = _checks(wanted.checks)
+    if not json:
+        for line in _told(wanted.checks):
+            note(line)
+    try:
+        done = known.promote(wanted)
+    except PromotionRefused as error:
+        if not json:
+            raise
+        write_json(PromoteDocument(wanted.address, version.stage, False, error.message, checked, None))
+        return ExitCode.REFUSED
+    if json:
+        write_json(PromoteDocument(wanted.address, done.to, True, "", checked, _promotion(done)))
+    else:
+        note(f"{wanted.address}: {_moved(done)}")
+    return ExitCode.OK
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _examine(
+    runner: Runner, address: str, sample: str | None, limits: dict[str, Any], timeout: str | None, quiet: bool
+) -> tuple[str, list[GateCheck]] | ExitCode:
+    """Run the soundness checks; an exit code if they were left before their end."""
+    here = runner.installation
+    given = [f"model={address}", *([f"sample={sample}"] if sample else ()), *(f"{k}={v}" for k, v in limits.items())]
+    job = load_job(_SOUNDNESS, given)
+    started: list[Run] = []
+
+    def start() -> Run:
+        started.append(runner.start(job.pipeline, job.params, job.pipeline.run_options))
+        return started[0]
+
+    ended = drive(here, start, timeout, False, quiet)
+    if isinstance(ended, ExitCode):
+        return ended
+    run = started[0].id
+    if ended.state != "succeeded":
+        finished = ended.follower.fold.finished
+        return run, [GateCheck("soundness", False, finished.reason if finished else f"run {run} has not ended")]
+    record = Outputs(here, ended.follower.fold).result()
+    return run, [GateCheck(found["check"], found["passed"], _said(found)) for found in record["findings"]]
+
+
+def _said(finding: dict[str, Any]) -> str:
+    if not finding["passed"]:
+        return str(finding["why"])
+    limit = finding["threshold"]
+    wanted = "" if limit is None else f", {_RELATION[finding['relation']]} {limit:g}"
+    return f"{finding['measured']:.4g}{wanted}"
+
+
+def _one(here: Installation, known: Models, version: ModelVersion, card: Path | None, json: bool) -> None:
+    promotions = [one for one in known.promotions(version.row.name) if one.number == version.row.number]
+    cell = version.card_cell()
+    document = ModelDocument(
+        _item(version), _checks(version.gates), list(map(_promotion, promotions)), _lineage(version.lineage),
+        None if cell is None else StoredValues(here).data(cell),
+    )  # fmt: skip
+    if json:
+        write_json(document)
+    elif card is None:
+        write("\n".join(_described(document)))
+
+
+def _described(document: ModelDocument) -> Iterator[str]:
+    model, made = document.model, document.lineage
+    yield f"{model.address}  {model.stage}" + (f"  ({', '.join(model.aliases)})" if model.aliases else "")
+    yield f"{model.type}, {size(model.size_bytes)}, {model.digest[:12]}"
+    yield from (f"  {name} {value:.4g}" for name, value in model.scores.items())
+    if made is None:
+        yield f"lineage: the record of run {model.run} was removed"
+    else:
+        yield "lineage"
+        yield from (f"  {label:<11} {said}" for label, said in lineage_lines(made))
+    yield "gates"
+    yield from (f"  {line}" for line in _told([GateCheck(g.name, g.passed, g.said) for g in document.gates]))
+    if document.promotions:
+        yield "promotions"
+        yield from (f"  {one.at[:19]}Z  {one.before} -> {one.to}  {_by(one)}" for one in document.promotions)
+
+
+def _by(one: PromotionItem) -> str:
+    told = f"by {one.by}" + (f", instead of {one.replaced}" if one.replaced else "")
+    return told + (", forced" if one.forced else "") + (f": {one.why}" if one.why else "")
+
+
+def lineage_lines(made: LineageItem) -> Iterator[tuple[str, str]]:
+    """What a version was made of, as labels and texts."""
+    yield "run", f"{made.run} ({made.pipeline}, {made.state}), step {made.step}"
+    yield "code", f"capsule {made.capsule[:12]}" + (f", git {made.commit[:12]}" if made.commit else "")
+    yield "environment", f"Python {made.python or 'unknown'}, {', '.join(made.backends)}; seed {made.seed}"
+    for name, value in made.params.items():
+        yield "parameter", f"{name} = {value}"
+    for source in made.sources:
+        rows = "" if source.rows is None else f", {source.rows:,} rows"
+        yield "data", f"{source.step}: {source.type.rpartition(':')[2]}{rows}, {source.digest[:12] or 'many outputs'}"
+    for path, digest in made.files.items():
+        yield "file", f"{path}, {digest[:12]}"
+    for asked, found in made.versions.items():
+        yield "version", found if asked.endswith("@" + found.rpartition("@")[2]) else f"{found} (asked for {asked})"
+
+
+def _row(version: ModelVersion) -> tuple[str, ...]:
+    item = _item(version)
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in list(item.scores.items())[:3])
+    return (
+        item.address, item.stage, ", ".join(item.aliases), scores, item.run, local_time(version.row.at),
+        size(item.size_bytes),
+    )  # fmt: skip
+
+
+def _item(version: ModelVersion) -> ModelItem:
+    row, seen = version.row, version.description
+    aliases = [tag for tag in row.tags if tag not in PROMOTION_TAGS or tag == "previous"]
+    return ModelItem(
+        version.address, row.name, row.number, version.stage, aliases, version.metrics, row.digest, seen.type,
+        seen.size, row.run, version.step, iso(row.at) or "",
+    )  # fmt: skip
+
+
+def _checks(checks: Sequence[GateCheck]) -> list[GateCheckItem]:
+    return [GateCheckItem(check.name, check.passed, check.said) for check in checks]
+
+
+def _told(checks: Sequence[GateCheck]) -> Iterator[str]:
+    return (f"{'ok' if check.passed else 'refused':8} {check.name}" + (f": {check.said}" if check.said else "")
+            for check in checks)  # fmt: skip
+
+
+def _moved(done: Promotion) -> str:
+    replaced = "" if done.replaced is None else f", instead of v{done.replaced}"
+    return f"{done.before} -> {done.to}{replaced}" + (" (forced)" if done.forced else "")
+
+
+def _promotion(one: Promotion) -> PromotionItem:
+    replaced = None if one.replaced is None else f"{one.name}@v{one.replaced}"
+    return PromotionItem(
+        f"{one.name}@v{one.number}", one.before, one.to, replaced, one.by, one.why, iso(one.at) or "", one.forced,
+        one.alias, one.run, _checks(one.checks),
+    )  # fmt: skip
+
+
+def _lineage(made: Lineage | None) -> LineageItem | None:
+    if made is None:
+        return None
+    sources = [SourceItem(one.step, one.type, one.digest, one.rows) for one in made.sources]
+    return LineageItem(
+        made.run, made.pipeline, made.step, made.state, made.commit, made.capsule, made.python, list(made.backends),
+        made.seed, dict(made.params), dict(made.files), dict(made.versions), sources,
+    )  # fmt: skip
