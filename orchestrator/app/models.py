@@ -14,7 +14,7 @@ from orchestrator.app.versions import Version, Versions
 from orchestrator.backends.capsule import MANIFEST
 from orchestrator.errors import ArtifactCorrupt, ArtifactMissing, ConfigError, NotFound
 from orchestrator.graph import fact as f
-from orchestrator.graph.node import Ref, refs
+from orchestrator.graph.node import Node, Ref, refs
 from orchestrator.graph.version import check_tag, parse_version
 from orchestrator.ports.promotion import GateCheck, ModelStage, Promotion, Standing, Wanted, check_order, stage_of
 from orchestrator.ports.values import Cell, Entry, describe, digest_of
@@ -51,7 +51,7 @@ class Lineage:
     Attributes:
         capsule: Digest of the run's code; ``commit`` is what was checked out in git where it was started.
         python: Version of Python that packed the code.
-        backends: Where its steps ran: ``local``, ``ray``, ``inline``.
+        hosts: Machines that its drivers ran on.
         files, versions: Files and named versions that the run was given, with digest or number.
         sources: What the steps gave that the model goes back to.
     """
@@ -63,7 +63,7 @@ class Lineage:
     commit: str
     capsule: str
     python: str
-    backends: tuple[str, ...]
+    hosts: tuple[str, ...]
     seed: int
     params: Mapping[str, str]
     files: Mapping[str, str]
@@ -111,7 +111,7 @@ class ModelVersion(Version):
         made, drivers = fold.created, []
         for recorded in here.journal.facts(self.row.run):
             if isinstance(recorded.fact, f.DriverStarted):
-                drivers.append(recorded.fact.backend)
+                drivers.append(recorded.fact.host)
         return Lineage(
             fold.run, made.pipeline, self.row.node, here.journal.run(fold.run).state, made.git_commit, made.capsule,
             _python_of(here, made.capsule), tuple(dict.fromkeys(drivers)), made.seed, dict(made.params),
@@ -130,15 +130,26 @@ class ModelVersion(Version):
         return [run, *(gates or [GateCheck("gate", False, f"run {fold.run} has no gate, a when(….passed, …)")])]
 
     def card_cell(self) -> Cell:
-        """Cell of the model card that its run made last; None if it made none."""
+        """Cell of the model card that its run made of this very content last; None if it made none."""
         fold = self.fold
-        for state in reversed(list(fold.nodes.values()) if fold else []):
+        if fold is None:
+            return None
+        cells = self._installation.cells(fold.run)
+        for state in reversed(list(fold.nodes.values())):
             span = None if state.node.many else state.outputs.find(0)
-            if fold is not None and span is not None:
-                cell = self._installation.cells(fold.run).at(span)
-                if isinstance(cell, Entry) and cell.type.endswith(_CARD_TYPE):
-                    return cell
+            cell = None if span is None else cells.at(span)
+            if isinstance(cell, Entry) and cell.type.endswith(_CARD_TYPE) and self._is_given(fold, cells, state.node):
+                return cell
         return None
+
+    def _is_given(self, fold: RunFold, cells: Cells, node: Node) -> bool:
+        """Whether an argument of a step had the content of this version."""
+        for ref in (ref for expr in node.args.values() for ref in refs(expr)):
+            span = None if fold.nodes[ref.node].node.many else fold.nodes[ref.node].outputs.find(0)
+            cell = None if span is None else cells.part(span, ref.path)
+            if cell is not None and digest_of(cell) == self.row.digest:
+                return True
+        return False
 
 
 class Models:
@@ -256,20 +267,21 @@ def _gates(here: Installation, fold: RunFold) -> Iterator[GateCheck]:
         if state.truth is None:
             yield GateCheck(value.node, False, "has not been decided")
         else:
-            yield GateCheck(value.node, state.truth, "" if state.truth else _reasons(here, fold, value))
+            yield GateCheck(value.node, state.truth, _said(here, fold, value, state.truth))
 
 
-def _reasons(here: Installation, fold: RunFold, value: Ref) -> str:
-    """Why a gate refused, as far as its record is a value with findings or reasons; nothing is loaded."""
+def _said(here: Installation, fold: RunFold, value: Ref, passed: bool) -> str:
+    """What a gate says, as far as its record is a value with findings or reasons; nothing is loaded."""
     state, path, cells = fold.nodes[value.node], list(value.path[:-1]), here.cells(fold.run)
     item = path.pop(0) if state.node.many and path else 0
     span = state.outputs.find(item) if isinstance(item, int) else None
     record = None if span is None else cells.part(span, path)
-    if record is None:
-        return "refused"
-    findings = [cells.child(finding, "why") for finding in _items(cells, record, "findings")]
-    told = [why for why in (*_items(cells, record, "reasons"), *findings) if isinstance(why, str) and why]
-    return "; ".join(dict.fromkeys(told)) or "refused"
+    findings = [] if record is None else _items(cells, record, "findings")
+    if passed or record is None:
+        checked = [cells.child(finding, "check") for finding in findings]
+        return ", ".join(check for check in checked if isinstance(check, str))
+    whys = [*_items(cells, record, "reasons"), *(cells.child(finding, "why") for finding in findings)]
+    return "; ".join(dict.fromkeys(why for why in whys if isinstance(why, str) and why))
 
 
 def _items(cells: Cells, record: Cell, name: str) -> list[Cell]:

@@ -44,7 +44,7 @@ class SourceItem(Struct, frozen=True):
 
 
 class LineageItem(Struct, frozen=True):
-    """What a version was made of, from the record of its run; ``backends`` is where the steps of the run ran."""
+    """What a version was made of, from the record of its run; ``hosts`` are those of its drivers."""
 
     run: str
     pipeline: str
@@ -53,7 +53,7 @@ class LineageItem(Struct, frozen=True):
     commit: str
     capsule: str
     python: str
-    backends: list[str]
+    hosts: list[str]
     seed: int
     params: dict[str, str]
     files: dict[str, str]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from orchestrator.app.installation import Installation
@@ -32,6 +33,8 @@ from orchestrator.config.job import load_job
 from orchestrator.errors import ConfigError, PromotionRefused
 from orchestrator.graph.version import parse_version
 from orchestrator.ports.promotion import PROMOTION_TAGS, GateCheck, Promotion, needs_checks
+from orchestrator.serving import ModelCard
+from orchestrator.views.card import CardView, card_html, card_markdown
 
 _SOUNDNESS = "stages.pipelines.promoting:examine"
 _RELATION = {"<=": "at most", "<": "below", ">=": "at least", ">": "above"}
@@ -165,6 +168,31 @@ def _one(here: Installation, known: Models, version: ModelVersion, card: Path | 
         write_json(document)
     elif card is None:
         write("\n".join(_described(document)))
+    if card is not None:
+        _write_card(card, document)
+
+
+def _write_card(path: Path, document: ModelDocument) -> None:
+    drawn = {".md": card_markdown, ".html": card_html}.get(path.suffix.lower())
+    if drawn is None:
+        raise ConfigError(f"--card {path}: write FILE.md or FILE.html")
+    model, made = document.model, document.lineage
+    facts = [("version", model.address), ("made at", model.created_at), ("size", size(model.size_bytes)),
+             ("digest", model.digest)]  # fmt: skip
+    try:
+        found = None if document.card is None else msgspec.convert(document.card, ModelCard)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"the card of {model.address} is of a class that is not {ModelCard.__name__}: {error}"
+        ) from None
+    view = CardView(
+        model.address, model.stage, model.aliases, facts, found, model.scores,
+        [("run", f"the record of {model.run} was removed")] if made is None else list(lineage_lines(made)),
+        [(gate.passed, gate.name, gate.said) for gate in document.gates],
+        [(f"{one.at[:19]}Z", f"{one.before} → {one.to}", _by(one)) for one in document.promotions],
+    )  # fmt: skip
+    path.write_text(drawn(view), encoding="utf-8")
+    note(f"{path}: the card of {model.address}")
 
 
 def _described(document: ModelDocument) -> Iterator[str]:
@@ -193,7 +221,7 @@ def lineage_lines(made: LineageItem) -> Iterator[tuple[str, str]]:
     """What a version was made of, as labels and texts."""
     yield "run", f"{made.run} ({made.pipeline}, {made.state}), step {made.step}"
     yield "code", f"capsule {made.capsule[:12]}" + (f", git {made.commit[:12]}" if made.commit else "")
-    yield "environment", f"Python {made.python or 'unknown'}, {', '.join(made.backends)}; seed {made.seed}"
+    yield "environment", f"Python {made.python or 'unknown'} on {', '.join(made.hosts)}, seed {made.seed}"
     for name, value in made.params.items():
         yield "parameter", f"{name} = {value}"
     for source in made.sources:
@@ -250,6 +278,6 @@ def _lineage(made: Lineage | None) -> LineageItem | None:
         return None
     sources = [SourceItem(one.step, one.type, one.digest, one.rows) for one in made.sources]
     return LineageItem(
-        made.run, made.pipeline, made.step, made.state, made.commit, made.capsule, made.python, list(made.backends),
+        made.run, made.pipeline, made.step, made.state, made.commit, made.capsule, made.python, list(made.hosts),
         made.seed, dict(made.params), dict(made.files), dict(made.versions), sources,
     )  # fmt: skip

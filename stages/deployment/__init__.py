@@ -1,6 +1,7 @@
 """Deployment: a model as bytes, the predictor that answers from them, the way to an endpoint, and releases."""
 
-from orchestrator.serving import AB, BlueGreen, Canary, Release, Shadow, Strategy
+from orchestrator.serving import AB, BlueGreen, Canary, ModelCard, Release, Shadow, Strategy
+from stages.deployment.card import model_card
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
 from stages.deployment.releasing import release, rollback
 from stages.deployment.serving import Deployment, Exercise, deploy, exercise
@@ -12,6 +13,7 @@ __all__ = [
     "Canary",
     "Deployment",
     "Exercise",
+    "ModelCard",
     "Predictor",
     "Release",
     "Shadow",
@@ -19,6 +21,7 @@ __all__ = [
     "check_soundness",
     "deploy",
     "exercise",
+    "model_card",
     "model_from_payload",
     "model_to_payload",
     "release",
