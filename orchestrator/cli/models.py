@@ -153,8 +153,12 @@ def _said(finding: dict[str, Any]) -> str:
     if not finding["passed"]:
         return str(finding["why"])
     limit = finding["threshold"]
-    wanted = "" if limit is None else f", {_RELATION[finding['relation']]} {limit:g}"
-    return f"{finding['measured']:.4g}{wanted}"
+    wanted = "" if limit is None else f", {_RELATION[finding['relation']]} {_shown(limit)}"
+    return f"{_shown(finding['measured'])}{wanted}"
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def _one(here: Installation, known: Models, version: ModelVersion, card: Path | None, json: bool) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from orchestrator import stage
 from orchestrator.errors import ConfigError
-from stages.columns import Floats
+from stages.columns import Floats, require_columns
 from stages.deployment import trial
 from stages.deployment.examples import example_rows
 from stages.deployment.predictor import model_to_payload
@@ -65,8 +65,8 @@ def check_soundness(
     rows = (example_rows(model) if sample is None else sample).slice(0, SAMPLE_ROWS)
     if not rows.num_rows:
         raise ConfigError("a sample without rows says nothing about a model")
+    require_columns(rows.column_names, model.features.inputs, "The sample given to check_soundness")
     rows = rows.select(list(model.features.inputs))
-    expected = np.asarray(model.predict(rows), dtype=np.float64)
     seen = _tried(payload, rows, requests, max_load_s)
     count, digest = rows.num_rows, rows_digest(rows)
 
@@ -76,6 +76,7 @@ def check_soundness(
     size = finding("size in bytes", float(len(payload)), max_size_bytes)
     if isinstance(seen, str):
         return gate([finding("seconds to load in a fresh process", None, max_load_s, seen), size])
+    expected = np.asarray(model.predict(rows), dtype=np.float64)
     return gate(
         [
             finding("seconds to load in a fresh process", seen["loaded_s"], max_load_s),
