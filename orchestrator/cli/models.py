@@ -34,7 +34,7 @@ from orchestrator.errors import ConfigError, PromotionRefused
 from orchestrator.graph.version import parse_version
 from orchestrator.ports.promotion import PROMOTION_TAGS, GateCheck, Promotion, needs_checks
 from orchestrator.serving import ModelCard
-from orchestrator.views.card import CardView, card_html, card_markdown
+from orchestrator.views.model_card import CardView, card_html, card_markdown
 
 _SOUNDNESS = "stages.pipelines.promoting:examine"
 _RELATION = {"<=": "at most", "<": "below", ">=": "at least", ">": "above"}

@@ -99,7 +99,7 @@ def test_a_version_goes_up_by_the_gates_of_its_run(here: InProcess, models: Mode
     promote(models, "mean@v1", "production", alias="champion", why="the first")
     with pytest.raises(PromotionRefused, match=r"v2 stays in dev: judge: mean 2\.5 is below 99\.0"):
         promote(models, "mean@v2", "staging")
-    with pytest.raises(PromotionRefused, match="v3 stays in dev: gate: run .* has no gate"):
+    with pytest.raises(PromotionRefused, match=r"v3 stays in dev: gate: run .* has no gate"):
         promote(models, "mean@v3", "staging")
     with pytest.raises(PromotionRefused, match="is in production already"):
         models.wanted("mean@champion", "production", "ann")

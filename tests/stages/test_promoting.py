@@ -1,4 +1,4 @@
-"""From a training run to production and back: gates, a fresh process and the registry, in this process but for that one."""
+"""From a training run into production and out to an endpoint: gates, soundness and the registry in this process."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.serving import CardBin, CardData, CardScore, CardSlice, ModelCard
-from orchestrator.views.card import CardView, card_html, card_markdown
-from orchestrator.views.card_plots import Interval, bars_svg, histogram_svg, intervals_svg
+from orchestrator.views.model_card import CardView, card_html, card_markdown
+from orchestrator.views.model_card_plots import Interval, bars_svg, histogram_svg, intervals_svg
 from tests.views.test_quality import Page
 
 CARD = ModelCard(

@@ -11,7 +11,7 @@ from html import escape
 
 from orchestrator.serving import ModelCard
 from orchestrator.views.axes import shown_number
-from orchestrator.views.card_plots import Interval, bars_svg, bins_svg, histogram_svg, intervals_svg
+from orchestrator.views.model_card_plots import Interval, bars_svg, bins_svg, histogram_svg, intervals_svg
 
 _NOT_SAID = "The author has not said."
 _BARS = 20
