@@ -16,7 +16,16 @@ from orchestrator.errors import ArtifactCorrupt, ArtifactMissing, ConfigError, N
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import Node, Ref, refs
 from orchestrator.graph.version import check_tag, parse_version
-from orchestrator.ports.promotion import GateCheck, ModelStage, Promotion, Standing, Wanted, check_order, stage_of
+from orchestrator.ports.promotion import (
+    MODEL_STAGES,
+    GateCheck,
+    ModelStage,
+    Promotion,
+    Standing,
+    Wanted,
+    check_order,
+    stage_of,
+)
 from orchestrator.ports.values import Cell, Entry, describe, digest_of
 
 if TYPE_CHECKING:
@@ -197,13 +206,13 @@ class Models:
             ConfigError: there is no such stage, or the alias cannot be one.
             PromotionRefused: no check could make it right.
         """
-        if to not in ("dev", "staging", "production"):
+        if to not in MODEL_STAGES:
             raise ConfigError(f"there is no stage {to!r}; a model goes to staging, to production, or back to dev")
         found = self[address]
         if alias:
             Versions.check_free(found.row.name, check_tag(alias))
         at = self._installation.clock.now()
-        wanted = Wanted(found.row.name, found.row.number, to, by, at, why, force=force, alias=alias)  # type: ignore[arg-type]
+        wanted = Wanted(found.row.name, found.row.number, to, by, at, why, force=force, alias=alias)
         check_order(self.standing(found.row.name), wanted)
         return found, wanted
 
@@ -225,7 +234,7 @@ def model_address(text: str) -> str:
 
 def _ancestors(fold: RunFold, node: str) -> Iterator[str]:
     """A node and those that its value goes back to, nearest first; guards decide whether, not what."""
-    pending, seen = [node], {node}
+    pending, seen = [node] if node in fold.nodes else [], {node}  # other code may have no such node any more
     while pending:
         name = pending.pop(0)
         yield name

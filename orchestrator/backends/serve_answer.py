@@ -29,7 +29,7 @@ def predict(predictor: Predictor, body: bytes) -> Answer:
     try:
         predictions = list(predictor.predict(rows))
     except OrchestratorError as error:
-        return refused(422, str(error), **_place(error)) if error.user_fault else refused(500, str(error))
+        return refused(422, str(error), place=_place(error)) if error.user_fault else refused(500, str(error))
     except Exception as error:
         return refused(500, f"the predictor failed: {type(error).__name__}: {error}")
     problem = _problem(rows, predictions)
@@ -41,15 +41,15 @@ def predict(predictor: Predictor, body: bytes) -> Answer:
         return refused(500, f"the predictor gave no answer: {error}", broken=True)
 
 
-def refused(status: int, message: str, broken: bool = False, **place: str | int) -> Answer:
+def refused(status: int, message: str, broken: bool = False, place: Mapping[str, Any] | None = None) -> Answer:
     """An answer that says what is wrong, and in which ``field`` of which ``row`` if that is known."""
-    return Answer(status, _json({"error": message, **place}), broken)
+    return Answer(status, _json({"error": message, **(place or {})}), broken)
 
 
-def _place(error: OrchestratorError) -> dict[str, str | int]:
+def _place(error: OrchestratorError) -> dict[str, Any]:
     """Which field of a row an error is about, and which row, as its details have them."""
     field, row = error.details.get("input") or error.details.get("column"), error.details.get("row")
-    found: dict[str, str | int] = {"field": field} if isinstance(field, str) else {}
+    found: dict[str, Any] = {"field": field} if isinstance(field, str) else {}
     return found | ({"row": row} if isinstance(row, int) else {})
 
 

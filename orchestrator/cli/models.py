@@ -92,7 +92,9 @@ def promote(
     """Move a model version up, past the gates of its run and soundness checks, or down; exit code 3 if refused."""
     runner = Runner()
     known = Models(runner.installation)
-    version, wanted = known.wanted(address, to, _user(), why, force, alias)
+    if (there := known[address]).stage == to:
+        return _already(there, to, json)
+    version, wanted = known.wanted(there.address, to, _user(), why, force, alias)
     if needs_checks(known.standing(version.row.name), version.row.number, wanted.to):
         limits = {"max_p99_ms": max_p99_ms, "max_size_bytes": int(max_size_mib * 2**20)}
         sound = _examine(runner, version.address, sample, limits, timeout, quiet)
@@ -115,6 +117,16 @@ def promote(
         write_json(PromoteDocument(wanted.address, done.to, True, "", checked, _promotion(done)))
     else:
         note(f"{wanted.address}: {_moved(done)}")
+    return ExitCode.OK
+
+
+def _already(version: ModelVersion, to: str, json: bool) -> int:
+    """Asking again for what was done is no error: a job may be repeated."""
+    reason = f"{version.address} is in {to} already"
+    if json:
+        write_json(PromoteDocument(version.address, version.stage, False, reason, [], None))
+    else:
+        note(reason)
     return ExitCode.OK
 
 

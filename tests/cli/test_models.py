@@ -23,6 +23,7 @@ def test_a_model_from_the_run_to_production_and_its_card(orc: Orc, tmp_path: Pat
     assert all(check["passed"] for check in document["checks"])
     assert {"run", "gate", "size in bytes"} <= {check["name"] for check in document["checks"]}
 
+    assert orc("promote", "churn@v1", "--to", "staging", "--json").document("promote")["reason"].endswith("already")
     refused = orc("promote", "churn@v2", "--to", "staging", "--max-size-mib", "0.0001", "-q")
     assert refused.code == 3
     assert "model:churn@v2 stays in dev: gate: auc" in refused.err
