@@ -31,11 +31,11 @@ h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .5
 .stage { border: 1px solid currentColor; border-radius: 3px; padding: 0 .4rem; font-size: .85rem; }
 .words { white-space: pre-line; background: var(--box); border-radius: 6px; padding: .8rem 1rem; margin: .3rem 0 1rem; }
 .pair { display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; align-items: flex-start; }
-.wide { overflow-x: auto; max-width: 100%; margin: .5rem 0; } svg { display: block; height: auto; }
+.wide { overflow-x: auto; max-width: 100%; margin: .5rem 0; } svg { display: block; max-width: 100%; height: auto; }
 figcaption { color: var(--soft); font-size: .85rem; } figure { margin: .5rem 0 1rem; max-width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .87rem; }
 th, td { text-align: left; vertical-align: top; padding: .2rem 1.2rem .2rem 0; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; } td { overflow-wrap: anywhere; }
+th { color: var(--soft); font-weight: 600; } td { overflow-wrap: break-word; }
 .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
 @media print { body { margin: 0; max-width: none; } }
 """

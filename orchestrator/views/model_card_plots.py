@@ -116,7 +116,7 @@ def histogram_svg(title: str, bins: Sequence[tuple[float, float, int]], across: 
         body.append(f'<rect {place} height="{tall:.1f}" fill="{_MARK}"/>')
     if low < 0 < high:
         x = left + width * _part(0.0, low, high)
-        body.append(_dashed(x, top, x, top + height))
+        body.append(_dashed(x, top, x, top + height, _INK))
     for value in (low, (low + high) / 2, high):
         x = left + width * _part(value, low, high)
         body.append(_text(x, top + height + 18, shown_number(value), anchor="middle", colour=_FAINT))
@@ -166,9 +166,9 @@ def _track(left: float, y: float) -> str:
     return f'<line x1="{left:.1f}" y1="{y:.1f}" x2="{left + _TRACK:.1f}" y2="{y:.1f}" stroke="{_LINE}"/>'
 
 
-def _dashed(x1: float, y1: float, x2: float, y2: float) -> str:
+def _dashed(x1: float, y1: float, x2: float, y2: float, colour: str = _FAINT) -> str:
     place = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-    return f'<line {place} stroke="{_FAINT}" stroke-dasharray="4 4"/>'
+    return f'<line {place} stroke="{colour}" stroke-dasharray="4 4"/>'
 
 
 def _frame(left: float, top: float, width: float, height: float) -> str:

@@ -118,7 +118,7 @@ def _bins(task: str, rows: Judged) -> list[CardBin]:
     return [CardBin(one.rows, one.predicted, one.actual) for one in calibration(rows.labels, rows.predictions)]
 
 
-def _residuals(rows: Judged, bins: int = 31) -> list[tuple[float, float, int]]:
+def _residuals(rows: Judged, bins: int = 15) -> list[tuple[float, float, int]]:
     """A histogram around zero that leaves out the outer half percent on either side."""
     left = rows.labels - rows.predictions
     if not len(left):
