@@ -134,7 +134,7 @@ class ModelVersion(Version):
         if fold is None:
             return [GateCheck("run", False, f"the record of its run {self.row.run} was removed")]
         state = fold.finished.state if fold.finished else "not ended"
-        run = GateCheck("run", state == "succeeded", f"run {fold.run}: {state}")
+        run = GateCheck("run", state == "succeeded", f"{fold.run} {state}")
         gates = list(_gates(self._installation, fold))
         return [run, *(gates or [GateCheck("gate", False, f"run {fold.run} has no gate, a when(….passed, …)")])]
 
@@ -203,11 +203,15 @@ class Models:
 
         Raises:
             NotFound: there is no such version.
-            ConfigError: there is no such stage, or the alias cannot be one.
+            ConfigError: there is no such stage, the alias cannot be one, or ``force`` comes without a reason.
             PromotionRefused: no check could make it right.
         """
         if to not in MODEL_STAGES:
             raise ConfigError(f"there is no stage {to!r}; a model goes to staging, to production, or back to dev")
+        if force and not why.strip():
+            raise ConfigError(
+                "to go past checks that did not pass takes a reason, which is recorded: --force --why TEXT"
+            )
         found = self[address]
         if alias:
             Versions.check_free(found.row.name, check_tag(alias))

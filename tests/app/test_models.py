@@ -93,7 +93,7 @@ def test_a_version_goes_up_by_the_gates_of_its_run(here: InProcess, models: Mode
         ("model:mean@v3", "dev"), ("model:mean@v2", "dev"), ("model:mean@v1", "dev"),
     ]  # fmt: skip
     assert models["mean@v1"].gates == [
-        GateCheck("run", True, f"run {good.id}: succeeded"), GateCheck("judge", True, "mean"),
+        GateCheck("run", True, f"{good.id} succeeded"), GateCheck("judge", True, "mean"),
     ]  # fmt: skip
     promote(models, "mean@v1", "staging")
     promote(models, "mean@v1", "production", alias="champion", why="the first")
@@ -105,6 +105,8 @@ def test_a_version_goes_up_by_the_gates_of_its_run(here: InProcess, models: Mode
         models.wanted("mean@champion", "production", "ann")
     with pytest.raises(ConfigError, match="there is no stage 'prod'"):
         models.wanted("mean@v2", "prod", "ann")
+    with pytest.raises(ConfigError, match="takes a reason"):
+        models.wanted("mean@v2", "staging", "ann", force=True)
     promote(models, "mean@v2", "staging", force=True, why="a fire")
     assert [(one.number, one.to, one.forced, one.why) for one in models.promotions("mean")] == [
         (2, "staging", True, "a fire"), (1, "production", False, "the first"), (1, "staging", False, ""),
