@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 
 import numpy as np
 import pyarrow as pa
 
-from orchestrator import pipeline, stage, when
+from orchestrator import pipeline, stage, step, when
 from stages.deployment import model_card
-from stages.features import Planned, fit_plan, transform
+from stages.features import Planned, fit_features, fit_plan
 from stages.features.plan import PlanStep
-from stages.training import ModelFile, train_estimator
+from stages.training import Model, ModelFile, train_estimator
 from stages.validation import evaluate, gate
 
 LOGISTIC = "sklearn.linear_model.LogisticRegression"
@@ -38,22 +39,31 @@ def half(table: pa.Table, second: bool = False) -> pa.Table:
     return table.slice(middle) if second else table.slice(0, middle)
 
 
+@stage
+def learn(train: pa.Table, strength: float = 1.0) -> Model:
+    """A straight line through the outcomes: quicker than importing a library that finds a better one."""
+    features = fit_features(
+        train, categories=["plan"], numbers=["income"], calendars={"since": ["weekday"]}, onehot=True, scale=True
+    )
+    encoded = np.column_stack([features.encode(train), np.ones(train.num_rows)])
+    target = 4 * strength * (train.column("left").to_numpy() - 0.5)
+    *coefficients, intercept = np.linalg.lstsq(encoded, target, rcond=None)[0].tolist()
+    step().report(rows=float(train.num_rows))
+    return Model("logistic", json.dumps({"coefficients": coefficients, "intercept": intercept}), features, "left")
+
+
 @stage(publish="model:churn")
-def offer(model: ModelFile) -> ModelFile:
+def offer(model: Model) -> Model:
     return model
 
 
 @pipeline
-def churn(strength: float = 1.0, min_auc: float = 0.6, judge: bool = True) -> object:
+def churn(strength: float = 1.0, min_auc: float = 0.6) -> object:
     table = customers()
     train, test = half(table), half.options(name="rest")(table, second=True)
-    planned = fit_plan(train, STEPS, keep=["left"])
-    held = transform(test, planned.plan, keep=["left"])
-    model = train_estimator(planned.table, planned.plan, "left", LOGISTIC, {"C": strength}, validation=held).model
+    model = learn(train, strength)
     model_card(model, test, train=train, by=["plan"], purpose="Whom to call.", time="since", resamples=20)
     offered = offer(model)
-    if not judge:
-        return offered
     record = gate(evaluate(model, test, limits={"auc": min_auc}, resamples=20).findings)
     return when(record.passed, then=lambda: offered, otherwise=lambda: record)
 
