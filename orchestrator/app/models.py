@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "model:"
 _CARD_TYPE = ":ModelCard"
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +292,8 @@ def _said(here: Installation, fold: RunFold, value: Ref, passed: bool) -> str:
     record = None if span is None else cells.part(span, path)
     findings = [] if record is None else _items(cells, record, "findings")
     if passed or record is None:
-        checked = [cells.child(finding, "check") for finding in findings]
-        return ", ".join(check for check in checked if isinstance(check, str))
+        checked = [check for finding in findings if isinstance(check := cells.child(finding, "check"), str)]
+        return f"{len(checked)} findings" if len(checked) > _NAMED else ", ".join(checked)
     whys = [*_items(cells, record, "reasons"), *(cells.child(finding, "why") for finding in findings)]
     return "; ".join(dict.fromkeys(why for why in whys if isinstance(why, str) and why))
 

@@ -10,7 +10,7 @@ ModelStageName = Literal["dev", "staging", "production"]
 
 
 class ModelItem(Struct, frozen=True):
-    """A version of a model. ``aliases`` are its tags but for the stage; ``scores`` what its run reported last of it."""
+    """A version of a model. ``aliases`` are its tags but for the stage; ``scores`` was reported, or is in its card."""
 
     address: str
     name: str

@@ -61,11 +61,16 @@ def models(
     if name is not None and not found:
         here.registry.find(parse_version(model_address(name)))  # says what there is instead
     if json:
-        write_json([_item(one) for one in found])
+        write_json([_item(here, one) for one in found])
     elif not found:
         write("no model has been published yet; a stage publishes what it returns with publish='model:NAME'")
     else:
-        write(table(("model", "stage", "aliases", "scores", "run", "created", "size"), list(map(_row, found))))
+        write(
+            table(
+                ("model", "stage", "aliases", "scores", "run", "created", "size"),
+                [_row(_item(here, one), one) for one in found],
+            )
+        )
 
 
 def promote(
@@ -163,7 +168,7 @@ def _examine(
 
 def _said(finding: dict[str, Any]) -> str:
     if not finding["passed"]:
-        return str(finding["why"])
+        return str(finding["why"]).removeprefix(finding["check"]).strip()
     limit = finding["threshold"]
     wanted = "" if limit is None else f", {_RELATION[finding['relation']]} {_shown(limit)}"
     return f"{_shown(finding['measured'])}{wanted}"
@@ -177,7 +182,7 @@ def _one(here: Installation, known: Models, version: ModelVersion, card: Path | 
     promotions = [one for one in known.promotions(version.row.name) if one.number == version.row.number]
     cell = version.card_cell()
     document = ModelDocument(
-        _item(version), _checks(version.gates), list(map(_promotion, promotions)), _lineage(version.lineage),
+        _item(here, version), _checks(version.gates), list(map(_promotion, promotions)), _lineage(version.lineage),
         None if cell is None else StoredValues(here).data(cell),
     )  # fmt: skip
     if json:
@@ -249,8 +254,7 @@ def lineage_lines(made: LineageItem) -> Iterator[tuple[str, str]]:
         yield "version", found if asked.endswith("@" + found.rpartition("@")[2]) else f"{found} (asked for {asked})"
 
 
-def _row(version: ModelVersion) -> tuple[str, ...]:
-    item = _item(version)
+def _row(item: ModelItem, version: ModelVersion) -> tuple[str, ...]:
     scores = ", ".join(f"{name} {value:.4g}" for name, value in list(item.scores.items())[:3])
     return (
         item.address, item.stage, ", ".join(item.aliases), scores, item.run, local_time(version.row.at),
@@ -258,13 +262,21 @@ def _row(version: ModelVersion) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _item(version: ModelVersion) -> ModelItem:
+def _item(here: Installation, version: ModelVersion) -> ModelItem:
     row, seen = version.row, version.description
     aliases = [tag for tag in row.tags if tag not in PROMOTION_TAGS or tag == "previous"]
     return ModelItem(
-        version.address, row.name, row.number, version.stage, aliases, version.metrics, row.digest, seen.type,
+        version.address, row.name, row.number, version.stage, aliases, _scores(here, version), row.digest, seen.type,
         seen.size, row.run, version.step, iso(row.at) or "",
     )  # fmt: skip
+
+
+def _scores(here: Installation, version: ModelVersion) -> dict[str, float]:
+    """What was reported, or else what its card has."""
+    if version.metrics or (cell := version.card_cell()) is None:
+        return version.metrics
+    scores = StoredValues(here).data(cell).get("scores", [])
+    return {score["metric"]: score["value"] for score in scores if score["value"] is not None}
 
 
 def _checks(checks: Sequence[GateCheck]) -> list[GateCheckItem]:
