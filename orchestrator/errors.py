@@ -10,7 +10,8 @@
     │   │   └── NotSerializable
     │   ├── InvalidDuration · InvalidSize · InvalidStepAddress
     │   ├── ConfigError                broken YAML, unknown keys, wrong parameters
-    │   └── NotFound                   no such run, step, artifact, file, approval
+    │   ├── NotFound                   no such run, step, artifact, file, approval
+    │   └── PromotionRefused           a model version may not go where somebody wants it
     ├── RunError                       what became of a run
     │   ├── RunFailed · RunCancelled · RunWaiting · RunOwned · ReplayMismatch · CursorElsewhere
     ├── StepError                      what became of an attempt
@@ -167,6 +168,12 @@ class NotFound(UserError, LookupError):
     """There is no such run, step, artifact, file or approval."""
 
     code = "ORC-150"
+
+
+class PromotionRefused(UserError):
+    """A model version did not pass the gates on its way up, or leaves a stage out; names them."""
+
+    code = "ORC-160"
 
 
 class RunError(OrchestratorError):

@@ -6,9 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.app.installation import Installation
-from orchestrator.errors import NotFound
+from orchestrator.errors import ConfigError, NotFound
 from orchestrator.graph import fact as f
 from orchestrator.graph.version import check_tag, parse_version
+from orchestrator.ports.promotion import PROMOTION_TAGS
 from orchestrator.ports.values import Cell, Description, decode_cell, describe
 
 if TYPE_CHECKING:
@@ -110,13 +111,22 @@ class Versions:
 
     def tag(self, address: str, tag: str) -> Version:
         """Let ``NAME@tag`` be this version from now on, and no other."""
-        here = self._installation
-        return Version(here, here.registry.tag(parse_version(address), check_tag(tag), here.clock.now()))
+        here, found = self._installation, parse_version(address)
+        self.check_free(found.name, tag)
+        return Version(here, here.registry.tag(found, check_tag(tag), here.clock.now()))
 
     def untag(self, name: str, tag: str) -> None:
         """Take a tag away; raises NotFound if no version has it."""
-        if not self._installation.registry.untag(parse_version(name).name, tag):
+        found = parse_version(name).name
+        self.check_free(found, tag)
+        if not self._installation.registry.untag(found, tag):
             raise NotFound(f"no version of {name} has the tag {tag!r}; see orc versions {name}")
+
+    @staticmethod
+    def check_free(name: str, tag: str) -> None:
+        """Refuse a tag of a model that says where it stands: that takes checks, and is recorded; raises ConfigError."""
+        if name.startswith("model:") and tag in PROMOTION_TAGS:
+            raise ConfigError(f"only a promotion moves the tag {tag!r} of a model: orc promote {name}@… --to {tag}")
 
 
 versions = Versions()

@@ -29,7 +29,7 @@ def predict(predictor: Predictor, body: bytes) -> Answer:
     try:
         predictions = list(predictor.predict(rows))
     except OrchestratorError as error:
-        return refused(422 if error.user_fault else 500, str(error))
+        return refused(422, str(error), place=_place(error)) if error.user_fault else refused(500, str(error))
     except Exception as error:
         return refused(500, f"the predictor failed: {type(error).__name__}: {error}")
     problem = _problem(rows, predictions)
@@ -41,9 +41,16 @@ def predict(predictor: Predictor, body: bytes) -> Answer:
         return refused(500, f"the predictor gave no answer: {error}", broken=True)
 
 
-def refused(status: int, message: str, broken: bool = False) -> Answer:
-    """An answer that says what is wrong."""
-    return Answer(status, _json({"error": message}), broken)
+def refused(status: int, message: str, broken: bool = False, place: Mapping[str, Any] | None = None) -> Answer:
+    """An answer that says what is wrong, and in which ``field`` of which ``row`` if that is known."""
+    return Answer(status, _json({"error": message, **(place or {})}), broken)
+
+
+def _place(error: OrchestratorError) -> dict[str, Any]:
+    """Which field of a row an error is about, and which row, as its details have them."""
+    field, row = error.details.get("input") or error.details.get("column"), error.details.get("row")
+    found: dict[str, Any] = {"field": field} if isinstance(field, str) else {}
+    return found | ({"row": row} if isinstance(row, int) else {})
 
 
 def _problem(rows: Sequence[Mapping[str, Any]], predictions: Sequence[Any]) -> str:

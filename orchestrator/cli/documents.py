@@ -22,6 +22,7 @@ from orchestrator.cli.data_documents import (
     SweepDocument,
     VersionItem,
 )
+from orchestrator.cli.model_documents import ModelDocument, ModelItem, PromoteDocument
 
 State = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 StepState = Literal[
@@ -367,7 +368,10 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "get": ValueDocument,
     "init": ProjectDocument,
     "ls": list[RunItem],
+    "model": ModelDocument,
+    "models": list[ModelItem],
     "plan": PlanDocument,
+    "promote": PromoteDocument,
     "quality": QualityDocument,
     "show": RunDocument,
     "submit": SubmitDocument,

@@ -6,7 +6,7 @@ import sys
 import traceback
 from enum import IntEnum
 
-from orchestrator.errors import ClusterUnreachable, NotFound, OrchestratorError, UserError
+from orchestrator.errors import ClusterUnreachable, NotFound, OrchestratorError, PromotionRefused, UserError
 
 
 class ExitCode(IntEnum):
@@ -31,6 +31,8 @@ def exit_code_of(error: BaseException) -> ExitCode:
         return ExitCode.NOT_FOUND
     if isinstance(error, ClusterUnreachable):
         return ExitCode.UNREACHABLE
+    if isinstance(error, PromotionRefused):
+        return ExitCode.REFUSED
     if isinstance(error, UserError):
         return ExitCode.USAGE
     if isinstance(error, TimeoutError) and not isinstance(error, OrchestratorError):

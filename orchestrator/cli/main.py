@@ -40,6 +40,8 @@ COMMANDS: Final = {
     "versions": Command("versions", "versions", "list versions of published data sets and models"),
     "diff": Command("versions", "diff", "say how two versions differ"),
     "tag": Command("versions", "tag", "give a version a tag, or take one away"),
+    "models": Command("models", "models", "list versions of models, their stages, lineage, gates and cards"),
+    "promote": Command("models", "promote", "move a model version to staging or production, past its gates"),
     "release": Command("releasing", "release", "let a published model take over an application, watched"),
     "rollback": Command("releasing", "rollback", "give an application back to its last good version"),
     "cursors": Command("versions", "cursors", "say where the cursors of pipelines stand"),

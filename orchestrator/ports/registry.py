@@ -11,6 +11,7 @@ from typing import Protocol
 
 from orchestrator.graph.fact import Position
 from orchestrator.graph.version import VersionAddress
+from orchestrator.ports.promotion import Promotion, Standing, Wanted
 from orchestrator.types import Digest
 
 
@@ -77,6 +78,23 @@ class Registry(Protocol):
 
     def untag(self, name: str, tag: str) -> bool:
         """Take a tag away; False if no version has it."""
+        ...
+
+    def promote(self, wanted: Wanted) -> Promotion:
+        """Move a version and record that, in one transaction; see ``ports.promotion.promote``.
+
+        Raises:
+            NotFound: there is no such version.
+            PromotionRefused: it may not go there; nothing was changed.
+        """
+        ...
+
+    def standing(self, name: str) -> Standing:
+        """Where the versions of a name stand."""
+        ...
+
+    def promotions(self, name: str) -> Sequence[Promotion]:
+        """Promotions of the versions of a name, newest first; also of those that were removed since."""
         ...
 
     def remove(self, name: str, number: int) -> bool:

@@ -4,6 +4,7 @@ Pure: strategies and guards are values, the controller (``advance``) turns a sta
 and instructions. Whoever drives it has the clock, the router and the journal.
 """
 
+from orchestrator.serving.card import CardBin, CardData, CardScore, CardSlice, ModelCard
 from orchestrator.serving.carry import Carrier, failed_at_start, send_back, without_another
 from orchestrator.serving.conditions import Condition
 from orchestrator.serving.record import Release, release_from_json
@@ -23,10 +24,15 @@ __all__ = [
     "AB",
     "BlueGreen",
     "Canary",
+    "CardBin",
+    "CardData",
+    "CardScore",
+    "CardSlice",
     "Carrier",
     "Condition",
     "Finish",
     "Instruction",
+    "ModelCard",
     "Observation",
     "Release",
     "ReleaseState",

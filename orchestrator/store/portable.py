@@ -27,7 +27,7 @@ from orchestrator.store.database import Database
 _KIND = "orchestrator journal 1"
 _TABLES = (
     schema.run, schema.tags, schema.fact, schema.chunk, schema.snapshot, schema.inbox, schema.cache,
-    schema.cursor, schema.named, schema.published, schema.published_tag,
+    schema.cursor, schema.named, schema.published, schema.published_tag, schema.promotion,
 )  # fmt: skip
 _PER_FRAME = 256
 """Rows in one frame; with each of them a chunk, some 16 MB."""

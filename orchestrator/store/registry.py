@@ -10,7 +10,9 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 from orchestrator.errors import CursorElsewhere, NotFound
 from orchestrator.graph.fact import CursorMoved, Position, VersionPublished
 from orchestrator.graph.version import NEWEST, VersionAddress
+from orchestrator.ports.promotion import Promotion, Standing, Wanted
 from orchestrator.ports.registry import CursorRow, PublishedVersion
+from orchestrator.store import promotions
 from orchestrator.store.database import Database
 from orchestrator.store.schema import cursor, named, published, published_tag
 
@@ -153,6 +155,21 @@ class SqlRegistry:
         query = delete(published_tag).where(published_tag.c.name == name, published_tag.c.tag == tag)
         with self._database.write() as connection:
             return connection.execute(query).rowcount == 1
+
+    def promote(self, wanted: Wanted) -> Promotion:
+        """Move a version and record that; see ``Registry.promote``."""
+        with self._database.write() as connection:
+            connection.execute(_LOCKED, {"of_name": wanted.name})
+            _find(connection, VersionAddress(wanted.name, f"v{wanted.number}"))
+            return promotions.move(connection, wanted)
+
+    def standing(self, name: str) -> Standing:
+        """Where the versions of a name stand."""
+        return self._ask(lambda connection: promotions.standing_of(connection, name))
+
+    def promotions(self, name: str) -> list[Promotion]:
+        """Promotions of the versions of a name, newest first."""
+        return self._ask(lambda connection: promotions.promotions_of(connection, name))
 
     def remove(self, name: str, number: int) -> bool:
         """Forget a version; see ``Registry.remove``."""

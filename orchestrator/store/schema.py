@@ -21,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """Newest migration under ``migrations/versions``; they are numbered upwards."""
 
 metadata = MetaData()
@@ -171,6 +171,25 @@ published_tag = Table(
     Column("number", Integer, nullable=False),
     Column("at", Double, nullable=False),
     ForeignKeyConstraint(["name", "number"], ["published.name", "published.number"]),
+)
+
+promotion = Table(
+    "promotion",
+    metadata,
+    # No foreign key: who promoted a version, when and why is known for longer than the version itself.
+    Column("name", TEXT, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("before", TEXT, nullable=False),
+    Column("to_stage", TEXT, nullable=False),
+    Column("replaced", Integer),
+    Column("who", TEXT, nullable=False),
+    Column("why", TEXT, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("checks", LargeBinary, nullable=False),
+    Column("forced", Boolean, nullable=False),
+    Column("alias", TEXT, nullable=False),
+    Column("run", TEXT, nullable=False),
 )
 
 version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

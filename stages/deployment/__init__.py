@@ -1,9 +1,11 @@
 """Deployment: a model as bytes, the predictor that answers from them, the way to an endpoint, and releases."""
 
-from orchestrator.serving import AB, BlueGreen, Canary, Release, Shadow, Strategy
+from orchestrator.serving import AB, BlueGreen, Canary, ModelCard, Release, Shadow, Strategy
+from stages.deployment.card import model_card
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
 from stages.deployment.releasing import release, rollback
 from stages.deployment.serving import Deployment, Exercise, deploy, exercise
+from stages.deployment.soundness import check_soundness
 
 __all__ = [
     "AB",
@@ -11,12 +13,15 @@ __all__ = [
     "Canary",
     "Deployment",
     "Exercise",
+    "ModelCard",
     "Predictor",
     "Release",
     "Shadow",
     "Strategy",
+    "check_soundness",
     "deploy",
     "exercise",
+    "model_card",
     "model_from_payload",
     "model_to_payload",
     "release",

@@ -151,11 +151,14 @@ def exercise(
 
 
 def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """Rows as JSON values; times as ISO text."""
-    return [
-        {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
-        for row in table.to_pylist()
-    ]
+    """Rows as JSON values; times as ISO text, null for NaN, which JSON does not know."""
+    return [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return None if isinstance(value, float) and value != value else value
 
 
 def number_of(answer: dict[str, Any]) -> float | list[float]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from orchestrator import each, pipeline, stage, when
 from stages.columns import set_column
+from stages.deployment import model_card
 from stages.features import fit_plan
 from stages.features.plan import PlanStep
 from stages.ingestion import dataset
@@ -69,6 +70,13 @@ MORTGAGE_STEPS: list[PlanStep] = [
     {"onehot": {"columns": MORTGAGE_CATEGORIES}},
 ]
 
+PURPOSE = "Shows which applicants LendingClub graded as risky in 2018, to look at the grading itself."
+LIMITS = (
+    "It knows what the lender decided, not who paid back: 178 of these 10,000 loans were in trouble when the table was "
+    "made. It holds nobody whom the lender had turned away before. Not for decisions about people."
+)
+"""What the card of the model of ``credit`` says about its use."""
+
 LOGISTIC = "sklearn.linear_model.LogisticRegression"
 
 
@@ -115,6 +123,10 @@ def credit(
     gap = check_overfit(model, train, test, max_gap=max_gap)
     leaks = check_leakage(train, test, "risky", [*NUMBERS, *CATEGORIES])
     weak = find_slices(model, test, ["loan_purpose", "homeownership", "verified_income", "term", "annual_income"])
+    model_card(
+        model, test, train=train, baseline=baseline, by=["loan_purpose", "homeownership"],
+        title="Who is graded D or worse?", purpose=PURPOSE, limits=LIMITS,
+    )  # fmt: skip
     record = gate([found.findings, scores[0].finding, gap.finding, leaks.findings, weak.finding])
     when(record.passed, then=lambda: accept.options(publish="model:credit")(model))
     return conclude("LendingClub loans of 2018", scores, record, found, weak)

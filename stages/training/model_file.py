@@ -96,7 +96,9 @@ class ModelFile:
             found = FORMATS[self.format](self.data, encoded, self.task)
         except ValueError as error:
             gaps = [name for i, name in enumerate(self.features.names) if not np.isfinite(encoded[:, i]).all()]
-            raise DataRejected(f"{self.estimator} cannot predict these rows (not finite: {gaps}): {error}") from None
+            raise DataRejected(
+                f"{self.estimator} cannot predict these rows (not finite: {gaps}): {error}", column=(gaps or [""])[0]
+            ) from None
         result = np.asarray(found, dtype=np.float64)
         return self.calibrator.apply(result) if self.calibrator else result
 

@@ -19,7 +19,7 @@ class Scaled:
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """``{"y": …, "pid": …}`` for each row."""
         if not all(isinstance(row, Mapping) and "x" in row for row in rows):
-            raise UserError("every row needs x")
+            raise UserError("every row needs x", input="x")
         return [{"y": self.factor * row["x"], "pid": os.getpid()} for row in rows]
 
 

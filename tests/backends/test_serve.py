@@ -63,6 +63,7 @@ def test_bad_requests_are_answered_with_what_is_wrong(served: Endpoint, body: An
     answered, answer = ask(served, body)
     assert answered == status
     assert words in answer["error"]
+    assert answer.get("field") == ("x" if status == 422 else None)
 
 
 def test_the_same_version_again_keeps_its_replicas(serving: RayServing, served: Endpoint) -> None:

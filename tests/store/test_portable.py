@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import ConfigError, JournalCorrupt, NotFound
-from orchestrator.graph.fact import MapExpanded
+from orchestrator.graph.fact import MapExpanded, VersionPublished
 from orchestrator.ports.journal import CacheEntry, Journal, Snapshot
+from orchestrator.ports.promotion import GateCheck, Wanted
+from orchestrator.ports.values import digest_bytes, encode_cell
 from orchestrator.store import SqlJournal, open_database
 from orchestrator.store.portable import back_up, damaged_chunks, restore
 from tests.store.backend import BACKENDS, Backend, a_chunk, append, facts, make_backend, row
@@ -65,6 +67,23 @@ def test_everything_comes_back_in_any_database(
         restore(database, file)
     restored.close()
     other.close()
+
+
+def test_a_backup_knows_where_models_stand_and_who_put_them_there(
+    backend: Backend, journal: SqlJournal, tmp_path: Path
+) -> None:
+    journal.create(row(), [], {})
+    cell = encode_cell("m")
+    journal.append(append(0, 0, [VersionPublished("model:m", digest_bytes(cell), cell, "fit")]))
+    journal.registry.promote(Wanted("model:m", 1, "staging", "ann", 5.0, "better", (GateCheck("gate", True),)))
+    file = tmp_path / "backup.orc"
+    assert back_up(open_database(backend.url), file)["promotion"] == 1
+    other = open_database(f"sqlite:///{tmp_path / 'other.db'}")
+    restore(other, file)
+    restored = SqlJournal(other)
+    assert restored.registry.promotions("model:m") == journal.registry.promotions("model:m")
+    assert restored.registry.standing("model:m").tags == {"staging": 1}
+    restored.close()
 
 
 def test_a_backup_taken_while_a_run_is_driven_is_one_state(

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 
-from orchestrator.errors import CursorElsewhere, NotFound
+from orchestrator.errors import CursorElsewhere, NotFound, PromotionRefused
 from orchestrator.graph import fact as f
 from orchestrator.graph.version import parse_version
+from orchestrator.ports.promotion import GateCheck, ModelStage, Standing, Wanted
 from orchestrator.ports.values import digest_bytes, encode_cell
 from orchestrator.store import SqlJournal
 from tests.store.backend import Backend, append, row
@@ -103,3 +104,48 @@ def test_what_is_not_there_is_told_with_what_is(journal: SqlJournal) -> None:
         journal.registry.find(parse_version("data:rows@v2"))
     with pytest.raises(NotFound, match="there are data:rows"):
         journal.registry.find(parse_version("data:row"))
+
+
+def wanted(number: int, to: ModelStage, checks: tuple[GateCheck, ...] = (GateCheck("gate", True, "ok"),)) -> Wanted:
+    return Wanted("model:m", number, to, "ann", 5.0, "better", checks, alias="champion", run="r9")
+
+
+def test_promotions_move_tags_and_are_kept(journal: SqlJournal) -> None:
+    epoch = begun(journal, "r1")
+    for seq, value in enumerate("ab"):
+        journal.append(append(epoch, seq, [published(value, "model:m")]))
+    registry = journal.registry
+    made = [registry.promote(wanted(1, "staging")), registry.promote(wanted(1, "production"))]
+    for refused in (wanted(2, "production"), wanted(2, "staging", (GateCheck("gate", False, "no"),))):
+        with pytest.raises(PromotionRefused, match="v2"):
+            registry.promote(refused)
+    with pytest.raises(NotFound, match="no version model:m@v3"):
+        registry.promote(wanted(3, "staging"))
+    assert registry.promotions("model:m") == made[::-1]
+    assert registry.standing("model:m") == Standing({"production": 1, "champion": 1}, frozenset({1}))
+    assert registry.find(parse_version("model:m@production")).tags == ("champion", "production")
+    made += [registry.promote(wanted(2, "staging")), registry.promote(wanted(2, "production"))]
+    assert registry.find(parse_version("model:m@previous")).number == 1
+    assert registry.promote(wanted(1, "production", ())).replaced == 2
+    assert registry.standing("model:m").tags == {"production": 1, "previous": 2, "champion": 1}
+
+
+def test_promotions_at_once_come_one_after_the_other(backend: Backend) -> None:
+    journals = [backend.open() for _ in range(2)]
+    epoch = begun(journals[0], "r1")
+    for seq in range(8):
+        journals[0].append(append(epoch, seq, [published(str(seq), "model:m")]))
+
+    def climb(i: int) -> None:
+        for number in range(1 + i, 9, 2):
+            journals[i].registry.promote(wanted(number, "staging"))
+
+    threads = [threading.Thread(target=climb, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept = journals[0].registry.promotions("model:m")[::-1]
+    assert [entry.replaced for entry in kept] == [None, *(entry.number for entry in kept[:-1])]
+    assert sorted(entry.number for entry in kept) == list(range(1, 9))
+    assert journals[1].registry.standing("model:m").tags["staging"] == kept[-1].number
