@@ -3,7 +3,8 @@
 from orchestrator.serving import AB, BlueGreen, Canary, Release, Shadow, Strategy
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
 from stages.deployment.releasing import release, rollback
-from stages.deployment.serving import Deployment, Exercise, deploy, exercise
+from stages.deployment.replaying import Replay, replay
+from stages.deployment.serving import Deployment, Exercise, deploy, exercise, retire
 
 __all__ = [
     "AB",
@@ -13,6 +14,7 @@ __all__ = [
     "Exercise",
     "Predictor",
     "Release",
+    "Replay",
     "Shadow",
     "Strategy",
     "deploy",
@@ -20,5 +22,7 @@ __all__ = [
     "model_from_payload",
     "model_to_payload",
     "release",
+    "replay",
+    "retire",
     "rollback",
 ]
