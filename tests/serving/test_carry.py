@@ -159,7 +159,16 @@ def test_blue_green_moves_all_at_once_and_keeps_the_old_one_warm(app: Applicatio
 
 
 def test_a_shadow_is_compared_and_never_returned(app: Application) -> None:
-    release = app.release("2", Shadow(bake="4s", min_samples=20, compare=()))
+    asked_for: set[tuple[float, int]] = set()
+
+    def look() -> None:
+        traffic = app.serving.traffic("app")
+        assert traffic is not None
+        asked_for.add((traffic.mirror_timeout_s, traffic.mirror_limit))
+
+    app.beside = look
+    release = app.release("2", Shadow(bake="4s", min_samples=20, compare=(), timeout="60s", concurrency=30))
+    assert asked_for == {(60.0, 30)}
     assert release.outcome == "reported"
     assert release.figures["compared"] == release.figures["different"] > 0
     assert {answer["predictions"][0]["y"] for _, answer in app.answers} == {2}
