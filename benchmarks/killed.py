@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
@@ -171,17 +172,17 @@ class Killings:
         return traffic
 
 
-def measured(home: Path, address: str) -> Iterator[dict[str, Any]]:
-    """Kill a driver and a worker at each moment, one release after the other."""
+def measured(repeats: int, home: Path, address: str) -> Iterator[dict[str, Any]]:
+    """Kill a driver and a worker so often at each moment, one release after the other."""
     from orchestrator.backends.serve import RayServing
     from orchestrator.backends.serve_router import RayRouter
 
     serving = RayServing()
     try:
         ground = Killings(serving, RayRouter(), home, address)
-        for manner, moments in MOMENTS.items():
-            for moment in moments:
-                for victim in ("driver", "worker"):
+        for _ in range(repeats):
+            for manner, moments in MOMENTS.items():
+                for moment, victim in product(moments, get_args(Victim)):
                     yield _row(ground, manner, moment, victim)
     finally:
         serving.shutdown()

@@ -2,8 +2,8 @@
 
 Alike: candidate and stable version are the same, so every rollback is a false one; how many there are, with the exact
 upper bound (Clopper and Pearson 1934). Worse: the candidate has more errors or slow answers, in points of a hundred;
-how many are found, and within how many requests. The controller looks after every batch; neither needs Ray. Served:
-see ``benchmarks.served``.
+how many are found, and within how many requests. The controller looks after every batch; neither needs Ray. For those
+on Serve see ``benchmarks.served`` and ``benchmarks.killed``.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import machine, served
+from benchmarks import killed, machine, served
 from benchmarks.place import Place
 from orchestrator.ports.serving import Endpoint, Served
 from orchestrator.ports.traffic import ClientTally, Tallies, Tally, Traffic
@@ -268,8 +268,10 @@ def text(document: dict[str, Any]) -> str:
                 f"{row['requests_median']:,.0f} ({row['requests_p95']:,.0f}) | {row['candidate_requests_median']:,.0f}"
             )
         lines.append(f"| {row['name']} | {row['found']:,} of {row['canaries']:,} | {needs} |")
-    served_part = ["", served.markdown(document["served"])] if document["served"] else []
-    return "\n".join([*lines, *served_part]) + "\n"
+    for part in (served, killed):
+        rows = document[part.__name__.rpartition(".")[2]]
+        lines += ["", part.markdown(rows)] if rows else []
+    return "\n".join(lines) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -279,6 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--worse", type=int, default=2_000, metavar="N", help="canaries for each effect (2000)")
     parser.add_argument("--served", type=int, default=2, metavar="N", help="releases of each kind on real Serve (2)")
     parser.add_argument("--moves", type=int, default=50, metavar="N", help="changes of weights under load there (50)")
+    parser.add_argument("--kills", type=int, default=1, metavar="N", help="kills at each transition there (1)")
     parser.add_argument("--seed", type=int, default=1, help="for other draws")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     given = parser.parse_args(arguments)
@@ -289,18 +292,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     document["alike"] = alike(given.alike, given.seed) if given.alike else []
     document["worse"] = list(worse(given.worse, given.seed + 100)) if given.worse else []
-    document["served"] = list(_served(given.served, given.moves)) if given.served or given.moves else []
+    document["served"], document["killed"] = [], []
+    if given.served or given.moves:
+        document["served"] += _on_ray(lambda place: served.measured(given.served, given.moves, place.home))
+    if given.kills:
+        document["killed"] += _on_ray(lambda place: killed.measured(given.kills, place.home, place.ray_address))
     sys.stdout.write(json.dumps(document, indent=2) + "\n" if given.json else text(document))
     return 0
 
 
-def _served(repeats: int, moves: int) -> Iterator[dict[str, Any]]:
-    """On a Ray of its own."""
+def _on_ray(measured: Callable[[Place], Iterator[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Rows that are measured on a Ray of its own."""
     with tempfile.TemporaryDirectory(prefix="orc-releases-") as folder:
         place = Place(Path(folder))
         place.start_ray()
         try:
-            for row in served.measured(repeats, moves, place.home):
+            for row in measured(place):
                 _tell(json.dumps(row))
                 yield row
         finally:
