@@ -90,7 +90,7 @@ class Killings:
     def asked(self, releases: int, during: Callable[[], None]) -> Replay:
         """What clients see while something happens in which so many releases end."""
         with ThreadPoolExecutor(1) as pool:
-            asking = pool.submit(replay.function, self.url, ROWS, "y", releases=releases)
+            asking = pool.submit(replay.function, self.url, ROWS, "y", releases=releases, limit_s=_LONGEST_S)
             during()
             return asking.result()
 

@@ -68,7 +68,7 @@ def demo(json: Json = False) -> int:
     if json:
         write_json([first, second])
     else:
-        write(f"{answer}\n\n{live}\n\n")
+        write(f"{answer}\n\n{live or 'The gate refused the model, so it did not go live.'}\n\n")
         write(_summary(first, second))
     return ExitCode.OK if all(one.state == "succeeded" and one.passed for one in (first, second)) else ExitCode.FAILED
 

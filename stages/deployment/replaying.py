@@ -69,6 +69,7 @@ def replay(
     releases: int = 1,
     metric: str = "brier",
     clients: int = 4,
+    pause_s: float = 0.05,
     timeout_s: float = 30.0,
     limit_s: float = 600.0,
 ) -> Replay:
@@ -82,7 +83,7 @@ def replay(
         url: Of an application with a router, on this machine.
         target: Column with what happened, as a number; rows without it are left out.
         releases: How many releases have to end before this does; one that moves no request is not seen.
-        clients: How many ask at the same time, each one request after the other.
+        clients: How many ask at the same time, each one request after the other, with ``pause_s`` seconds in between.
         timeout_s: Longest wait for an answer.
         limit_s: When to stop at the latest.
 
@@ -94,7 +95,9 @@ def replay(
         raise ConfigError(f"no row of the table has a {target!r}, so there is nothing to ask about")
     order = np.random.default_rng(0).permutation(known.num_rows)[:MOST_ROWS]
     chosen = known.take(pa.array(order))
-    users = _Users(url, timeout_s, plain_rows(chosen.drop_columns([target])), chosen[target].to_numpy(), metric)
+    users = _Users(
+        url, timeout_s, plain_rows(chosen.drop_columns([target])), chosen[target].to_numpy(), metric, pause_s
+    )
     with ThreadPoolExecutor(clients) as pool:
         running = [pool.submit(users.ask, number, clients) for number in range(clients)]
         try:
@@ -115,6 +118,7 @@ class _Users:
     rows: list[dict[str, Any]]
     happened: Any
     metric: str
+    pause_s: float
     over: threading.Event = field(default_factory=threading.Event)
     latencies: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -138,6 +142,7 @@ class _Users:
                     outcomes = []
             except _FAILED as error:
                 self._failed(error)
+            self.over.wait(self.pause_s)
         client.close()
 
     def wait(self, releases: int, deadline: float) -> int:
