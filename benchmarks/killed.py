@@ -26,7 +26,6 @@ from orchestrator import pipeline, when
 from orchestrator.app.installation import Installation
 from orchestrator.app.run import Run
 from orchestrator.config.settings import Settings
-from orchestrator.errors import NotFound
 from orchestrator.graph import fact as f
 from orchestrator.ports.serving import Serving
 from orchestrator.ports.traffic import Router, Traffic
@@ -155,16 +154,14 @@ class Killings:
     def _worker(self) -> int:
         """Process of the worker that carries the release out."""
         pids: dict[str, int] = {}
-        found = 0
+        worker = ""
         for recorded in self.run.events():
             for fact in f.apart(recorded.fact):
                 if isinstance(fact, f.WorkerStarted):
                     pids[fact.worker] = fact.pid
                 elif isinstance(fact, f.StepsStarted) and fact.node == "release":
-                    found = pids[fact.worker]
-        if not found:
-            raise NotFound("the release has not been started by a worker yet")
-        return found
+                    worker = fact.worker  # it is known before it says hello
+        return pids[worker]
 
     def _traffic(self) -> Traffic:
         traffic = self.router.traffic(APP)
