@@ -38,11 +38,11 @@ def test_good_candidates_stay_and_bad_ones_go_back_and_no_request_fails(
     serving: RayServing, router: RayRouter, tmp_path: Path
 ) -> None:
     ground = Field(serving, router, tmp_path, strategy=QUICK, clients=4)
-    rows = [ground.trial(manner) for manner in ("slow", "hang", "start", "good")]
+    rows = [ground.trial(manner) for manner in ("hang", "start", "good")]
     told = summary(rows)
     assert (told["as_they_should"], told["failed"]) == (len(rows), 0), rows
-    assert [row["cause"] for row in rows] == ["guard", "guard", "candidate", "baked"], rows
-    assert all(row["wrong_to_decision_s"] is not None for row in rows[:3])
+    assert [row["cause"] for row in rows] == ["guard", "candidate", "baked"], rows
+    assert all(row["wrong_to_decision_s"] is not None for row in rows[:2])
     serving.undeploy("released")
 
 
@@ -58,7 +58,7 @@ def test_a_release_whose_driver_and_worker_die_comes_to_its_end_and_a_cancelled_
         assert (record.outcome, ground.weights) == ("promoted", {record.candidate: 100.0})
         driver = ground.begin("good")
         ground.await_moment("first step", driver)
-        ground.orc("cancel", ground.run.id).wait(300)
+        ground.run.cancel()
         driver.wait(300)
         assert ground.run.state == "cancelled"
         assert ground.weights == {record.candidate: 100.0}
