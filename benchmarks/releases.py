@@ -1,8 +1,9 @@
-"""``python -m benchmarks.releases``: simulated canaries, through the controller that releases use.
+"""``python -m benchmarks.releases``: canaries through the controller that releases use, simulated and on real Serve.
 
 Alike: candidate and stable version are the same, so every rollback is a false one; how many there are, with the exact
 upper bound (Clopper and Pearson 1934). Worse: the candidate has more errors or slow answers, in points of a hundred;
-how many are found, and within how many requests. The controller looks after every batch. Needs no Ray.
+how many are found, and within how many requests. The controller looks after every batch; neither needs Ray. For those
+on Serve see ``benchmarks.served`` and ``benchmarks.killed``.
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import killed, machine, served
+from benchmarks.place import Place
 from orchestrator.ports.serving import Endpoint, Served
 from orchestrator.ports.traffic import ClientTally, Tallies, Tally, Traffic
 from orchestrator.serving import Canary, Finish, Observation, Release, SetTraffic, advance, begin
@@ -242,33 +248,70 @@ def worse(canaries: int, seed: int = 100) -> Iterator[dict[str, Any]]:
 
 
 def text(document: dict[str, Any]) -> str:
-    """The figures for people."""
-    lines = []
+    """The figures for people, as Markdown."""
+    lines = [f"Commit {document['commit']}, {document['cores']} cores, load {document['load']:.1f} before.", ""]
+    if document["alike"]:
+        lines += ["| both versions alike | sent back | with 95 % confidence at most |", "|---|---|---|"]
     for row in document["alike"]:
-        bound = f"at most {row['upper_bound_percent']:.3g} % with 95 % confidence"
-        lines.append(f"{row['name']:50} {row['rolled_back']:5} of {row['canaries']} rolled back, {bound}")
+        bound = f"{row['upper_bound_percent']:.3g} %"
+        lines.append(f"| {row['name']} | {row['rolled_back']} of {row['canaries']:,} | {bound} |")
+    if document["worse"]:
+        lines += [
+            "",
+            "| the candidate has | found | requests until then, median (95 %) | at the candidate |",
+            "|---|---|---|---|",
+        ]
     for row in document["worse"]:
-        needs = ""
+        needs = "– | –"
         if row["found"]:
             needs = (
-                f", within {row['requests_median']:.0f} requests, {row['candidate_requests_median']:.0f} of them at "
-                f"the candidate; 95 % within {row['requests_p95']:.0f}"
+                f"{row['requests_median']:,.0f} ({row['requests_p95']:,.0f}) | {row['candidate_requests_median']:,.0f}"
             )
-        lines.append(f"{row['name']:50} {row['power_percent']:5.1f} % of {row['canaries']} found{needs}")
+        lines.append(f"| {row['name']} | {row['found']:,} of {row['canaries']:,} | {needs} |")
+    for part in (served, killed):
+        rows = document[part.__name__.rpartition(".")[2]]
+        lines += ["", part.markdown(rows)] if rows else []
     return "\n".join(lines) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate and print."""
+    """Simulate, serve, and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.releases", description=__doc__)
     parser.add_argument("--alike", type=int, default=10_000, metavar="N", help="canaries without a difference (10000)")
     parser.add_argument("--worse", type=int, default=2_000, metavar="N", help="canaries for each effect (2000)")
+    parser.add_argument("--served", type=int, default=2, metavar="N", help="releases of each kind on real Serve (2)")
+    parser.add_argument("--moves", type=int, default=50, metavar="N", help="changes of weights under load there (50)")
+    parser.add_argument("--kills", type=int, default=1, metavar="N", help="kills at each transition there (1)")
     parser.add_argument("--seed", type=int, default=1, help="for other draws")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     given = parser.parse_args(arguments)
-    document = {"alike": alike(given.alike, given.seed), "worse": list(worse(given.worse, given.seed + 100))}
+    document: dict[str, Any] = {
+        "commit": machine.versions()["commit"],
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+    }
+    document["alike"] = alike(given.alike, given.seed) if given.alike else []
+    document["worse"] = list(worse(given.worse, given.seed + 100)) if given.worse else []
+    document["served"], document["killed"] = [], []
+    if given.served or given.moves:
+        document["served"] += _on_ray(lambda place: served.measured(given.served, given.moves, place.home))
+    if given.kills:
+        document["killed"] += _on_ray(lambda place: killed.measured(given.kills, place.home, place.ray_address))
     sys.stdout.write(json.dumps(document, indent=2) + "\n" if given.json else text(document))
     return 0
+
+
+def _on_ray(measured: Callable[[Place], Iterator[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Rows that are measured on a Ray of its own."""
+    with tempfile.TemporaryDirectory(prefix="orc-releases-") as folder:
+        place = Place(Path(folder))
+        place.start_ray()
+        try:
+            for row in measured(place):
+                _tell(json.dumps(row))
+                yield row
+        finally:
+            place.stop_ray()
 
 
 def _tell(what: str) -> None:

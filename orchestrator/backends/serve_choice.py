@@ -78,6 +78,11 @@ def check_traffic(app: str, traffic: Traffic) -> None:
         raise ConfigError(
             f"traffic of {app}: generation {traffic.generation} and slow_ms {traffic.slow_ms:g} have to be positive"
         )
+    if not traffic.mirror_timeout_s > 0 or traffic.mirror_limit < 1:
+        raise ConfigError(
+            f"traffic of {app}: mirror_timeout_s {traffic.mirror_timeout_s:g} and mirror_limit {traffic.mirror_limit} "
+            "have to be positive"
+        )
 
 
 def check_next(app: str, traffic: Traffic, standing: Traffic | None) -> None:

@@ -48,14 +48,12 @@ class Limits:
         timeout_s: Longest time for an answer of the stable version.
         trial_timeout_s: The same for any other version, before the stable one is asked.
         in_flight: Most requests at a time; more are answered 503 with ``Retry-After``.
-        mirrors: Most mirrored requests at a time; more are not mirrored.
         tolerance: Relative and absolute difference at which numbers of two answers are still the same.
     """
 
     timeout_s: float = 30.0
     trial_timeout_s: float = 5.0
     in_flight: int = 200
-    mirrors: int = 16
     tolerance: float = 1e-6
 
 
@@ -177,17 +175,17 @@ class Routing:
 
     def _mirror(self, traffic: Traffic, asked: set[str], body: bytes, given: bytes, client: str | None) -> None:
         for version, percent in traffic.mirrored.items():
-            if version in asked or len(self._mirrors) >= self.limits.mirrors or random.random() * 100 >= percent:
+            if version in asked or len(self._mirrors) >= traffic.mirror_limit or random.random() * 100 >= percent:
                 continue
-            task = asyncio.create_task(self._compare(version, body, given, traffic.slow_ms, client))
+            task = asyncio.create_task(self._compare(version, body, given, traffic, client))
             self._mirrors.add(task)
             task.add_done_callback(self._mirrors.discard)
 
-    async def _compare(self, version: str, body: bytes, given: bytes, slow_ms: float, client: str | None) -> None:
-        tried = await self._try(version, body, self.limits.trial_timeout_s)
+    async def _compare(self, version: str, body: bytes, given: bytes, traffic: Traffic, client: str | None) -> None:
+        tried = await self._try(version, body, traffic.mirror_timeout_s)
         verdict: Verdict = "failed" if tried.verdict == "rejected" else tried.verdict  # another version took it
         counts = self._count(version)
-        counts.request(verdict, tried.took_ms, slow_ms, client)
+        counts.request(verdict, tried.took_ms, traffic.slow_ms, client)
         if tried.verdict == "answered" and tried.answer is not None:
             same = await asyncio.to_thread(same_answer, given, tried.answer.body, self.limits.tolerance)
             self._count(version).comparison(different=not same)

@@ -1,4 +1,6 @@
-"""``orc demo``: the main job on real data, with a worker killed on the way, twice: the second time from the cache."""
+"""``orc demo``: the main job on real data, with a worker killed on the way, and then live: what it found is reused, its
+model takes over as a canary, and a wrong one is sent back, under requests that are counted by who sent them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +19,7 @@ from orchestrator.app.run import Run
 from orchestrator.app.runner import Runner
 from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.following import CONTROL_KINDS, Follower
-from orchestrator.cli.output import counted, note, table, write, write_json
+from orchestrator.cli.output import note, table, write, write_json
 from orchestrator.cli.progress import open_progress
 from orchestrator.config.job import load_job
 from orchestrator.errors import ConfigError
@@ -25,6 +27,7 @@ from orchestrator.graph import fact as f
 from orchestrator.views.status import duration_text
 
 JOB = "flights"
+LIVE = "stages.pipelines.flights_live:flights_live"
 VICTIM = "train_boosted"
 """The step whose worker is killed: it runs for seconds, so there is time to aim."""
 
@@ -37,10 +40,11 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON document at t
 
 @dataclass(slots=True)
 class Told:
-    """What one run of the demo came to."""
+    """What one run of the demo came to; ``passed`` if it is what it should be."""
 
     run: str
     state: str
+    passed: bool
     elapsed_s: float
     ran: int
     reused: int
@@ -49,30 +53,32 @@ class Told:
 
 
 def demo(json: Json = False) -> int:
-    """Run the flights job, kill one of its workers, serve the model, and run again from the cache."""
+    """Run the flights job, kill one of its workers, serve the model, and let it and then a wrong one go live."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         names = ", ".join(missing)
         raise ConfigError(f"the demo needs {names}; install them with: pip install 'ray-orchestrator[demo]'")
     note("New York flights of 2013 with hourly weather: 336,776 real flights. Which of them will arrive late?\n")
-    first, answer = _run_once(kill=True)
-    note("\nThe same again: what has not changed is reused.\n")
-    second, _ = _run_once(kill=False)
+    first, answer = _run_once(JOB, Killer())
+    note(
+        "\nLive: what has not changed is reused. The flights of the summer ask over HTTP, a baseline answers, the "
+        "model takes over from it step by step, and then one comes that has learned the contrary.\n"
+    )
+    second, live = _run_once(LIVE, None)
     if json:
         write_json([first, second])
     else:
-        write(answer + "\n")
+        write(f"{answer}\n\n{live or 'The gate refused the model, so it did not go live.'}\n\n")
         write(_summary(first, second))
-    return ExitCode.OK if {first.state, second.state} == {"succeeded"} else ExitCode.FAILED
+    return ExitCode.OK if all(one.state == "succeeded" and one.passed for one in (first, second)) else ExitCode.FAILED
 
 
-def _run_once(kill: bool) -> tuple[Told, str]:
+def _run_once(what: str, killer: Killer | None) -> tuple[Told, Any]:
     runner = Runner()
-    job = load_job(JOB, [])
+    job = load_job(what, [])
     began = time.monotonic()
     run = runner.start(job.pipeline, job.params, job.pipeline.run_options)
     follower = Follower(runner.installation, run.id)
-    killer = Killer() if kill else None
     progress = open_progress(follower, as_json=False, quiet=False)
     try:
         while not _ended(run):
@@ -90,10 +96,12 @@ def _run_once(kill: bool) -> tuple[Told, str]:
     items = [item for item in follower.steps() if item.kind not in CONTROL_KINDS]
     reused = sum(item.counts.get("cached", 0) for item in items)
     done = sum(sum(item.counts.get(state, 0) for state in ("succeeded", "degraded")) for item in items)
-    told = Told(run.id, run.state, round(time.monotonic() - began, 2), done, reused)
+    found = run.result()
+    passed = found is not None and bool(getattr(found, "passed", True))
+    told = Told(run.id, run.state, passed, round(time.monotonic() - began, 2), done, reused)
     if killer is not None:
         told.killed, told.repeated = killer.killed, _repeated(run)
-    return told, str(run.result())
+    return told, found
 
 
 def _ended(run: Run) -> bool:
@@ -160,6 +168,10 @@ def _summary(first: Told, second: Told) -> str:
         )
     else:
         lines.append(f"{VICTIM} was reused from an earlier run, so no worker was killed; try a fresh ORC_HOME.")
-    lines.append(f"The model was served on this machine for {counted(2, 'run')} and has been taken down with its Ray.")
+    if second.passed:
+        lines.append("Live, the model took over, the wrong one was sent back by itself, and no request failed.")
+    else:
+        lines.append(f"Live it did not go as it should; what happened stands above and in: orc show {second.run}")
+    lines.append("All was served on this machine only; unless orc up keeps its Ray, it has been taken down with it.")
     commands = [f"orc show {first.run}", f"orc why {second.run} {VICTIM}", f"orc plan {JOB} trees=200"]
     return "\n".join([*lines, "", "Next:", *(f"  {command}" for command in commands)])

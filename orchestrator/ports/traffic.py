@@ -28,6 +28,8 @@ class Traffic:
         weights: Percent of the requests for each version; they sum to 100.
         stable: The last good version: where everything goes after a rollback.
         mirrored: Percent of the requests that a version gets a copy of; its answers are compared and thrown away.
+        mirror_timeout_s: Longest time for an answer to a copy; later it counts as an error.
+        mirror_limit: Most copies under way at each replica of the router; more requests are not copied.
         sticky: Requests with the same client key go to the same version while the weights stay.
         release: The release that moves the weights, or empty.
         phase: How far that release is.
@@ -44,6 +46,8 @@ class Traffic:
     phase: Phase = "idle"
     slow_ms: float = 1000.0
     by: str = ""
+    mirror_timeout_s: float = 5.0
+    mirror_limit: int = 16
 
 
 class ClientTally(NamedTuple):

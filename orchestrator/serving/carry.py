@@ -64,9 +64,25 @@ class Carrier:
     def carry_out(self, state: ReleaseState) -> Release:
         """Go on with a release to its end; the version that nothing goes to any more is kept warm if it was good.
 
+        If it is stopped for good, cancelled or out of time, everything goes back: nobody would watch the candidate. An
+        error leaves the traffic where it is, as the death of the process would; another goes on from there.
+
         Raises:
             ServingFailed: the router cannot do what it is told, again and again: a version is gone, or Serve is.
         """
+        try:
+            return self._to_the_end(state)
+        except BaseException as stop:
+            if not isinstance(stop, Exception | KeyboardInterrupt | SystemExit):
+                self._abandon(state)
+            raise
+
+    def _abandon(self, state: ReleaseState) -> None:
+        now = self.router.traffic(state.app)
+        if now is not None and now.release == state.id and now.phase == "baking":
+            send_back(self.serving, self.router, state.app, state.stable, by=f"{state.by}, stopped")
+
+    def _to_the_end(self, state: ReleaseState) -> Release:
         kept_at, failures = 0.0, 0
         while True:
             after, instructions = advance(state, self._seen(state), self.now())

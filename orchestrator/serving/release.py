@@ -365,4 +365,7 @@ def _traffic(
     else:
         slow = now.slow_ms if slow_ms is None else slow_ms
         wanted = replace(now, generation=now.generation + 1, weights=weights, stable=stable, slow_ms=slow)
+    if isinstance(state.strategy, Shadow):
+        shadow = state.strategy
+        wanted = replace(wanted, mirror_timeout_s=shadow.timeout_s, mirror_limit=shadow.concurrency)
     return replace(wanted, mirrored=mirrored, release=state.id, phase=phase, by=state.by)

@@ -155,16 +155,29 @@ class Shadow(Strategy):
 
     Attributes:
         percent: Share of the requests that are copied.
+        timeout: How long an answer to a copy may take; later it counts as an error.
+        concurrency: Most copies under way at each replica of the router; more requests are not copied.
     """
 
     kind: ClassVar[str] = "shadow"
 
     percent: float = 100
+    timeout: Duration = "5s"
+    concurrency: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.percent <= 100:
             raise ConfigError(f"percent={self.percent!r} has to be above 0 and at most 100")
+        if not self.timeout_s > 0:
+            raise ConfigError(f"timeout={self.timeout!r} has to be more than 0 s")
+        if not isinstance(self.concurrency, int) or isinstance(self.concurrency, bool) or self.concurrency < 1:
+            raise ConfigError(f"concurrency={self.concurrency!r} has to be a whole number of 1 or more")
+
+    @property
+    def timeout_s(self) -> float:
+        """``timeout`` in seconds."""
+        return seconds(self.timeout)
 
     @property
     def steps_taken(self) -> tuple[Step, ...]:

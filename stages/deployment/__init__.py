@@ -4,7 +4,8 @@ from orchestrator.serving import AB, BlueGreen, Canary, ModelCard, Release, Shad
 from stages.deployment.card import model_card
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
 from stages.deployment.releasing import release, rollback
-from stages.deployment.serving import Deployment, Exercise, deploy, exercise
+from stages.deployment.replaying import Replay, replay
+from stages.deployment.serving import Deployment, Exercise, deploy, exercise, retire
 from stages.deployment.soundness import check_soundness
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ModelCard",
     "Predictor",
     "Release",
+    "Replay",
     "Shadow",
     "Strategy",
     "check_soundness",
@@ -25,5 +27,7 @@ __all__ = [
     "model_from_payload",
     "model_to_payload",
     "release",
+    "replay",
+    "retire",
     "rollback",
 ]

@@ -26,8 +26,9 @@ from orchestrator.serving import (
     state_from_json,
     without_another,
 )
+from stages.deployment.client import number_of
 from stages.deployment.predictor import DEFAULT_MAX_ROWS, Predictor, model_to_payload
-from stages.deployment.serving import PREDICTOR, TOLERANCE, number_of, plain_rows
+from stages.deployment.serving import PREDICTOR, TOLERANCE, plain_rows
 from stages.training import Model, ModelFile
 
 SAMPLE_ROWS = 20

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import ipaddress
-import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 
 from orchestrator import stage, step
 from orchestrator.errors import ConfigError
+from stages.deployment.client import Client
 from stages.deployment.predictor import DEFAULT_MAX_ROWS, model_to_payload
 from stages.training import Model, ModelFile
 
@@ -94,6 +91,17 @@ def deploy(model: Model | ModelFile, app: str, max_rows: int = DEFAULT_MAX_ROWS)
     return Deployment(app, version, str(endpoint.url))
 
 
+@stage(uses=("serving",), num_cpus=0, effects=True, timeout="5m")
+def retire(app: str) -> str:
+    """End an application, its router and all its versions; no error if there is none.
+
+    Returns:
+        Its name, for what is to come after that.
+    """
+    step().serving.undeploy(app)
+    return app
+
+
 @stage(effects=True, timeout="5m")
 def exercise(
     deployment: Deployment,
@@ -117,14 +125,14 @@ def exercise(
     chosen = table.take(pa.array(np.linspace(0, table.num_rows - 1, needed).astype(np.int64)))
     expected = model.predict(chosen)
     rows = plain_rows(chosen.select(list(model.features.inputs)))
-    client = _Client(deployment.url, timeout_s)
+    client = Client(deployment.url, timeout_s)
     latencies, differences, failures = [], [], []
     try:
         for start in range(0, needed, rows_per_request):
             part = slice(start, start + rows_per_request)
             began = time.perf_counter()
             try:
-                answers = client.predict(rows[part])
+                answers, _ = client.predict(rows[part])
                 if answers.shape != expected[part].shape:
                     raise ValueError(f"answers of shape {answers.shape} for predictions of {expected[part].shape}")
             except (OSError, http.client.HTTPException, ValueError) as error:
@@ -159,52 +167,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return None if isinstance(value, float) and value != value else value
-
-
-def number_of(answer: dict[str, Any]) -> float | list[float]:
-    """What an answer predicts: a probability, a value, or the probability of each class."""
-    if "probabilities" in answer:
-        return [float(value) for value in dict(answer["probabilities"]).values()]
-    return float(answer["value"] if "value" in answer else answer["probability"])
-
-
-class _Client:
-    """One kept-alive connection to an endpoint on this machine; set up again after a failure."""
-
-    def __init__(self, url: str, timeout_s: float) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or not _is_local(parts.hostname):
-            raise ConfigError(f"exercise asks endpoints on this machine only (http://127.0.0.1…), not {url!r}")
-        self._path = parts.path or "/"
-        self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout_s)
-
-    def predict(self, rows: Sequence[dict[str, Any]]) -> Any:
-        """Predictions for rows; raises OSError, HTTPException, or ValueError for an answer that is none."""
-        try:
-            body = json.dumps({"rows": rows})
-            self._connection.request("POST", self._path, body, {"Content-Type": "application/json"})
-            response = self._connection.getresponse()
-            text = response.read()
-        except (OSError, http.client.HTTPException):
-            self._connection.close()
-            raise
-        if response.status != 200:
-            raise ValueError(f"HTTP {response.status}: {text[:300].decode(errors='replace')}")
-        try:
-            answers = [number_of(answer) for answer in json.loads(text)["predictions"]]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not an answer with predictions ({error!r}): {text[:300]!r}") from error
-        if len(answers) != len(rows):
-            raise ValueError(f"{len(answers)} predictions for {len(rows)} rows")
-        return np.array(answers)
-
-    def close(self) -> None:
-        """End the connection."""
-        self._connection.close()
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

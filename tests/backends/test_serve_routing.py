@@ -109,10 +109,27 @@ def test_only_so_many_requests_are_mirrored_at_a_time() -> None:
                 await asyncio.sleep(60)
             return GOOD
 
-        router = routing(ask, Traffic(1, {"v1": 100}, "v1", {"v2": 100}), mirrors=2)
+        router = routing(ask, Traffic(1, {"v1": 100}, "v1", {"v2": 100}, mirror_limit=2))
         for _ in range(5):
             assert (await router.answer(BODY, None)).headers["X-Model-Version"] == "v1"
         await asyncio.sleep(0)
         return started
 
     assert asyncio.run(mirrored()) == 2
+
+
+def test_an_answer_to_a_copy_that_comes_too_late_is_an_error() -> None:
+    async def mirrored() -> Routing:
+        async def ask(version: str, body: bytes) -> Answer:
+            if version == "v2":
+                await asyncio.sleep(60)
+            return GOOD
+
+        router = routing(ask, Traffic(1, {"v1": 100}, "v1", {"v2": 100}, mirror_timeout_s=0.01))
+        assert (await router.answer(BODY, None)).headers["X-Model-Version"] == "v1"
+        await asyncio.gather(*router._mirrors)
+        return router
+
+    counts = asyncio.run(mirrored()).take()
+    assert (counts["v2"].requests, counts["v2"].errors, counts["v2"].compared) == (1, 1, 0)
+    assert counts["v1"].errors == 0

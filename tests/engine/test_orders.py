@@ -49,7 +49,7 @@ def sealed(drawn: Any) -> Graph:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(950)
 def test_no_order_of_two_drivers_and_three_steps_breaks_a_promise(capsys: pytest.CaptureFixture[str]) -> None:
     """All where others come in where a driver waits; ``--orders`` lets them in at every call of a port, too."""
     visited = explore(stepwise=False)

@@ -37,6 +37,10 @@ class Killed(Exception):
     """The process that carried the release out is gone."""
 
 
+class Stopped(BaseException):
+    """The step is to end: what a worker raises inside of it."""
+
+
 @dataclass
 class Application:
     """An application with version ``1``, and a crowd that asks it while time goes by."""
@@ -155,7 +159,16 @@ def test_blue_green_moves_all_at_once_and_keeps_the_old_one_warm(app: Applicatio
 
 
 def test_a_shadow_is_compared_and_never_returned(app: Application) -> None:
-    release = app.release("2", Shadow(bake="4s", min_samples=20, compare=()))
+    asked_for: set[tuple[float, int]] = set()
+
+    def look() -> None:
+        traffic = app.serving.traffic("app")
+        assert traffic is not None
+        asked_for.add((traffic.mirror_timeout_s, traffic.mirror_limit))
+
+    app.beside = look
+    release = app.release("2", Shadow(bake="4s", min_samples=20, compare=(), timeout="60s", concurrency=30))
+    assert asked_for == {(60.0, 30)}
     assert release.outcome == "reported"
     assert release.figures["compared"] == release.figures["different"] > 0
     assert {answer["predictions"][0]["y"] for _, answer in app.answers} == {2}
@@ -188,6 +201,31 @@ def test_a_person_may_end_a_release(app: Application) -> None:
     release = app.release("2")
     assert (release.outcome, release.cause, release.by) == ("rolled_back", "person", "ada")
     assert weights(app) == {"1": 100.0}
+
+
+@pytest.mark.parametrize(
+    ("ended", "phase", "left"), [(Stopped, "rolled_back", {"1": 100.0}), (Killed, "baking", {"1": 80.0, "2": 20.0})]
+)
+def test_stopped_for_good_it_goes_back_and_killed_it_stays(
+    app: Application, ended: type[BaseException], phase: str, left: dict[str, float]
+) -> None:
+    def end() -> None:
+        if weights(app).get("2") == 20.0:
+            raise ended
+
+    app.beside = end
+    with pytest.raises(ended):
+        app.release("2")
+    traffic = app.serving.traffic("app")
+    assert traffic is not None
+    assert (traffic.phase, traffic.weights) == (phase, left)
+    app.beside = lambda: None
+    resumed = app.carrier().carry_out(state_from_json(app.kept[-1]))
+    stopped = ended is Stopped
+    assert (resumed.outcome, resumed.by) == (
+        ("rolled_back", "release r1, stopped") if stopped else ("promoted", "release r1")
+    )
+    assert app.failed == []
 
 
 def test_going_back_after_a_release(app: Application) -> None:

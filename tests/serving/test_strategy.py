@@ -13,7 +13,7 @@ from orchestrator.serving import AB, BlueGreen, Canary, Shadow, Strategy, strate
 EACH: list[Strategy] = [
     Canary(steps=(5, 25, 100), bake="2m", rollback_if="error_rate > 0.01 or p95_ms > 80"),
     BlueGreen(bake="30s", compare=()),
-    Shadow(percent=20, rollback_if="different_rate > 0.02"),
+    Shadow(percent=20, rollback_if="different_rate > 0.02", timeout="300ms", concurrency=4),
     AB(metric="conversion", split=30, better="lower", min_effect=0.01),
 ]
 
@@ -51,6 +51,8 @@ def test_slow_is_what_the_tightest_limit_says() -> None:
         (Canary, {"slow_ms": -1}, "milliseconds above 0"),
         (Canary, {"rollback_if": "eror_rate > 0.1"}, "did you mean 'error_rate'?"),
         (Shadow, {"percent": 0}, "above 0 and at most 100"),
+        (Shadow, {"timeout": 0}, "more than 0 s"),
+        (Shadow, {"concurrency": 0}, "whole number of 1 or more"),
         (AB, {"metric": ""}, "names no business metric"),
         (AB, {"metric": "m", "split": 100}, "between 0 and 100"),
         (AB, {"metric": "m", "better": "more"}, "'higher' or 'lower'"),

@@ -177,7 +177,7 @@ def test_an_endpoint_that_is_gone_is_counted(
 
 @pytest.mark.parametrize("url", ["http://example.org/flights", "http://10.0.0.1:8000", "https://127.0.0.1", "flights"])
 def test_only_this_machine_is_asked(fitted: Fitted, months: Sequence[pa.Table], url: str) -> None:
-    with pytest.raises(ConfigError, match="on this machine only"):
+    with pytest.raises(ConfigError, match="only endpoints on this machine"):
         exercise(Deployment("flights", "v1", url), fitted.model, months[3], requests=1)
 
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from orchestrator import pipeline, when
-from orchestrator.errors import RunFailed
+from orchestrator.errors import ConfigError, RunFailed
 from orchestrator.testing import InProcess, LocalServing
-from stages.deployment import Canary, Release, release, rollback
+from stages.deployment import Canary, Release, Replay, release, replay, retire, rollback
 from stages.features import Features, transform
 from stages.pipelines.flights import TARGET
+from stages.pipelines.flights_live import LiveResult
 from stages.training import Fitted, Model, train_boosted
 
 QUICK = Canary(
@@ -38,6 +36,11 @@ def send_out(model: Model, app: str = "flights", sample: pa.Table | None = None)
 @pipeline
 def go_back(app: str = "flights") -> Any:
     return rollback(app)
+
+
+@pipeline
+def end(app: str = "flights") -> Any:
+    return retire(app)
 
 
 @pytest.fixture(scope="module")
@@ -62,59 +65,6 @@ def here(tmp_path: Path, serving: LocalServing) -> InProcess:
     return InProcess(tmp_path, ports={"serving": serving, "routing": serving})
 
 
-class Crowd:
-    """Asks for predictions of later flights, and reports how good they were, until it is told to stop."""
-
-    def __init__(self, url: str, flights: pa.Table, inputs: Sequence[str]) -> None:
-        rows = flights.filter(pc.is_valid(flights[TARGET])).slice(0, 400).select([*inputs, TARGET]).to_pylist()
-        self._rows = [{name: _plain(value) for name, value in row.items()} for row in rows]
-        self._url = urlsplit(url)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
-        self.failed: list[Any] = []
-        self.versions: set[str] = set()
-
-    def __enter__(self) -> Crowd:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _ask(self) -> None:
-        connection = http.client.HTTPConnection(str(self._url.hostname), self._url.port, timeout=120)
-        at = 0
-        while not self._over.is_set():
-            row = self._rows[at % len(self._rows)]
-            at += 1
-            answer = self._post(connection, self._url.path, {"rows": [row]})
-            if answer is not None:
-                error = answer[1]["predictions"][0]["probability"] - row[TARGET]
-                outcome = {"id": answer[0]["X-Answer-Id"], "metric": "brier", "value": error * error}
-                self.versions.add(answer[0]["X-Model-Version"])
-                self._post(connection, f"{self._url.path}/outcomes", {"outcomes": [outcome]})
-        connection.close()
-
-    def _post(self, connection: http.client.HTTPConnection, path: str, document: Any) -> tuple[Any, Any] | None:
-        connection.request("POST", path, json.dumps(document))
-        response = connection.getresponse()
-        body = response.read()
-        if response.status != 200:
-            self.failed.append((response.status, body))
-            return None
-        return response.headers, json.loads(body)
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-@pytest.fixture
-def crowd(months: Sequence[pa.Table], fitted: Fitted) -> Callable[[str], Crowd]:
-    return lambda url: Crowd(url, months[2], list(fitted.model.features.inputs))
-
-
 @pytest.fixture
 def baseline(fitted: Fitted, months: Sequence[pa.Table], features: Features) -> Model:
     encoded = transform(months[0], features, keep=[TARGET])
@@ -124,19 +74,28 @@ def baseline(fitted: Fitted, months: Sequence[pa.Table], features: Features) -> 
 @pytest.mark.timeout(950)
 def test_a_good_model_goes_out_and_a_bad_one_comes_back(
     here: InProcess, serving: LocalServing, baseline: Model, fitted: Fitted, upside_down: Model,
-    crowd: Callable[[str], Crowd],
+    months: Sequence[pa.Table],
 ) -> None:  # fmt: skip
     first: Release = here.run(send_out, model=baseline).result()
     assert (first.passed, first.cause) == (True, "first")
-    with crowd(first.url) as asking:
+    with ThreadPoolExecutor(1) as users:
+        asking = users.submit(replay.function, first.url, months[2], TARGET, releases=2, limit_s=300)
         good = here.run(send_out, model=fitted.model)
         bad = here.run(send_out, model=upside_down)
-    assert asking.failed == []
+    asked: Replay = asking.result()
+    assert (asked.failures, asked.first_failure, asked.releases) == (0, None, 2)
     assert (good.result().outcome, good.result().cause) == ("promoted", "baked"), good.result().text()
     sent_back: Release = bad.result()
     assert (sent_back.outcome, sent_back.cause, sent_back.stable) == ("rolled_back", "guard", good.result().candidate)
     assert "brier" in sent_back.why
-    assert asking.versions == {first.candidate, good.result().candidate, sent_back.candidate}
+    assert asked.answered.keys() == {first.candidate, good.result().candidate, sent_back.candidate}
+    assert sum(asked.answered.values()) == asked.requests
+    assert asked.errors[good.result().candidate] < 0.25 < asked.errors[sent_back.candidate]
+    assert f"{asked.requests:,} requests over HTTP meanwhile, 0 failed" in str(asked)
+    live = LiveResult(first, good.result(), sent_back, asked)
+    assert live.passed
+    assert f"wrong model  {sent_back.candidate} was sent back after" in str(live)
+    assert not replace(live, asked=replace(asked, failures=1)).passed
     traffic = serving.traffic("flights")
     assert traffic is not None
     assert traffic.weights == {good.result().candidate: 100.0}
@@ -145,6 +104,16 @@ def test_a_good_model_goes_out_and_a_bad_one_comes_back(
     assert curve[-1] == 100.0
     back = here.run(go_back).result()
     assert back["version"] == first.candidate
+    assert here.run(end).result() == "flights"
+    assert (serving.status(), serving.traffic("flights")) == ([], None)
+
+
+def test_without_anything_to_compare_with_nothing_is_asked(months: Sequence[pa.Table]) -> None:
+    unknown = months[2].filter(pc.is_null(months[2][TARGET]))
+    with pytest.raises(ConfigError, match="no row of the table has a 'late'"):
+        replay("http://127.0.0.1:9/flights", unknown, TARGET)
+    with pytest.raises(ConfigError, match="only endpoints on this machine"):
+        replay("http://10.0.0.1/flights", months[2], TARGET)
 
 
 def test_a_model_that_cannot_start_moves_no_request(
