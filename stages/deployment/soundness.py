@@ -22,7 +22,8 @@ from stages.columns import Floats, require_columns
 from stages.deployment import trial
 from stages.deployment.examples import example_rows
 from stages.deployment.predictor import model_to_payload
-from stages.deployment.serving import TOLERANCE, number_of, plain_rows
+from stages.deployment.client import number_of
+from stages.deployment.serving import TOLERANCE, plain_rows
 from stages.rows import rows_digest
 from stages.training import Model, ModelFile
 from stages.validation import Finding, GateRecord, found, gate
