@@ -20,9 +20,9 @@ from orchestrator import stage
 from orchestrator.errors import ConfigError
 from stages.columns import Floats, require_columns
 from stages.deployment import trial
+from stages.deployment.client import number_of
 from stages.deployment.examples import example_rows
 from stages.deployment.predictor import model_to_payload
-from stages.deployment.client import number_of
 from stages.deployment.serving import TOLERANCE, plain_rows
 from stages.rows import rows_digest
 from stages.training import Model, ModelFile
