@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -105,15 +106,23 @@ class Nodes:
 
     def mend(self) -> None:
         """Make the cluster whole: nodes for those that are gone, or everything anew if the head is not what it was."""
-        if self._known():
-            while len(self._cluster.worker_nodes) < NODES:
-                self.add()
-            deadline = time.monotonic() + _UP_S
-            while not self.whole and self._known() and time.monotonic() < deadline:
-                time.sleep(0.1)
+        try:
+            self._replace()
+        except Exception as error:  # a bare one of Ray's: a node was not up in half a minute
+            print(f"the cluster is started anew: {error}", file=sys.stderr, flush=True)
         if not self.whole:
             self.stop()
             self.start()
+
+    def _replace(self) -> None:
+        """Nodes for those that are gone, if the head is there."""
+        if not self._known():
+            return
+        while len(self._cluster.worker_nodes) < NODES:
+            self.add()
+        deadline = time.monotonic() + _UP_S
+        while not self.whole and self._known() and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """End all of it."""
