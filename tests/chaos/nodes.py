@@ -11,6 +11,8 @@ from typing import Any
 
 import psutil
 
+from orchestrator.backends.loopback import free_ports
+
 QUICK_HEALTH = {"health_check_period_ms": 300, "health_check_failure_threshold": 3, "health_check_timeout_ms": 3000}
 """A lost node is noticed after a second."""
 
@@ -34,7 +36,7 @@ class Nodes:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = _free_port()
+        (self._port,) = free_ports(1)
         self._cluster: Any = None
         self._starts = 0
         os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = str(RECONNECT_S)  # noqa: SIM112
@@ -133,12 +135,6 @@ class Nodes:
         self._cluster.worker_nodes.clear()
         self._cluster.head_node = None
         _await_free(self._port)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _await_free(port: int) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 import yaml
 
 from orchestrator.backends.jobs import JobClient
+from orchestrator.backends.loopback import free_ports
 from orchestrator.errors import ConfigError
 from tests.cli.conftest import FLOW, Done, Orc
 
@@ -34,9 +33,7 @@ def test_what_cannot_be_submitted_is_refused_in_one_line(
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once_and_nothing_is_created(orc: Orc) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     for given in (address, f"http://{address}"):
         done = orc("submit", f"{FLOW}:numbers", ORC_RAY_ADDRESS=given)
         assert (done.code, done.out) == (5, "")

@@ -6,7 +6,6 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from orchestrator.backends.loopback import free_ports
 
 _PLACES = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt")
 _START_S = 120.0
@@ -57,9 +58,7 @@ class PostgresServer:
             "-N",
         ]
         subprocess.run(call, check=True, stdout=subprocess.DEVNULL, cwd="/", user=self._user)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.start()
 
     @property
