@@ -16,6 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 # One Ray, one PostgreSQL and one S3 server for the whole session, for whichever tests need them.
 pytest_plugins = ["tests.backends.ray_fixtures", "tests.store.postgres_server", "tests.artifacts.s3_server"]
 
+_OWN_RAY, _RAY = "own ray", "ray"
 _RAY_PARAMETER = re.compile(r"[\[-]ray[\]-]")
 
 settings.register_profile("steady", deadline=None)  # the machine's load is no property of the code
@@ -31,8 +32,9 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORC_HOME", str(tmp_path / "orc-home"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked ``gpu`` on a machine that has none."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip tests marked ``gpu`` on a machine that has none; what takes longest begins first."""
+    items.sort(key=lambda item: _turn(_scope(config.rootpath, item.nodeid)))
     if shutil.which("nvidia-smi"):
         return
     for item in items:
@@ -41,22 +43,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class OneRay(LoadScopeScheduling):
-    """With ``-n 2`` a process runs whole files; one of them all that share a Ray, one at a time all with their own."""
+    """With ``-n 3`` a process runs whole files; one of them all that share a Ray, one at a time all with their own."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False  # by the number of tests the few that wait longest would be last
 
     def _split_scope(self, nodeid: str) -> str:
-        file, _, name = nodeid.partition("::")
-        if "mark.own_ray" in _text(self.config.rootpath / file):
-            return "own ray"
-        return "ray" if _RAY_PARAMETER.search(name) or _mentions_ray(self.config.rootpath / file) else file
+        return _scope(self.config.rootpath, nodeid)
+
+
+def _scope(root: Path, nodeid: str) -> str:
+    file, _, name = nodeid.partition("::")
+    text = _text(root / file)
+    if "mark.own_ray" in text:
+        return _OWN_RAY
+    return _RAY if _RAY_PARAMETER.search(name) or "mark.ray" in text or "local_ray" in text else file
+
+
+def _turn(scope: str) -> int:
+    return (_OWN_RAY, _RAY).index(scope) if scope in (_OWN_RAY, _RAY) else 2
 
 
 @cache
 def _text(file: Path) -> str:
     return file.read_text()
-
-
-def _mentions_ray(file: Path) -> bool:
-    return "mark.ray" in _text(file) or "local_ray" in _text(file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneRay:
