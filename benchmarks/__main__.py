@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
@@ -46,6 +47,7 @@ METHOD = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and draw; 1 if a target is missed and ``--strict`` asks for it."""
     given = _parser().parse_args(arguments)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode; a checkout gets it once
     home = Path(tempfile.mkdtemp(prefix="orc-benchmark-", dir=given.home))
     place = Place(home)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that Ray and directory go as well
