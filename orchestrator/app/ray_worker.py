@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.app.worker import serve
+from orchestrator.artifacts.objects import Objects
 from orchestrator.artifacts.signing import Signer
-from orchestrator.artifacts.store import open_store
+from orchestrator.artifacts.store import open_objects, open_store
 from orchestrator.artifacts.values import StoredValues
 from orchestrator.backends import capsule
 from orchestrator.backends.bundles import orphans
@@ -74,6 +75,10 @@ class CapsuleSource:
     def artifact(self, digest: Digest) -> bytes:
         """The bytes of an artifact, verified."""
         return bytes(open_store(self.settings.artifacts).get(digest))
+
+    def folder(self, url: str) -> Objects:
+        """Where captured requests are written."""
+        return open_objects(url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,11 +46,16 @@ def open_store(url: str | os.PathLike[str], cache_dir: str | os.PathLike[str] | 
 
     home = Path(os.environ.get("ORC_HOME") or Path.home() / ".orc")
     cache = Path(cache_dir) if cache_dir else home / "cache"
-    return RemoteStore(_objects(text, scheme), LocalStore(cache, durable=False))
+    return RemoteStore(open_objects(text), LocalStore(cache, durable=False))
 
 
-def _objects(url: str, scheme: str) -> Objects:
-    """The objects under a URL; their clients take longer to import than a local run to start."""
+def open_objects(url: str) -> Objects:
+    """Named objects under a URL or in a directory; their clients take longer to import than a local run to start.
+
+    Raises:
+        ConfigError: nothing here reaches such a place; says what to install.
+    """
+    scheme = url.partition("://")[0]
     if scheme not in BUCKETS:
         from orchestrator.artifacts.filesystems import FilesystemObjects
 

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from orchestrator.backends.ray_private import dead_replicas
@@ -21,8 +22,10 @@ from orchestrator.backends.serve_replica import LocalSource, Replica, ReplicaSou
 from orchestrator.backends.serve_replica import Served as ServedVersion
 from orchestrator.backends.serve_route import PREDICTOR
 from orchestrator.backends.serve_router import end_router
+from orchestrator.backends.serve_scaling import scaled
 from orchestrator.errors import ConfigError, ServingFailed
-from orchestrator.ports.serving import Endpoint, Served, ServedState
+from orchestrator.ports.capture import Capture
+from orchestrator.ports.serving import Endpoint, Load, Served, ServedState, check_deployment
 from orchestrator.ports.values import digest_bytes
 from orchestrator.types import Digest
 
@@ -57,39 +60,50 @@ class RayServing:
         replicas: int = 1,
         num_cpus: float = 0.0,
         num_gpus: float = 0.0,
+        load: Load | None = None,
+        capture: Capture | None = None,
         timeout_s: float = 120.0,
     ) -> Endpoint:
         """See ``ports.serving.Serving.deploy``."""
-        from ray import serve
-
-        name = _application(app, version)
+        name, load = _application(app, version), load or Load()
+        check_deployment(replicas, num_cpus, num_gpus, load, capture)
         deadline = time.monotonic() + timeout_s
         endpoint = Endpoint(app, version, f"{proxy_url(self._http_port)}/{app}/{version}")
         settings = {"predictor": predictor, "config": dict(config or {}), "replicas": replicas}
-        settings |= {"num_cpus": num_cpus, "num_gpus": num_gpus}
+        settings |= {"num_cpus": num_cpus, "num_gpus": num_gpus, "load": asdict(load)}
+        settings |= {} if capture is None else {"capture": asdict(capture)}
         identity = _identity(payload, settings)
         if self._state(name) == "healthy" and _answers_as(endpoint.url) == identity:
             return endpoint
-        served = ServedVersion(app, version, identity, predictor, payload, dict(config or {}))
+        served = ServedVersion(app, version, identity, predictor, payload, dict(config or {}), load, capture)
+        self._run(name, served, {"num_cpus": num_cpus, "num_gpus": num_gpus}, scaled(replicas, load))
+        try:
+            self._await_healthy(name, endpoint, identity, deadline, timeout_s)
+        except ServingFailed:
+            self.undeploy(app, version)
+            raise
+        return endpoint
+
+    def _run(self, name: str, served: ServedVersion, reserved: Mapping[str, float], number: Mapping[str, Any]) -> None:
+        from ray import serve
+        from ray.serve.config import BackpressureConfig
+
         deployment: Any = serve.deployment(
             Replica,
             name=PREDICTOR,
-            num_replicas=replicas,
-            ray_actor_options={"num_cpus": num_cpus, "num_gpus": num_gpus},
+            ray_actor_options=dict(reserved),
             health_check_period_s=self._health_check_s,
             health_check_timeout_s=max(10.0, 2 * self._health_check_s),
             graceful_shutdown_timeout_s=2.0,
             graceful_shutdown_wait_loop_s=0.1,
-            max_ongoing_requests=64,
+            max_ongoing_requests=served.load.max_ongoing_requests,
+            max_queued_requests=served.load.max_queued_requests,
+            backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1.0),
             max_constructor_retry_count=2,
+            **number,
         )
-        serve._run(deployment.bind(served, self._source), _blocking=False, name=name, route_prefix=f"/{app}/{version}")
-        try:
-            self._await_healthy(name, endpoint, identity, deadline, timeout_s)
-        except ServingFailed:
-            serve.delete(name)
-            raise
-        return endpoint
+        bound = deployment.bind(served, self._source)
+        serve._run(bound, _blocking=False, name=name, route_prefix=f"/{served.app}/{served.version}")
 
     def status(self, app: str | None = None) -> list[Served]:
         """See ``ports.serving.Serving.status``."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 from orchestrator.ports.traffic import LATENCY_BASE_MS, LATENCY_GROWTH, ClientTally, OutcomeTally, Tally
 
-Verdict = Literal["answered", "failed", "broken", "rejected"]
+Verdict = Literal["answered", "failed", "broken", "rejected", "turned away"]
 
 MAX_CLIENTS = 10_000
 MAX_METRICS = 100
@@ -29,6 +29,7 @@ class Counts:
     slow: int = 0
     broken: int = 0
     rejected: int = 0
+    turned_away: int = 0
     compared: int = 0
     different: int = 0
     latencies: dict[int, int] = field(default_factory=dict)
@@ -39,6 +40,9 @@ class Counts:
         """Count one request."""
         if verdict == "rejected":
             self.rejected += 1
+            return
+        if verdict == "turned away":
+            self.turned_away += 1
             return
         error = int(verdict != "answered")
         slow = int(not error and took_ms > slow_ms)
@@ -65,7 +69,7 @@ class Counts:
 
     def add(self, other: Counts) -> None:
         """Count all that another one counted."""
-        for name in ("requests", "errors", "slow", "broken", "rejected", "compared", "different"):
+        for name in ("requests", "errors", "slow", "broken", "rejected", "turned_away", "compared", "different"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for bucket, count in other.latencies.items():
             self.latencies[bucket] = self.latencies.get(bucket, 0) + count
@@ -83,6 +87,7 @@ class Counts:
             slow=self.slow,
             broken=self.broken,
             rejected=self.rejected,
+            turned_away=self.turned_away,
             latencies=dict(self.latencies),
             clients=dict(self.clients),
             outcomes=dict(self.outcomes),

@@ -1,13 +1,16 @@
 """What runs inside a replica of Ray Serve: one predictor behind one HTTP address.
 
 Requests and answers are JSON, as ``ports.serving`` describes. Code and artifacts come through ``ReplicaSource``,
-which the composition root hands over, so that a replica finds them where the steps of the run found them.
+which the composition root hands over, so that a replica finds them where the steps of the run found them. Here
+requests become batches, and here they are captured: the router before it has more to do.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,8 +18,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from orchestrator.backends.serve_answer import Answer, predict, refused
+from orchestrator.backends.serve_answer import Answer, predict, predict_all, refused
+from orchestrator.backends.serve_capture import Capturing, Sample
+from orchestrator.backends.serve_choice import SEPARATOR
+from orchestrator.backends.serve_routing import ANSWER_HEADER
+from orchestrator.backends.serve_scaling import P95_MS, LatencyWindow
 from orchestrator.errors import ConfigError
+from orchestrator.ports.capture import Capture, Folder
+from orchestrator.ports.serving import Load
 from orchestrator.types import Digest
 
 
@@ -31,9 +40,13 @@ class ReplicaSource(Protocol):
         """The bytes of an artifact, verified."""
         ...
 
+    def folder(self, url: str) -> Folder:
+        """Where captured requests are written."""
+        ...
+
 
 class LocalSource:
-    """Code that every process of the cluster can import; no artifacts."""
+    """Code that every process of the cluster can import; no artifacts and no folders."""
 
     def load(self, path: str) -> Any:
         """Import ``module:name``; raises ConfigError if there is no such thing."""
@@ -47,6 +60,10 @@ class LocalSource:
         """Raises ConfigError: this source has no artifact store."""
         raise ConfigError(f"artifact {digest} cannot be read: this deployment has no artifact store; send the bytes")
 
+    def folder(self, url: str) -> Folder:
+        """Raises ConfigError: this source writes nowhere."""
+        raise ConfigError(f"nothing can be captured in {url}: this deployment has nowhere to write")
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -58,6 +75,8 @@ class Served:
     predictor: str
     payload: bytes | Digest
     config: Mapping[str, Any]
+    load: Load
+    capture: Capture | None = None
 
 
 class Replica:
@@ -67,18 +86,61 @@ class Replica:
         self._served = served
         payload = served.payload if isinstance(served.payload, bytes) else source.artifact(served.payload)
         self._predictor = source.load(served.predictor)(payload, served.config)
+        self._latencies = LatencyWindow()
+        self._answer = self._batched() if served.load.max_batch_size > 1 else self._alone
+        capture = served.capture
+        self._capturing = (
+            None if capture is None else Capturing(capture, served.app, served.version, source.folder(capture.folder))
+        )
+
+    def __del__(self) -> None:
+        """Serve's call before it ends a replica that has answered its last request."""
+        capturing = getattr(self, "_capturing", None)  # there is none if the predictor could not be built
+        if capturing is not None:
+            capturing.close()
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request that came over HTTP."""
         if request.method == "GET":
-            served = self._served
-            return JSONResponse({"app": served.app, "version": served.version, "identity": served.identity})
+            return JSONResponse(self._told())
+        headers = {}
         if request.method != "POST":
             answer = refused(405, 'use POST with a JSON object {"rows": [...]}')
         else:
-            answer = await self.answer(await request.body())
-        return Response(answer.body, answer.status, media_type="application/json")
+            asked = secrets.token_hex(8)
+            answer = await self.answer(await request.body(), asked)
+            headers[ANSWER_HEADER] = f"{self._served.version}{SEPARATOR}{asked}"
+        return Response(answer.body, answer.status, headers, media_type="application/json")
 
-    async def answer(self, body: bytes) -> Answer:
-        """Answer one request, given its body."""
+    async def answer(self, body: bytes, request: str) -> Answer:
+        """Answer one request, given its body and its id."""
+        began = time.perf_counter()
+        answer = await self._answer(body)
+        took_ms = (time.perf_counter() - began) * 1000
+        self._latencies.add(took_ms)
+        if self._capturing is not None:
+            self._capturing.see(Sample(request, time.time(), took_ms, answer.status, body, answer.body))
+        return answer
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What Serve's autoscaler gets to see beside numbers of requests; see ``serve_scaling``."""
+        return {P95_MS: self._latencies.p95_ms()}
+
+    async def _alone(self, body: bytes) -> Answer:
         return await run_in_threadpool(predict, self._predictor, body)
+
+    async def _together(self, bodies: list[bytes]) -> list[Answer]:
+        return await run_in_threadpool(predict_all, self._predictor, bodies)
+
+    def _batched(self) -> Callable[[bytes], Coroutine[Any, Any, Answer]]:
+        from ray import serve
+
+        load = self._served.load
+        batching: Any = serve.batch(max_batch_size=load.max_batch_size, batch_wait_timeout_s=load.batch_wait_timeout_s)
+        batched: Callable[[bytes], Coroutine[Any, Any, Answer]] = batching(self._together)
+        return batched
+
+    def _told(self) -> dict[str, Any]:
+        served = self._served
+        told: dict[str, Any] = {"app": served.app, "version": served.version, "identity": served.identity}
+        return told if self._capturing is None else told | {"captured": self._capturing.counts()}

@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator.backends import ray_private
-from orchestrator.backends.serve_answer import Answer
+from orchestrator.backends.serve_answer import Answer, refused
 from orchestrator.backends.serve_choice import SEPARATOR, traffic_from
 from orchestrator.backends.serve_ledger import ledger_of
-from orchestrator.backends.serve_routing import CLIENT_HEADER, Limits, Routing
+from orchestrator.backends.serve_routing import BUSY, CLIENT_HEADER, Limits, Routing
 from orchestrator.errors import ServingFailed
 
 PREDICTOR = "predictor"
@@ -71,14 +71,18 @@ class Route:
 
             ray.wait([self._ledger.add.remote(counts)], timeout=_LAST_REPORT_S)
 
-    async def _ask(self, version: str, body: bytes) -> Answer:
+    async def _ask(self, version: str, body: bytes, request: str) -> Answer:
+        from ray.serve.exceptions import BackPressureError
+
         handle = self._handle(version)
         traffic = self._routing.traffic
         if traffic is not None and version != traffic.stable and not ray_private.has_replicas(handle):
             raise ServingFailed(f"{self._app} {version} has no replica at the moment")
-        response = handle.remote(body)
+        response = handle.remote(body, request)
         try:
             return Answer(*await response)
+        except BackPressureError:
+            return refused(BUSY, f"{self._app} {version} has more requests than it can take; try again later")
         except asyncio.CancelledError:
             response.cancel()
             raise

@@ -1,7 +1,8 @@
 """What a router does with a request, whoever carries it: choose, ask, fall back, mirror, count. Knows no Ray, no HTTP.
 
 No request fails because of a version that is tried out: whatever it does, the stable version is asked in its place.
-Only if that one also refuses a request (4xx) was it the client's fault.
+Only if that one also refuses a request (4xx) was it the client's fault. A version that has too much to do did nothing
+wrong, so a request that it turned away is counted apart and is neither its error nor a sample of it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ ANSWER_HEADER = "X-Answer-Id"
 _LARGEST = 1e150
 """Its square is still a number."""
 
+_LATER = {"Retry-After": "1"}
 _MAX_OUTCOMES = 10_000
 _MAX_CLIENT_CHARS = 200
 
@@ -66,8 +68,11 @@ class _Tried(NamedTuple):
     reason: str = ""
 
 
-Ask = Callable[[str, bytes], Awaitable[Answer]]
-"""Hands a request to a version; raises if it cannot be asked or dies of it."""
+Ask = Callable[[str, bytes, str], Awaitable[Answer]]
+"""Hands a request, its body and id, to a version; raises if it cannot be asked or dies of it."""
+
+BUSY = 503
+"""Status of an answer that says that a version has too much to do; predictors never give it."""
 
 
 @dataclass(slots=True)
@@ -123,7 +128,8 @@ class Routing:
         if traffic is None:
             return _refused(503, f"the router of {self.app} has no traffic yet; try again", retry=True)
         if self._in_flight >= self.limits.in_flight:
-            return _refused(503, f"{self.app} has {self._in_flight} requests in flight; try again later", retry=True)
+            self._count(traffic.stable).turned_away += 1
+            return _refused(BUSY, f"{self.app} has {self._in_flight} requests in flight; try again later", retry=True)
         self._in_flight += 1
         try:
             return await self._answer(traffic, body, client[:_MAX_CLIENT_CHARS] if client else None)
@@ -131,58 +137,64 @@ class Routing:
             self._in_flight -= 1
 
     async def _answer(self, traffic: Traffic, body: bytes, client: str | None) -> Reply:
-        version = self._choice.of(client if traffic.sticky else None)
+        version, request = self._choice.of(client if traffic.sticky else None), secrets.token_hex(8)
         if version == traffic.stable:
-            tried, given = await self._stable(version, body)
+            tried, given = await self._stable(version, body, request)
         else:
-            tried, given = await self._trial(version, traffic.stable, body)
+            tried, given = await self._trial(version, traffic.stable, body, request)
         self._count(version).request(tried.verdict, tried.took_ms, traffic.slow_ms, client)
         by = version if given is tried else traffic.stable
-        reply = _reply(self.app, by, given)
+        reply = _reply(self.app, by, given, request)
         if given.verdict == "answered":
-            self._mirror(traffic, {version, by}, body, reply.body, client)
+            self._mirror(traffic, {version, by}, body, reply.body, client, request)
         return reply
 
-    async def _stable(self, version: str, body: bytes) -> tuple[_Tried, _Tried]:
+    async def _stable(self, version: str, body: bytes, request: str) -> tuple[_Tried, _Tried]:
         """What counts, and what the client gets: a replica that died is asked for in vain only once."""
-        tried = await self._try(version, body, self.limits.timeout_s)
+        tried = await self._try(version, body, request, self.limits.timeout_s)
         left_s = self.limits.timeout_s - tried.took_ms / 1000
         if tried.verdict != "failed" or tried.answer is not None or left_s <= 0:
             return tried, tried
-        again = await self._try(version, body, left_s)
+        again = await self._try(version, body, request, left_s)
         return tried._replace(took_ms=tried.took_ms + again.took_ms), again
 
-    async def _trial(self, version: str, stable: str, body: bytes) -> tuple[_Tried, _Tried]:
-        tried = await self._try(version, body, self.limits.trial_timeout_s)
+    async def _trial(self, version: str, stable: str, body: bytes, request: str) -> tuple[_Tried, _Tried]:
+        tried = await self._try(version, body, request, self.limits.trial_timeout_s)
         if tried.verdict == "answered":
             return tried, tried
-        _, instead = await self._stable(stable, body)
+        _, instead = await self._stable(stable, body, request)
+        if tried.verdict == "turned away":
+            return tried, instead
         if tried.verdict == "rejected" and instead.verdict != "answered":
             return tried, tried
         verdict: Verdict = "broken" if tried.verdict == "broken" else "failed"
         return tried._replace(verdict=verdict), instead
 
-    async def _try(self, version: str, body: bytes, timeout_s: float) -> _Tried:
+    async def _try(self, version: str, body: bytes, request: str, timeout_s: float) -> _Tried:
         began = time.perf_counter()
         try:
             async with asyncio.timeout(timeout_s):
-                answer = await self.ask(version, body)
+                answer = await self.ask(version, body, request)
         except TimeoutError:
             return _Tried("failed", _since(began), None, f"did not answer within {timeout_s:g} s")
         except Exception as error:  # whatever ends a version must not end the request
             return _Tried("failed", _since(began), None, f"{type(error).__name__}: {error}"[:500])
         return _Tried(_verdict(answer), _since(began), answer)
 
-    def _mirror(self, traffic: Traffic, asked: set[str], body: bytes, given: bytes, client: str | None) -> None:
+    def _mirror(
+        self, traffic: Traffic, asked: set[str], body: bytes, given: bytes, client: str | None, request: str
+    ) -> None:
         for version, percent in traffic.mirrored.items():
             if version in asked or len(self._mirrors) >= traffic.mirror_limit or random.random() * 100 >= percent:
                 continue
-            task = asyncio.create_task(self._compare(version, body, given, traffic, client))
+            task = asyncio.create_task(self._compare(version, body, given, traffic, client, request))
             self._mirrors.add(task)
             task.add_done_callback(self._mirrors.discard)
 
-    async def _compare(self, version: str, body: bytes, given: bytes, traffic: Traffic, client: str | None) -> None:
-        tried = await self._try(version, body, traffic.mirror_timeout_s)
+    async def _compare(
+        self, version: str, body: bytes, given: bytes, traffic: Traffic, client: str | None, request: str
+    ) -> None:
+        tried = await self._try(version, body, request, traffic.mirror_timeout_s)
         verdict: Verdict = "failed" if tried.verdict == "rejected" else tried.verdict  # another version took it
         counts = self._count(version)
         counts.request(verdict, tried.took_ms, traffic.slow_ms, client)
@@ -255,21 +267,24 @@ def _outcome(entry: Any) -> tuple[str, str]:
 def _verdict(answer: Answer) -> Verdict:
     if answer.broken:
         return "broken"
+    if answer.status == BUSY:
+        return "turned away"
     if 400 <= answer.status < 500:
         return "rejected"
     return "answered" if answer.status < 400 else "failed"
 
 
-def _reply(app: str, version: str, tried: _Tried) -> Reply:
-    headers = {VERSION_HEADER: version, ANSWER_HEADER: f"{version}{SEPARATOR}{secrets.token_hex(8)}"}
+def _reply(app: str, version: str, tried: _Tried, request: str) -> Reply:
+    headers = {VERSION_HEADER: version, ANSWER_HEADER: f"{version}{SEPARATOR}{request}"}
     if tried.answer is not None:
+        headers |= _LATER if tried.verdict == "turned away" else {}
         return Reply(tried.answer.status, tried.answer.body, headers)
     refused = _refused(503, f"{app} {version} could not answer: {tried.reason}", retry=True)
     return refused._replace(headers={**refused.headers, **headers})
 
 
 def _refused(status: int, message: str, retry: bool = False) -> Reply:
-    return Reply(status, json.dumps({"error": message}).encode(), {"Retry-After": "1"} if retry else {})
+    return Reply(status, json.dumps({"error": message}).encode(), _LATER if retry else {})
 
 
 def _since(began: float) -> float:

@@ -7,9 +7,13 @@ A served version is built from a predictor's class and a payload of bytes. Reque
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
+from orchestrator.errors import ConfigError
+from orchestrator.ports.capture import Capture
 from orchestrator.types import Digest
 
 ServedState = Literal["starting", "healthy", "unhealthy", "stopping"]
@@ -29,6 +33,89 @@ class Served(NamedTuple):
     endpoint: Endpoint
     state: ServedState
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaling:
+    """More replicas when there is more to do, fewer when there is less; names are Ray Serve's where it has one.
+
+    Attributes:
+        max_replicas: Most replicas.
+        min_replicas: Fewest, and how many there are at first.
+        target_ongoing_requests: How many requests each replica should have at a time, waiting ones included.
+        target_latency_ms: There are also more replicas when 95 of 100 answers are not given within this time, measured
+            in the replica; None for no regard to it.
+        upscale_delay_s, downscale_delay_s: How long more or fewer replicas have to be wanted before anything is done.
+    """
+
+    max_replicas: int
+    min_replicas: int = 1
+    target_ongoing_requests: float = 2.0
+    target_latency_ms: float | None = None
+    upscale_delay_s: float = 5.0
+    downscale_delay_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_replicas <= self.max_replicas:
+            raise ConfigError(
+                f"autoscaling: min_replicas={self.min_replicas} and max_replicas={self.max_replicas}; at least one has "
+                "to stay, and the least cannot be over the most"
+            )
+        if not self.target_ongoing_requests > 0 or not (self.target_latency_ms is None or self.target_latency_ms > 0):
+            raise ConfigError("autoscaling: target_ongoing_requests and target_latency_ms have to be positive")
+        if not (self.upscale_delay_s >= 0 and self.downscale_delay_s >= 0):
+            raise ConfigError("autoscaling: upscale_delay_s and downscale_delay_s cannot be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much each replica of a version takes on, and how; names are Ray Serve's.
+
+    Attributes:
+        max_ongoing_requests: Most requests that a replica works on at a time.
+        max_queued_requests: Most that wait for one, at each proxy and each replica of the router; more are answered 503
+            with ``Retry-After``.
+        max_batch_size: Requests that the predictor answers in one call; 1 for one at a time.
+        batch_wait_timeout_s: How long a request waits for others to be answered with.
+        autoscaling: How the number of replicas follows the load; None for a fixed number.
+    """
+
+    max_ongoing_requests: int = 64
+    max_queued_requests: int = 256
+    max_batch_size: int = 1
+    batch_wait_timeout_s: float = 0.01
+    autoscaling: Autoscaling | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_ongoing_requests", "max_queued_requests", "max_batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"load: {name}={getattr(self, name)} has to be 1 or more")
+        if self.max_batch_size > self.max_ongoing_requests:
+            raise ConfigError(
+                f"load: max_batch_size={self.max_batch_size} is never reached by a replica that takes "
+                f"max_ongoing_requests={self.max_ongoing_requests}; raise that, or lower the batch"
+            )
+        if not 0 <= self.batch_wait_timeout_s <= 60:
+            raise ConfigError(f"load: batch_wait_timeout_s={self.batch_wait_timeout_s} has to be from 0 to 60 seconds")
+
+
+def check_deployment(
+    replicas: int, num_cpus: float, num_gpus: float, load: Load | None, capture: Capture | None
+) -> None:
+    """Raises ConfigError if no server could give a version that."""
+    if capture is not None and not capture.inputs:
+        raise ConfigError(
+            "capture: say which inputs the model has (inputs={name: kind}); they are the columns of the rows"
+        )
+    if replicas < 1:
+        raise ConfigError(f"replicas={replicas} has to be 1 or more; end a version with undeploy")
+    if replicas > 1 and load is not None and load.autoscaling is not None:
+        raise ConfigError(f"replicas={replicas} is a fixed number; with autoscaling give min_replicas there instead")
+    for name, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
+        if not (math.isfinite(amount) and amount >= 0):
+            raise ConfigError(f"{name}={amount!r} cannot be reserved; give 0 or more")
+        if amount > 1 and amount != int(amount):
+            raise ConfigError(f"{name}={amount!r}: a fraction is of one; over 1 give whole numbers")
 
 
 class Predictor(Protocol):
@@ -57,6 +144,8 @@ class Serving(Protocol):
         replicas: int = 1,
         num_cpus: float = 0.0,
         num_gpus: float = 0.0,
+        load: Load | None = None,
+        capture: Capture | None = None,
         timeout_s: float = 120.0,
     ) -> Endpoint:
         """Serve a version and return when it answers; replicas that serve this version already are kept.
@@ -65,12 +154,15 @@ class Serving(Protocol):
             predictor: ``module:Class`` of the project, built inside the replica.
             payload: Bytes for the predictor, or the digest of an artifact that holds them.
             config: Given to the predictor; JSON values.
-            num_cpus: What each replica reserves; 0 leaves all slots to runs.
+            num_cpus, num_gpus: What each replica reserves, also fractions of one; 0 leaves all slots to runs.
+            load: How much each replica takes on, and how; and how many replicas there are, if that is not fixed.
+            capture: Which requests are kept with their answers, and where; with the model's inputs in it.
             timeout_s: Longest time to wait for it to become healthy.
 
         Raises:
             ServingFailed: it did not become healthy; carries the replica's error. Nothing of it is left running.
-            ConfigError: app or version is not made of letters, digits, ``.``, ``_`` and ``-``.
+            ConfigError: app or version is not made of letters, digits, ``.``, ``_`` and ``-``, or no replica could be
+                like that.
         """
         ...
 

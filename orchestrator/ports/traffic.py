@@ -82,6 +82,8 @@ class Tally:
         slow: Took longer than ``Traffic.slow_ms``; errors are not counted here.
         broken: Answers that are none: NaN, infinite, empty, or fewer than rows. They are errors too.
         rejected: Requests that the client got wrong.
+        turned_away: Requests that the version had no room for; the stable version was asked instead, or the client was
+            told to come again.
         latencies: Histogram of how long answers took: bucket ``b`` holds those up to
             ``LATENCY_BASE_MS * LATENCY_GROWTH ** b`` milliseconds.
         clients: By client key, for those that sent one; when there are very many, those that came first.
@@ -94,6 +96,7 @@ class Tally:
     slow: int = 0
     broken: int = 0
     rejected: int = 0
+    turned_away: int = 0
     latencies: Mapping[int, int] = field(default_factory=dict)
     clients: Mapping[str, ClientTally] = field(default_factory=dict)
     outcomes: Mapping[str, OutcomeTally] = field(default_factory=dict)

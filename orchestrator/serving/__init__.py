@@ -4,6 +4,8 @@ Pure: strategies and guards are values, the controller (``advance``) turns a sta
 and instructions. Whoever drives it has the clock, the router and the journal.
 """
 
+from orchestrator.ports.capture import Capture
+from orchestrator.ports.serving import Autoscaling, Load
 from orchestrator.serving.card import CardBin, CardData, CardScore, CardSlice, ModelCard
 from orchestrator.serving.carry import Carrier, failed_at_start, send_back, without_another
 from orchestrator.serving.conditions import Condition
@@ -22,8 +24,10 @@ from orchestrator.serving.strategy import (
 
 __all__ = [
     "AB",
+    "Autoscaling",
     "BlueGreen",
     "Canary",
+    "Capture",
     "CardBin",
     "CardData",
     "CardScore",
@@ -32,6 +36,7 @@ __all__ = [
     "Condition",
     "Finish",
     "Instruction",
+    "Load",
     "ModelCard",
     "Observation",
     "Release",

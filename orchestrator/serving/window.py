@@ -11,6 +11,7 @@ from orchestrator.ports.traffic import LATENCY_BASE_MS, LATENCY_GROWTH, OutcomeT
 from orchestrator.serving.clusters import Design
 
 _COUNTS = ("requests", "errors", "slow", "broken", "compared", "different")
+_BESIDE = ("rejected", "turned_away")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def lower_end_ms(bucket: int) -> float:
 
 def difference(now: Tally, before: Tally) -> Tally | None:
     """What came since; None if a total is smaller than before, so that they do not belong together."""
-    counts = {name: getattr(now, name) - getattr(before, name) for name in (*_COUNTS, "rejected")}
+    counts = {name: getattr(now, name) - getattr(before, name) for name in (*_COUNTS, *_BESIDE)}
     latencies = {bucket: count - before.latencies.get(bucket, 0) for bucket, count in now.latencies.items()}
     outcomes = {name: _outcomes(entry, before.outcomes.get(name)) for name, entry in now.outcomes.items()}
     if min(*counts.values(), *latencies.values(), *(entry.count for entry in outcomes.values())) < 0:
@@ -70,7 +71,7 @@ def difference(now: Tally, before: Tally) -> Tally | None:
 
 def added(before: Tally, more: Tally) -> Tally:
     """Totals with further ones, without histograms, clients and outcomes."""
-    return Tally(**{name: getattr(before, name) + getattr(more, name) for name in (*_COUNTS, "rejected")})
+    return Tally(**{name: getattr(before, name) + getattr(more, name) for name in (*_COUNTS, *_BESIDE)})
 
 
 def _outcomes(now: OutcomeTally, before: OutcomeTally | None) -> OutcomeTally:
@@ -83,7 +84,7 @@ def _outcomes(now: OutcomeTally, before: OutcomeTally | None) -> OutcomeTally:
 
 def tally_to_json(tally: Tally) -> dict[str, Any]:
     """Totals as JSON values, without clients; what is zero or empty is left out."""
-    document: dict[str, Any] = {name: value for name in (*_COUNTS, "rejected") if (value := getattr(tally, name))}
+    document: dict[str, Any] = {name: value for name in (*_COUNTS, *_BESIDE) if (value := getattr(tally, name))}
     if tally.latencies:
         document["latencies"] = {str(bucket): count for bucket, count in tally.latencies.items()}
     if tally.outcomes:

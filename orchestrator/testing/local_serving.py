@@ -11,17 +11,21 @@ import importlib
 import json
 import secrets
 import threading
+import time
 from collections.abc import Coroutine, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
+from orchestrator.artifacts.store import open_objects
 from orchestrator.backends.serve_answer import Answer, predict
-from orchestrator.backends.serve_choice import check_name, check_next, check_traffic
+from orchestrator.backends.serve_capture import Capturing, Sample
+from orchestrator.backends.serve_choice import SEPARATOR, check_name, check_next, check_traffic
 from orchestrator.backends.serve_counts import Counts, add_all
-from orchestrator.backends.serve_routing import CLIENT_HEADER, Limits, Reply, Routing
+from orchestrator.backends.serve_routing import ANSWER_HEADER, CLIENT_HEADER, Limits, Reply, Routing
 from orchestrator.errors import ConfigError, ServingFailed
-from orchestrator.ports.serving import Endpoint, Predictor, Served
+from orchestrator.ports.capture import Capture
+from orchestrator.ports.serving import Endpoint, Load, Predictor, Served, check_deployment
 from orchestrator.ports.traffic import Tallies, Traffic
 from orchestrator.types import Digest
 
@@ -38,6 +42,7 @@ class LocalServing:
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._versions: dict[tuple[str, str], Predictor] = {}
+        self._captures: dict[tuple[str, str], Capturing] = {}
         self._routings: dict[str, Routing] = {}
         self._totals: dict[str, dict[str, Counts]] = {}
         self._era = secrets.token_hex(8)
@@ -56,6 +61,8 @@ class LocalServing:
         """End everything that is served here."""
         self._http.shutdown()
         self._http.server_close()
+        for app, version in list(self._captures):
+            self._end_capture(app, version)
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def deploy(
@@ -69,9 +76,12 @@ class LocalServing:
         replicas: int = 1,
         num_cpus: float = 0.0,
         num_gpus: float = 0.0,
+        load: Load | None = None,
+        capture: Capture | None = None,
         timeout_s: float = 120.0,
     ) -> Endpoint:
-        """See ``Serving.deploy``; the payload has to be bytes."""
+        """See ``Serving.deploy``; the payload has to be bytes, and requests are answered one by one."""
+        check_deployment(replicas, num_cpus, num_gpus, load, capture)
         check_name("app", app)
         check_name("version", version)
         if not isinstance(payload, bytes):
@@ -81,7 +91,10 @@ class LocalServing:
             built: Predictor = getattr(importlib.import_module(module), name)(payload, dict(config or {}))
         except Exception as error:
             raise ServingFailed(f"{app} {version} could not be built: {type(error).__name__}: {error}") from error
+        self._end_capture(app, version)
         self._versions[app, version] = built
+        if capture is not None:
+            self._captures[app, version] = Capturing(capture, app, version, open_objects(capture.folder))
         return self._endpoint(app, version)
 
     def status(self, app: str | None = None) -> list[Served]:
@@ -99,6 +112,7 @@ class LocalServing:
         for served in self.status(app):
             if version in (None, served.endpoint.version):
                 del self._versions[app, served.endpoint.version]
+                self._end_capture(app, served.endpoint.version)
 
     def route(self, app: str, traffic: Traffic, *, timeout_s: float = 60.0) -> Endpoint:
         """See ``Router.route``."""
@@ -123,6 +137,11 @@ class LocalServing:
         self._routings.pop(app, None)
         self._totals.pop(app, None)
 
+    def _end_capture(self, app: str, version: str) -> None:
+        capturing = self._captures.pop((app, version), None)
+        if capturing is not None:
+            capturing.close()
+
     def _endpoint(self, app: str, version: str = "") -> Endpoint:
         path = f"{app}/{version}" if version else app
         return Endpoint(app, version, f"http://127.0.0.1:{self._http.server_port}/{path}")
@@ -141,10 +160,11 @@ class LocalServing:
             add_all(totals, self._routings[app].take())
         return Tallies(self._era, {version: counts.tally() for version, counts in totals.items()})
 
-    async def _ask(self, app: str, version: str, body: bytes) -> Answer:
+    async def _ask(self, app: str, version: str, body: bytes, request: str) -> Answer:
         predictor = self._versions.get((app, version))
         if predictor is None:
             raise ServingFailed(f"{app} {version} is not served")
+        capturing = self._captures.get((app, version))
         answered: asyncio.Future[Answer] = self._loop.create_future()
 
         def finish(answer: Answer) -> None:
@@ -152,7 +172,12 @@ class LocalServing:
                 answered.set_result(answer)
 
         def work() -> None:
-            self._loop.call_soon_threadsafe(finish, predict(predictor, body))
+            began = time.perf_counter()
+            answer = predict(predictor, body)
+            if capturing is not None:
+                took_ms = (time.perf_counter() - began) * 1000
+                capturing.see(Sample(request, time.time(), took_ms, answer.status, body, answer.body))
+            self._loop.call_soon_threadsafe(finish, answer)
 
         threading.Thread(target=work, daemon=True).start()  # one that hangs must not hold up the end of the process
         return await answered
@@ -162,8 +187,9 @@ class LocalServing:
         if (app, rest) in self._versions:
             if method == "GET":
                 return Reply(200, json.dumps({"app": app, "version": rest}).encode(), {})
-            answer = self._on_loop(self._ask(app, rest, body))
-            return Reply(answer.status, answer.body, {})
+            request = secrets.token_hex(8)
+            answer = self._on_loop(self._ask(app, rest, body, request))
+            return Reply(answer.status, answer.body, {ANSWER_HEADER: f"{rest}{SEPARATOR}{request}"})
         routing = self._routings.get(app)
         if routing is None:
             return Reply(404, b'{"error":"nothing is served here"}', {})

@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 from orchestrator.backends.serve_choice import check_next, check_traffic, traffic_document, traffic_from
 from orchestrator.errors import ServingFailed
-from orchestrator.ports.serving import Endpoint, Served
+from orchestrator.ports.capture import Capture
+from orchestrator.ports.serving import Endpoint, Load, Served, check_deployment
 from orchestrator.ports.traffic import Tallies, Tally, Traffic
 from orchestrator.ports.values import digest_bytes
 from orchestrator.testing.ledger import append_line, read_lines
@@ -49,9 +50,12 @@ class FileServing:
         replicas: int = 1,
         num_cpus: float = 0.0,
         num_gpus: float = 0.0,
+        load: Load | None = None,
+        capture: Capture | None = None,
         timeout_s: float = 120.0,
     ) -> Endpoint:
         """Keep a version; see ``Serving``. The same version again changes nothing."""
+        check_deployment(replicas, num_cpus, num_gpus, load, capture)
         endpoint = Endpoint(app, version, f"file://{self._path(app, version)}")
         digest = payload if isinstance(payload, str) else digest_bytes(payload)
         document = {"app": app, "version": version, "predictor": predictor, "payload": digest}

@@ -1,6 +1,17 @@
 """Deployment: a model as bytes, the predictor that answers from them, the way to an endpoint, and releases."""
 
-from orchestrator.serving import AB, BlueGreen, Canary, ModelCard, Release, Shadow, Strategy
+from orchestrator.serving import (
+    AB,
+    Autoscaling,
+    BlueGreen,
+    Canary,
+    Capture,
+    Load,
+    ModelCard,
+    Release,
+    Shadow,
+    Strategy,
+)
 from stages.deployment.card import model_card
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
 from stages.deployment.releasing import release, rollback
@@ -10,10 +21,13 @@ from stages.deployment.soundness import check_soundness
 
 __all__ = [
     "AB",
+    "Autoscaling",
     "BlueGreen",
     "Canary",
+    "Capture",
     "Deployment",
     "Exercise",
+    "Load",
     "ModelCard",
     "Predictor",
     "Release",

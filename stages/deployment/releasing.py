@@ -7,6 +7,7 @@ with the run after a crash goes on with the release, wherever it was.
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from orchestrator import stage, step
 from orchestrator.errors import ConfigError, ServingFailed
 from orchestrator.serving import (
     Canary,
+    Capture,
     Carrier,
+    Load,
     Release,
     ReleaseState,
     Strategy,
@@ -28,7 +31,7 @@ from orchestrator.serving import (
 )
 from stages.deployment.client import number_of
 from stages.deployment.predictor import DEFAULT_MAX_ROWS, Predictor, model_to_payload
-from stages.deployment.serving import PREDICTOR, TOLERANCE, plain_rows
+from stages.deployment.serving import PREDICTOR, TOLERANCE, plain_rows, signed
 from stages.training import Model, ModelFile
 
 SAMPLE_ROWS = 20
@@ -44,6 +47,10 @@ def release(
     max_rows: int = DEFAULT_MAX_ROWS,
     replicas: int = 1,
     start_timeout_s: float = 120.0,
+    num_cpus: float = 0.0,
+    num_gpus: float = 0.0,
+    load: Load | None = None,
+    capture: Capture | None = None,
 ) -> Release:
     """Let a model take over an application, as far as it does no worse than the version that answers now.
 
@@ -58,6 +65,7 @@ def release(
         max_rows: Most rows of one request.
         replicas: Of the candidate.
         start_timeout_s: How long the candidate may take to become healthy; then it is sent back.
+        num_cpus, num_gpus, load, capture: As those of ``deploy``, for the candidate.
 
     Returns:
         The record: ``passed`` if the model answers all requests now, and why, or why not.
@@ -75,6 +83,11 @@ def release(
     version = hashlib.blake2b(payload, digest_size=6).hexdigest()
     here = step()
     serving, router, kept = here.serving, here.routing, here.restored()
+    serve = partial(
+        serving.deploy, app=app, version=version, predictor=PREDICTOR, payload=payload, config={"max_rows": max_rows},
+        replicas=replicas, num_cpus=num_cpus, num_gpus=num_gpus, load=load, capture=signed(capture, model),
+        timeout_s=start_timeout_s,
+    )  # fmt: skip
     now = router.traffic(app)
     id = hashlib.blake2b(here.key.encode(), digest_size=6).hexdigest()
     if kept is not None and now is None:
@@ -82,11 +95,11 @@ def release(
             f"{app}: release {id} was under way when its Ray ended, and every version with it; run the pipeline again"
         )
     if kept is None and (now is None or (now.stable == version and now.phase != "baking")):
-        _deploy(serving, app, version, payload, max_rows, replicas, start_timeout_s)
+        serve()
         return without_another(router, id, app, version, plan, now, here.now())
     state = begin(id, app, version, plan, now, here.now()) if kept is None else state_from_json(kept)
     try:
-        _deploy(serving, app, version, payload, max_rows, replicas, start_timeout_s)
+        serve()
     except ServingFailed as error:
         if kept is None:
             return failed_at_start(state, now, error.message, here.now())
@@ -107,15 +120,6 @@ def _check_sound(payload: bytes, model: Model | ModelFile, sample: pa.Table | No
         )
     if not np.allclose(answers, expected, atol=TOLERANCE):
         raise ConfigError("the model answers sample rows otherwise than it does offline: not released")
-
-
-def _deploy(
-    serving: Any, app: str, version: str, payload: bytes, max_rows: int, replicas: int, timeout_s: float
-) -> None:
-    serving.deploy(
-        app=app, version=version, predictor=PREDICTOR, payload=payload, config={"max_rows": max_rows},
-        replicas=replicas, timeout_s=timeout_s,
-    )  # fmt: skip
 
 
 class _Curves:

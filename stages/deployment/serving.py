@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from orchestrator import stage, step
 from orchestrator.errors import ConfigError
+from orchestrator.serving import Capture, Load
 from stages.deployment.client import Client
 from stages.deployment.predictor import DEFAULT_MAX_ROWS, model_to_payload
 from stages.training import Model, ModelFile
@@ -73,22 +74,42 @@ class Exercise:
 
 
 @stage(uses=("serving",), effects=True, timeout="5m")
-def deploy(model: Model | ModelFile, app: str, max_rows: int = DEFAULT_MAX_ROWS) -> Deployment:
+def deploy(
+    model: Model | ModelFile,
+    app: str,
+    max_rows: int = DEFAULT_MAX_ROWS,
+    replicas: int = 1,
+    num_cpus: float = 0.0,
+    num_gpus: float = 0.0,
+    load: Load | None = None,
+    capture: Capture | None = None,
+) -> Deployment:
     """Serve a model under an application's name; the same model again changes nothing.
 
     Args:
         app: Name of the application, also part of its URL.
         max_rows: Most rows of one request.
+        replicas: How many there are, unless ``load`` has an ``autoscaling``.
+        num_cpus, num_gpus: What each replica reserves, also fractions of one.
+        load: How much a replica takes on: queues, batches, autoscaling.
+        capture: Which requests are kept with their answers, and where; inputs are those of the model.
 
     Raises:
         ServingFailed: the deployment did not become healthy.
+        ConfigError: no replica could be like that.
     """
     payload = model_to_payload(model)
     version = hashlib.blake2b(payload, digest_size=6).hexdigest()
     endpoint = step().serving.deploy(
-        app=app, version=version, predictor=PREDICTOR, payload=payload, config={"max_rows": max_rows}
-    )
+        app=app, version=version, predictor=PREDICTOR, payload=payload, config={"max_rows": max_rows},
+        replicas=replicas, num_cpus=num_cpus, num_gpus=num_gpus, load=load, capture=signed(capture, model),
+    )  # fmt: skip
     return Deployment(app, version, str(endpoint.url))
+
+
+def signed(capture: Capture | None, model: Model | ModelFile) -> Capture | None:
+    """A capture with the signature of a model, if it has none of its own."""
+    return capture if capture is None or capture.inputs else replace(capture, inputs=dict(model.features.inputs))
 
 
 @stage(uses=("serving",), num_cpus=0, effects=True, timeout="5m")

@@ -1,5 +1,6 @@
-"""Monitoring: drift of inputs and outcomes against the rows a model was trained on."""
+"""Monitoring: what a model was asked, and drift of inputs and outcomes against the rows it was trained on."""
 
+from stages.monitoring.captured import Captured, captured
 from stages.monitoring.drift import ColumnDrift, DriftReport, drift
 
-__all__ = ["ColumnDrift", "DriftReport", "drift"]
+__all__ = ["Captured", "ColumnDrift", "DriftReport", "captured", "drift"]

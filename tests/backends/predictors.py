@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UserError
@@ -60,3 +61,18 @@ class Moody:
             case "nan":
                 return [{"y": float("nan")} for _ in rows]
         return [{"y": self.factor * row["x"]} for row in rows]
+
+
+class Held:
+    """Answers 2 * x, with how many rows it was given at once, when there is the file that the payload names."""
+
+    def __init__(self, payload: bytes, config: Mapping[str, Any]) -> None:
+        self.gate = Path(payload.decode())
+
+    def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """``{"y": …, "rows": …}`` for each row."""
+        if not all("x" in row for row in rows):
+            raise UserError("every row needs x", input="x")
+        while not self.gate.exists():
+            time.sleep(0.01)
+        return [{"value": 2 * row["x"], "rows": len(rows)} for row in rows]

@@ -7,21 +7,21 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from orchestrator.backends.serve_answer import Answer
-from orchestrator.backends.serve_routing import Limits, Reply, Routing
+from orchestrator.backends.serve_routing import BUSY, Limits, Reply, Routing
 from orchestrator.ports.traffic import Traffic
 
 BODY = b'{"rows": [{"x": 1}]}'
 GOOD = Answer(200, b'{"predictions":[1]}')
 
 
-def routing(ask: Callable[[str, bytes], Awaitable[Answer]], traffic: Traffic | None, **limits: float) -> Routing:
+def routing(ask: Callable[[str, bytes, str], Awaitable[Answer]], traffic: Traffic | None, **limits: float) -> Routing:
     made = Routing("shop", ask)
     if traffic is not None:
         made.follow(traffic, Limits(**limits))  # type: ignore[arg-type]
     return made
 
 
-async def good(version: str, body: bytes) -> Answer:
+async def good(version: str, body: bytes, request: str) -> Answer:
     return GOOD
 
 
@@ -35,7 +35,7 @@ def test_too_many_requests_are_turned_away_and_are_nobodys_error() -> None:
     async def many() -> tuple[list[Reply], Routing]:
         free = asyncio.Event()
 
-        async def slow(version: str, body: bytes) -> Answer:
+        async def slow(version: str, body: bytes, request: str) -> Answer:
             await free.wait()
             return GOOD
 
@@ -55,7 +55,7 @@ def test_too_many_requests_are_turned_away_and_are_nobodys_error() -> None:
 def test_a_champion_whose_replica_dies_is_asked_once_more() -> None:
     deaths = ["the actor died"]
 
-    async def dies_once(version: str, body: bytes) -> Answer:
+    async def dies_once(version: str, body: bytes, request: str) -> Answer:
         if deaths:
             raise RuntimeError(deaths.pop())
         return GOOD
@@ -71,7 +71,7 @@ def test_a_champion_whose_replica_dies_is_asked_once_more() -> None:
 
 
 def test_a_champions_own_error_is_what_the_client_gets() -> None:
-    async def fails(version: str, body: bytes) -> Answer:
+    async def fails(version: str, body: bytes, request: str) -> Answer:
         return Answer(500, b'{"error":"no idea"}')
 
     router = routing(fails, Traffic(1, {"v1": 50, "v2": 50}, "v1"))
@@ -102,7 +102,7 @@ def test_only_so_many_requests_are_mirrored_at_a_time() -> None:
     async def mirrored() -> int:
         started = 0
 
-        async def ask(version: str, body: bytes) -> Answer:
+        async def ask(version: str, body: bytes, request: str) -> Answer:
             nonlocal started
             if version == "v2":
                 started += 1
@@ -120,7 +120,7 @@ def test_only_so_many_requests_are_mirrored_at_a_time() -> None:
 
 def test_an_answer_to_a_copy_that_comes_too_late_is_an_error() -> None:
     async def mirrored() -> Routing:
-        async def ask(version: str, body: bytes) -> Answer:
+        async def ask(version: str, body: bytes, request: str) -> Answer:
             if version == "v2":
                 await asyncio.sleep(60)
             return GOOD
@@ -133,3 +133,44 @@ def test_an_answer_to_a_copy_that_comes_too_late_is_an_error() -> None:
     counts = asyncio.run(mirrored()).take()
     assert (counts["v2"].requests, counts["v2"].errors, counts["v2"].compared) == (1, 1, 0)
     assert counts["v1"].errors == 0
+
+
+def test_a_version_that_has_too_much_to_do_did_nothing_wrong() -> None:
+    full = {"v2"}
+
+    async def ask(version: str, body: bytes, request: str) -> Answer:
+        return Answer(BUSY, b'{"error":"come again"}') if version in full else GOOD
+
+    router = routing(ask, Traffic(1, {"v1": 0, "v2": 100}, "v1"))
+    reply = asyncio.run(router.answer(BODY, None))
+    assert (reply.status, reply.headers["X-Model-Version"]) == (200, "v1")
+    tally = router.take()["v2"].tally()
+    assert (tally.turned_away, tally.requests, tally.errors) == (1, 0, 0)
+
+    full.add("v1")
+    reply = asyncio.run(router.answer(BODY, None))
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+
+    router = routing(ask, Traffic(1, {"v1": 100}, "v1"))
+    reply = asyncio.run(router.answer(BODY, None))
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+    tally = router.take()["v1"].tally()
+    assert (tally.turned_away, tally.requests, tally.errors) == (1, 0, 0)
+
+
+def test_one_request_has_one_id_wherever_it_is_asked() -> None:
+    async def both() -> tuple[Reply, list[tuple[str, str]]]:
+        asked: list[tuple[str, str]] = []
+
+        async def ask(version: str, body: bytes, request: str) -> Answer:
+            asked.append((version, request))
+            return Answer(500, b"{}") if version == "v2" else GOOD
+
+        router = routing(ask, Traffic(1, {"v1": 0, "v2": 100}, "v1", {"v3": 100}))
+        reply = await router.answer(BODY, None)
+        await asyncio.gather(*router._mirrors)
+        return reply, asked
+
+    reply, asked = asyncio.run(both())
+    assert [version for version, _ in asked] == ["v2", "v1", "v3"]
+    assert {request for _, request in asked} == {reply.headers["X-Answer-Id"].removeprefix("v1--")}

@@ -1,0 +1,152 @@
+"""Model versions on Ray Serve that get more than they can take, together, on a part of a GPU, and captured."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.artifacts.objects import Objects
+from orchestrator.artifacts.store import open_objects
+from orchestrator.backends.cluster import Cluster
+from orchestrator.backends.serve import RayServing
+from orchestrator.backends.serve_replica import LocalSource
+from orchestrator.backends.serve_router import RayRouter, RouterSettings
+from orchestrator.ports.capture import Capture
+from orchestrator.ports.serving import Autoscaling, Endpoint, Load
+from orchestrator.ports.traffic import Traffic
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+HELD = "tests.backends.predictors:Held"
+
+
+class Source(LocalSource):
+    """Code of this process, and folders of this machine."""
+
+    def folder(self, url: str) -> Objects:
+        """As that of a run."""
+        return open_objects(url)
+
+
+class Got(NamedTuple):
+    """What a client got."""
+
+    status: int
+    body: dict[str, Any]
+    headers: Any
+
+
+@pytest.fixture(scope="module")
+def serving(local_ray: Cluster) -> Iterator[RayServing]:
+    serving = RayServing(Source(), health_check_s=1.0)
+    yield serving
+    serving.shutdown()
+
+
+def ask(url: str, *rows: Any, client: str = "") -> Got:
+    request = urllib.request.Request(url, json.dumps({"rows": rows}).encode(), {"X-Client-Key": client})
+    try:
+        with urllib.request.urlopen(request, timeout=120) as response:
+            return Got(response.status, json.loads(response.read()), response.headers)
+    except urllib.error.HTTPError as error:
+        text = error.read()
+        return Got(error.code, json.loads(text) if text[:1] == b"{" else {"error": text}, error.headers)
+
+
+def told(endpoint: Endpoint) -> dict[str, Any]:
+    with urllib.request.urlopen(endpoint.url, timeout=120) as response:
+        return dict(json.loads(response.read()))
+
+
+def await_true(holds: Any, timeout_s: float = 200.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    return tmp_path / "gate"
+
+
+def test_requests_are_answered_together_on_a_part_of_a_gpu_and_what_was_asked_is_kept(
+    serving: RayServing, tmp_path: Path, gate: Path
+) -> None:
+    import ray
+
+    capture = Capture(str(tmp_path / "kept"), share=1.0, every_s=3600, inputs={"x": "number"})
+    load = Load(max_ongoing_requests=16, max_batch_size=4, batch_wait_timeout_s=60)
+    before = ray.available_resources()["GPU"]
+    endpoint = serving.deploy("held", "v1", HELD, str(gate).encode(), num_gpus=0.25, load=load, capture=capture)
+    await_true(lambda: ray.available_resources()["GPU"] == before - 0.25)
+    gate.touch()
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda number: ask(endpoint.url, *[{"x": number}] * (number % 3)), range(8)))
+    assert [[one["value"] for one in answer.body["predictions"]] for answer in got] == [
+        [2 * number] * (number % 3) for number in range(8)
+    ]
+    together = {one["rows"] for answer in got for one in answer.body["predictions"]}
+    assert max(together) > 2  # of one request there are two at most
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(lambda row: ask(endpoint.url, row), [{"x": 1}, {"x": 2}, {"z": 3}, {"x": 4}]))
+    assert [answer.status for answer in got] == [200, 200, 422, 200]
+    assert told(endpoint)["captured"]["sampled"] == 12
+    serving.undeploy("held", "v1")  # what waits is written before the end
+    await_true(lambda: list(tmp_path.glob("kept/held/v1/counts-*.json")))
+    rows = [row for path in tmp_path.glob("kept/held/v1/rows-*") for row in pq.read_table(path).to_pylist()]
+    assert sorted(row["x"] for row in rows) == sorted([1, 2, 2, 4, 5, 5, 7] + [1, 2, 4])
+    assert all(row["answer_value"] == 2 * row["x"] for row in rows)
+    assert {answer.headers["X-Answer-Id"] for answer in got if answer.status == 200} <= {
+        row["answer_id"] for row in rows
+    }
+    (apart,) = [row for path in tmp_path.glob("kept/held/v1/apart-*") for row in pq.read_table(path).to_pylist()]
+    assert (apart["answer_status"], apart["answer_id"]) == (422, got[2].headers["X-Answer-Id"])
+
+
+def test_what_a_version_has_no_room_for_is_sent_away_or_answered_by_the_stable_one(
+    serving: RayServing, tmp_path: Path, gate: Path
+) -> None:
+    (tmp_path / "open").touch()
+    little = Load(max_ongoing_requests=1, max_queued_requests=1)
+    serving.deploy("full", "v1", HELD, str(tmp_path / "open").encode())
+    small = serving.deploy("full", "v2", HELD, str(gate).encode(), load=little)
+    router = RayRouter(RouterSettings(health_check_s=1.0))
+    routed = router.route("full", Traffic(1, {"v1": 0, "v2": 100}, "v1"))
+    with ThreadPoolExecutor(20) as pool:
+        direct = [pool.submit(ask, small.url, {"x": 1}) for _ in range(10)]
+        await_true(lambda: any(one.done() for one in direct))
+        through = [pool.submit(ask, routed.url, {"x": 1}, client=str(number)) for number in range(10)]
+        await_true(lambda: any(one.done() for one in through))
+        gate.touch()
+        of_version, of_router = ([one.result() for one in some] for some in (direct, through))
+    assert {answer.status for answer in of_version} == {200, 503}
+    assert {answer.headers["Retry-After"] for answer in of_version if answer.status == 503} == {"1"}
+    assert [answer.status for answer in of_router] == [200] * 10
+    await_true(lambda: router.tallies("full").versions["v2"].turned_away > 0)
+    assert [answer.headers["X-Model-Version"] for answer in of_router].count("v1") >= 1
+    serving.undeploy("full")
+
+
+def test_answers_that_take_too_long_bring_more_replicas(serving: RayServing, tmp_path: Path, gate: Path) -> None:
+    from ray import serve
+
+    gate.touch()
+    wish = Autoscaling(2, target_ongoing_requests=100, target_latency_ms=0.001, upscale_delay_s=0)
+    endpoint = serving.deploy("grows", "v1", HELD, str(gate).encode(), load=Load(autoscaling=wish))
+
+    def replicas() -> int:
+        assert ask(endpoint.url, {"x": 1}).status == 200
+        return int(serve.status().applications["grows--v1"].deployments["predictor"].replica_states.get("RUNNING", 0))
+
+    assert replicas() == 1
+    await_true(lambda: replicas() == 2)
