@@ -43,6 +43,19 @@ def release(
         str, typer.Option("--patience", metavar="DURATION", help="how long a step waits for those after its bake")
     ] = "1h",
     replicas: Annotated[int, typer.Option("--replicas", metavar="N", help="of the new version")] = 1,
+    max_replicas: Annotated[
+        int, typer.Option("--max-replicas", metavar="N", help="as many there may be if there is much to do")
+    ] = 0,
+    num_gpus: Annotated[float, typer.Option("--num-gpus", metavar="N", help="of each replica, such as 0.25")] = 0.0,
+    max_batch_size: Annotated[
+        int, typer.Option("--max-batch-size", metavar="N", help="requests answered in one call of the model")
+    ] = 1,
+    capture: Annotated[
+        str, typer.Option("--capture", metavar="FOLDER", help="path or URL where requests and answers are kept")
+    ] = "",
+    capture_share: Annotated[
+        float, typer.Option("--capture-share", metavar="SHARE", help="part of the requests that is kept, up to 1")
+    ] = 0.01,
     timeout: TimeLimit = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -51,6 +64,8 @@ def release(
     params: dict[str, Any] = {
         "model": model, "app": app, "how": how, "steps": _percents(steps), "bake": bake, "rollback_if": rollback_if,
         "min_samples": min_samples, "patience": patience, "replicas": replicas,
+        "max_replicas": max_replicas, "num_gpus": num_gpus, "max_batch_size": max_batch_size, "capture": capture,
+        "capture_share": capture_share,
     }  # fmt: skip
     return _run("send_out", params, timeout, json, quiet)
 

@@ -7,7 +7,18 @@ from typing import Any
 
 from orchestrator import pipeline, stage, version, when
 from orchestrator.errors import ConfigError
-from stages.deployment import BlueGreen, Canary, Release, Shadow, Strategy, release, rollback
+from stages.deployment import (
+    Autoscaling,
+    BlueGreen,
+    Canary,
+    Capture,
+    Load,
+    Release,
+    Shadow,
+    Strategy,
+    release,
+    rollback,
+)
 
 
 @stage
@@ -27,6 +38,11 @@ def send_out(
     min_samples: int = 100,
     patience: str = "1h",
     replicas: int = 1,
+    num_gpus: float = 0.0,
+    max_replicas: int = 0,
+    max_batch_size: int = 1,
+    capture: str = "",
+    capture_share: float = 0.01,
 ) -> str:
     """Let a published model take over an application.
 
@@ -39,7 +55,12 @@ def send_out(
         rollback_if: Limits that send everything back, such as ``error_rate > 0.01 or p95_ms > 80``.
         min_samples: Requests that the candidate has to have answered in a step before the next.
         patience: How long after the bake a step waits for those; then everything goes back.
-        replicas: Of the candidate.
+        replicas: Of the candidate; the least, if ``max_replicas`` is given.
+        num_gpus: What each of them reserves, also a part of one.
+        max_replicas: As many there may be if there is much to do; 0 for always ``replicas``.
+        max_batch_size: Requests that are answered in one call of the model.
+        capture: Folder or URL where a share of the requests is kept with their answers; none if empty.
+        capture_share: That share, up to 1.
 
     Returns:
         The record of the release in words.
@@ -57,7 +78,12 @@ def send_out(
             strategy = Shadow(percent=steps[-1], **watched)
         case _:
             raise ConfigError(f"how={how!r}: write canary, blue-green or shadow")
-    sent = release(version(model), app, strategy=strategy, replicas=replicas)
+    scaling = Autoscaling(max_replicas, min_replicas=replicas) if max_replicas else None
+    sent = release(
+        version(model), app, strategy=strategy, replicas=1 if scaling else replicas, num_gpus=num_gpus,
+        load=Load(max_batch_size=max_batch_size, autoscaling=scaling),
+        capture=Capture(capture, capture_share) if capture else None,
+    )  # fmt: skip
     return when(sent.passed, then=lambda: say(sent), otherwise=lambda: say(sent))
 
 
