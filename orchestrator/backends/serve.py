@@ -17,6 +17,7 @@ from typing import Any
 from orchestrator.backends.ray_private import dead_replicas
 from orchestrator.backends.serve_choice import SEPARATOR, check_name
 from orchestrator.backends.serve_ledger import end_ledger
+from orchestrator.backends.serve_models import ONLY
 from orchestrator.backends.serve_proxy import proxy_url, reason, state_of
 from orchestrator.backends.serve_replica import LocalSource, Replica, ReplicaSource
 from orchestrator.backends.serve_replica import Served as ServedVersion
@@ -25,9 +26,8 @@ from orchestrator.backends.serve_router import end_router
 from orchestrator.backends.serve_scaling import scaled
 from orchestrator.errors import ConfigError, ServingFailed
 from orchestrator.ports.capture import Capture
-from orchestrator.ports.serving import Endpoint, Load, Served, ServedState, check_deployment
+from orchestrator.ports.serving import Endpoint, Load, Payload, Served, ServedState, check_deployment, check_payload
 from orchestrator.ports.values import digest_bytes
-from orchestrator.types import Digest
 
 _POLL_S = 0.1
 _REQUEST_S = 5.0
@@ -54,7 +54,7 @@ class RayServing:
         app: str,
         version: str,
         predictor: str,
-        payload: bytes | Digest,
+        payload: Payload,
         config: Mapping[str, Any] | None = None,
         *,
         replicas: int = 1,
@@ -66,6 +66,7 @@ class RayServing:
     ) -> Endpoint:
         """See ``ports.serving.Serving.deploy``."""
         name, load = _application(app, version), load or Load()
+        check_payload(payload)
         check_deployment(replicas, num_cpus, num_gpus, load, capture)
         deadline = time.monotonic() + timeout_s
         endpoint = Endpoint(app, version, f"{proxy_url(self._http_port)}/{app}/{version}")
@@ -183,10 +184,11 @@ def _application(app: str, version: str) -> str:
     return f"{app}{SEPARATOR}{version}"
 
 
-def _identity(payload: bytes | Digest, settings: Mapping[str, Any]) -> str:
-    digest = digest_bytes(payload) if isinstance(payload, bytes) else payload
+def _identity(payload: Payload, settings: Mapping[str, Any]) -> str:
+    given = payload if isinstance(payload, Mapping) else {ONLY: payload}
+    digests = {name: digest_bytes(one) if isinstance(one, bytes) else one for name, one in given.items()}
     try:
-        described = json.dumps([digest, settings], sort_keys=True)
+        described = json.dumps([digests, settings], sort_keys=True)
     except TypeError as error:
         raise ConfigError(f"the config of a deployment must be JSON values: {error}") from error
     return digest_bytes(described.encode())

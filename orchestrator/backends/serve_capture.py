@@ -32,6 +32,7 @@ class Sample(NamedTuple):
     status: int
     body: bytes
     answer: bytes
+    model: str = ""
 
 
 @dataclass(slots=True)

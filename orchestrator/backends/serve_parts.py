@@ -32,6 +32,7 @@ _ANSWER = pa.schema([
     ("answer_row", pa.int32()),
     ("answer_at", pa.timestamp("us", "UTC")),
     ("answer_version", pa.string()),
+    ("answer_model", pa.string()),
     ("answer_ms", pa.float64()),
 ])  # fmt: skip
 _GIVEN = pa.schema([
@@ -55,6 +56,7 @@ def tables(samples: Sequence[Sample], inputs: Mapping[str, str], version: str) -
             "answer_id": f"{version}{SEPARATOR}{sample.request}",
             "answer_at": datetime.fromtimestamp(sample.at, UTC),
             "answer_version": version,
+            "answer_model": sample.model or None,
             "answer_ms": sample.took_ms,
         }
         if sample.status != 200:

@@ -12,20 +12,22 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from orchestrator.backends.serve_answer import Answer, predict, predict_all, refused
+from orchestrator.backends.serve_answer import Answer, refused
 from orchestrator.backends.serve_capture import Capturing, Sample
 from orchestrator.backends.serve_choice import SEPARATOR
+from orchestrator.backends.serve_models import MODEL_HEADER, ONLY, Models
 from orchestrator.backends.serve_routing import ANSWER_HEADER
 from orchestrator.backends.serve_scaling import P95_MS, LatencyWindow
 from orchestrator.errors import ConfigError
 from orchestrator.ports.capture import Capture, Folder
-from orchestrator.ports.serving import Load
+from orchestrator.ports.serving import Load, Payload, Predictor
 from orchestrator.types import Digest
 
 
@@ -73,19 +75,23 @@ class Served:
     version: str
     identity: str
     predictor: str
-    payload: bytes | Digest
+    payload: Payload
     config: Mapping[str, Any]
     load: Load
     capture: Capture | None = None
 
 
 class Replica:
-    """One predictor. ``GET`` tells app, version and identity; ``POST`` predicts."""
+    """One predictor, or one for each of many names. ``GET`` tells app, version and identity; ``POST`` predicts."""
 
     def __init__(self, served: Served, source: ReplicaSource) -> None:
         self._served = served
-        payload = served.payload if isinstance(served.payload, bytes) else source.artifact(served.payload)
-        self._predictor = source.load(served.predictor)(payload, served.config)
+        self._source = source
+        given = served.payload if isinstance(served.payload, Mapping) else {ONLY: served.payload}
+        sources = {name: partial(self._built, payload) for name, payload in given.items()}
+        self._models = Models(sources, served.load.max_num_models_per_replica)
+        if ONLY in sources:
+            self._models.load(ONLY)
         self._latencies = LatencyWindow()
         self._answer = self._batched() if served.load.max_batch_size > 1 else self._alone
         capture = served.capture
@@ -108,39 +114,46 @@ class Replica:
             answer = refused(405, 'use POST with a JSON object {"rows": [...]}')
         else:
             asked = secrets.token_hex(8)
-            answer = await self.answer(await request.body(), asked)
+            answer = await self.answer(await request.body(), asked, request.headers.get(MODEL_HEADER, ONLY))
             headers[ANSWER_HEADER] = f"{self._served.version}{SEPARATOR}{asked}"
         return Response(answer.body, answer.status, headers, media_type="application/json")
 
-    async def answer(self, body: bytes, request: str) -> Answer:
-        """Answer one request, given its body and its id."""
+    async def answer(self, body: bytes, request: str, model: str = ONLY) -> Answer:
+        """Answer one request, given its body, its id, and which model it is for."""
         began = time.perf_counter()
-        answer = await self._answer(body)
+        answer = await self._answer((model, body))
         took_ms = (time.perf_counter() - began) * 1000
         self._latencies.add(took_ms)
         if self._capturing is not None:
-            self._capturing.see(Sample(request, time.time(), took_ms, answer.status, body, answer.body))
+            self._capturing.see(Sample(request, time.time(), took_ms, answer.status, body, answer.body, model))
         return answer
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What Serve's autoscaler gets to see beside numbers of requests; see ``serve_scaling``."""
         return {P95_MS: self._latencies.p95_ms()}
 
-    async def _alone(self, body: bytes) -> Answer:
-        return await run_in_threadpool(predict, self._predictor, body)
+    async def _alone(self, asked: tuple[str, bytes]) -> Answer:
+        return (await run_in_threadpool(self._models.answer, asked[0], [asked[1]]))[0]
 
-    async def _together(self, bodies: list[bytes]) -> list[Answer]:
-        return await run_in_threadpool(predict_all, self._predictor, bodies)
+    async def _together(self, asked: list[tuple[str, bytes]]) -> list[Answer]:
+        return await run_in_threadpool(self._models.answer_all, asked)
 
-    def _batched(self) -> Callable[[bytes], Coroutine[Any, Any, Answer]]:
+    def _batched(self) -> Callable[[tuple[str, bytes]], Coroutine[Any, Any, Answer]]:
         from ray import serve
 
         load = self._served.load
         batching: Any = serve.batch(max_batch_size=load.max_batch_size, batch_wait_timeout_s=load.batch_wait_timeout_s)
-        batched: Callable[[bytes], Coroutine[Any, Any, Answer]] = batching(self._together)
+        batched: Callable[[tuple[str, bytes]], Coroutine[Any, Any, Answer]] = batching(self._together)
         return batched
+
+    def _built(self, payload: bytes | Digest) -> Predictor:
+        data = payload if isinstance(payload, bytes) else self._source.artifact(payload)
+        predictor: Predictor = self._source.load(self._served.predictor)(data, self._served.config)
+        return predictor
 
     def _told(self) -> dict[str, Any]:
         served = self._served
         told: dict[str, Any] = {"app": served.app, "version": served.version, "identity": served.identity}
+        if ONLY not in self._models:
+            told["models"] = self._models.built
         return told if self._capturing is None else told | {"captured": self._capturing.counts()}

@@ -19,7 +19,8 @@ from orchestrator.backends import ray_private
 from orchestrator.backends.serve_answer import Answer, refused
 from orchestrator.backends.serve_choice import SEPARATOR, traffic_from
 from orchestrator.backends.serve_ledger import ledger_of
-from orchestrator.backends.serve_routing import BUSY, CLIENT_HEADER, Limits, Routing
+from orchestrator.backends.serve_models import MODEL_HEADER, ONLY
+from orchestrator.backends.serve_routing import BUSY, CLIENT_HEADER, Asked, Limits, Routing
 from orchestrator.errors import ServingFailed
 
 PREDICTOR = "predictor"
@@ -60,7 +61,8 @@ class Route:
         """Answer one request that came over HTTP."""
         path = request.scope["path"].removeprefix(request.scope.get("root_path", "")).strip("/")
         client = request.headers.get(CLIENT_HEADER)
-        reply = await self._routing.handle(request.method, path, await request.body(), client)
+        model = request.headers.get(MODEL_HEADER, ONLY)
+        reply = await self._routing.handle(request.method, path, await request.body(), client, model)
         return Response(reply.body, reply.status, dict(reply.headers), media_type="application/json")
 
     def __del__(self) -> None:
@@ -71,14 +73,14 @@ class Route:
 
             ray.wait([self._ledger.add.remote(counts)], timeout=_LAST_REPORT_S)
 
-    async def _ask(self, version: str, body: bytes, request: str) -> Answer:
+    async def _ask(self, version: str, asked: Asked) -> Answer:
         from ray.serve.exceptions import BackPressureError
 
         handle = self._handle(version)
         traffic = self._routing.traffic
         if traffic is not None and version != traffic.stable and not ray_private.has_replicas(handle):
             raise ServingFailed(f"{self._app} {version} has no replica at the moment")
-        response = handle.remote(body, request)
+        response = handle.remote(*asked)
         try:
             return Answer(*await response)
         except BackPressureError:

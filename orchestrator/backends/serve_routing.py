@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeGuard
 from orchestrator.backends.serve_answer import Answer
 from orchestrator.backends.serve_choice import OUTCOMES, SEPARATOR, Choice, traffic_document
 from orchestrator.backends.serve_counts import Counts, Verdict, add_all
+from orchestrator.backends.serve_models import ONLY
 from orchestrator.ports.traffic import Traffic
 
 CLIENT_HEADER = "X-Client-Key"
@@ -68,8 +69,16 @@ class _Tried(NamedTuple):
     reason: str = ""
 
 
-Ask = Callable[[str, bytes, str], Awaitable[Answer]]
-"""Hands a request, its body and id, to a version; raises if it cannot be asked or dies of it."""
+class Asked(NamedTuple):
+    """One request: its body, its id, and which of a version's models it is for."""
+
+    body: bytes
+    id: str
+    model: str = ONLY
+
+
+Ask = Callable[[str, Asked], Awaitable[Answer]]
+"""Hands a request to a version; raises if it cannot be asked or dies of it."""
 
 BUSY = 503
 """Status of an answer that says that a version has too much to do; predictors never give it."""
@@ -106,12 +115,12 @@ class Routing:
         """What was taken could not be reported."""
         add_all(self._counts, counts)
 
-    async def handle(self, method: str, path: str, body: bytes, client: str | None) -> Reply:
+    async def handle(self, method: str, path: str, body: bytes, client: str | None, model: str = ONLY) -> Reply:
         """Answer an HTTP request; ``path`` is what comes after the application's own, without slashes around it."""
         if method == "GET" and not path:
             return self.describe()
         if method == "POST" and not path:
-            return await self.answer(body, client)
+            return await self.answer(body, client, model)
         if method == "POST" and path == OUTCOMES:
             return self.outcomes(body)
         return _refused(404, f"nothing of {self.app} answers {method} here: no such version is served")
@@ -122,7 +131,7 @@ class Routing:
             return _refused(503, f"the router of {self.app} has no traffic yet; try again", retry=True)
         return Reply(200, json.dumps({"app": self.app, **traffic_document(self.traffic)}).encode(), {})
 
-    async def answer(self, body: bytes, client: str | None) -> Reply:
+    async def answer(self, body: bytes, client: str | None, model: str = ONLY) -> Reply:
         """Answer one request; never raises but when it is cancelled."""
         traffic = self.traffic
         if traffic is None:
@@ -132,37 +141,38 @@ class Routing:
             return _refused(BUSY, f"{self.app} has {self._in_flight} requests in flight; try again later", retry=True)
         self._in_flight += 1
         try:
-            return await self._answer(traffic, body, client[:_MAX_CLIENT_CHARS] if client else None)
+            asked = Asked(body, secrets.token_hex(8), model)
+            return await self._answer(traffic, asked, client[:_MAX_CLIENT_CHARS] if client else None)
         finally:
             self._in_flight -= 1
 
-    async def _answer(self, traffic: Traffic, body: bytes, client: str | None) -> Reply:
-        version, request = self._choice.of(client if traffic.sticky else None), secrets.token_hex(8)
+    async def _answer(self, traffic: Traffic, asked: Asked, client: str | None) -> Reply:
+        version = self._choice.of(client if traffic.sticky else None)
         if version == traffic.stable:
-            tried, given = await self._stable(version, body, request)
+            tried, given = await self._stable(version, asked)
         else:
-            tried, given = await self._trial(version, traffic.stable, body, request)
+            tried, given = await self._trial(version, traffic.stable, asked)
         self._count(version).request(tried.verdict, tried.took_ms, traffic.slow_ms, client)
         by = version if given is tried else traffic.stable
-        reply = _reply(self.app, by, given, request)
+        reply = _reply(self.app, by, given, asked.id)
         if given.verdict == "answered":
-            self._mirror(traffic, {version, by}, body, reply.body, client, request)
+            self._mirror(traffic, {version, by}, asked, reply.body, client)
         return reply
 
-    async def _stable(self, version: str, body: bytes, request: str) -> tuple[_Tried, _Tried]:
+    async def _stable(self, version: str, asked: Asked) -> tuple[_Tried, _Tried]:
         """What counts, and what the client gets: a replica that died is asked for in vain only once."""
-        tried = await self._try(version, body, request, self.limits.timeout_s)
+        tried = await self._try(version, asked, self.limits.timeout_s)
         left_s = self.limits.timeout_s - tried.took_ms / 1000
         if tried.verdict != "failed" or tried.answer is not None or left_s <= 0:
             return tried, tried
-        again = await self._try(version, body, request, left_s)
+        again = await self._try(version, asked, left_s)
         return tried._replace(took_ms=tried.took_ms + again.took_ms), again
 
-    async def _trial(self, version: str, stable: str, body: bytes, request: str) -> tuple[_Tried, _Tried]:
-        tried = await self._try(version, body, request, self.limits.trial_timeout_s)
+    async def _trial(self, version: str, stable: str, asked: Asked) -> tuple[_Tried, _Tried]:
+        tried = await self._try(version, asked, self.limits.trial_timeout_s)
         if tried.verdict == "answered":
             return tried, tried
-        _, instead = await self._stable(stable, body, request)
+        _, instead = await self._stable(stable, asked)
         if tried.verdict == "turned away":
             return tried, instead
         if tried.verdict == "rejected" and instead.verdict != "answered":
@@ -170,31 +180,27 @@ class Routing:
         verdict: Verdict = "broken" if tried.verdict == "broken" else "failed"
         return tried._replace(verdict=verdict), instead
 
-    async def _try(self, version: str, body: bytes, request: str, timeout_s: float) -> _Tried:
+    async def _try(self, version: str, asked: Asked, timeout_s: float) -> _Tried:
         began = time.perf_counter()
         try:
             async with asyncio.timeout(timeout_s):
-                answer = await self.ask(version, body, request)
+                answer = await self.ask(version, asked)
         except TimeoutError:
             return _Tried("failed", _since(began), None, f"did not answer within {timeout_s:g} s")
         except Exception as error:  # whatever ends a version must not end the request
             return _Tried("failed", _since(began), None, f"{type(error).__name__}: {error}"[:500])
         return _Tried(_verdict(answer), _since(began), answer)
 
-    def _mirror(
-        self, traffic: Traffic, asked: set[str], body: bytes, given: bytes, client: str | None, request: str
-    ) -> None:
+    def _mirror(self, traffic: Traffic, by: set[str], asked: Asked, given: bytes, client: str | None) -> None:
         for version, percent in traffic.mirrored.items():
-            if version in asked or len(self._mirrors) >= traffic.mirror_limit or random.random() * 100 >= percent:
+            if version in by or len(self._mirrors) >= traffic.mirror_limit or random.random() * 100 >= percent:
                 continue
-            task = asyncio.create_task(self._compare(version, body, given, traffic, client, request))
+            task = asyncio.create_task(self._compare(version, asked, given, traffic, client))
             self._mirrors.add(task)
             task.add_done_callback(self._mirrors.discard)
 
-    async def _compare(
-        self, version: str, body: bytes, given: bytes, traffic: Traffic, client: str | None, request: str
-    ) -> None:
-        tried = await self._try(version, body, request, traffic.mirror_timeout_s)
+    async def _compare(self, version: str, asked: Asked, given: bytes, traffic: Traffic, client: str | None) -> None:
+        tried = await self._try(version, asked, traffic.mirror_timeout_s)
         verdict: Verdict = "failed" if tried.verdict == "rejected" else tried.verdict  # another version took it
         counts = self._count(version)
         counts.request(verdict, tried.took_ms, traffic.slow_ms, client)

@@ -10,11 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from orchestrator.errors import ConfigError
 from orchestrator.ports.capture import Capture
 from orchestrator.types import Digest
+
+Payload: TypeAlias = bytes | Digest | Mapping[str, bytes | Digest]
+"""Bytes of a model or the digest of an artifact that holds them; or one of these for each of many models by name."""
+
+MOST_PAYLOAD_BYTES = 64 * 1024 * 1024
+"""The bytes of many models together; artifacts may have any size."""
 
 ServedState = Literal["starting", "healthy", "unhealthy", "stopping"]
 
@@ -77,6 +83,7 @@ class Load:
             with ``Retry-After``.
         max_batch_size: Requests that the predictor answers in one call; 1 for one at a time.
         batch_wait_timeout_s: How long a request waits for others to be answered with.
+        max_num_models_per_replica: Of a version with many models, those that a replica keeps built; the ones used last.
         autoscaling: How the number of replicas follows the load; None for a fixed number.
     """
 
@@ -84,10 +91,11 @@ class Load:
     max_queued_requests: int = 256
     max_batch_size: int = 1
     batch_wait_timeout_s: float = 0.01
+    max_num_models_per_replica: int = 16
     autoscaling: Autoscaling | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_ongoing_requests", "max_queued_requests", "max_batch_size"):
+        for name in ("max_ongoing_requests", "max_queued_requests", "max_batch_size", "max_num_models_per_replica"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"load: {name}={getattr(self, name)} has to be 1 or more")
         if self.max_batch_size > self.max_ongoing_requests:
@@ -97,6 +105,20 @@ class Load:
             )
         if not 0 <= self.batch_wait_timeout_s <= 60:
             raise ConfigError(f"load: batch_wait_timeout_s={self.batch_wait_timeout_s} has to be from 0 to 60 seconds")
+
+
+def check_payload(payload: Payload) -> None:
+    """Raises ConfigError if many models are none, have no names or are not small."""
+    if not isinstance(payload, Mapping):
+        return
+    if not payload or not all(isinstance(name, str) and name.isprintable() and name.strip() for name in payload):
+        raise ConfigError("many models need at least one, and each needs a name of printable characters")
+    total = sum(len(one) for one in payload.values() if isinstance(one, bytes))
+    if total > MOST_PAYLOAD_BYTES:
+        raise ConfigError(
+            f"{len(payload)} models have {total:,} bytes together, more than {MOST_PAYLOAD_BYTES:,}; give digests of "
+            "artifacts instead, or serve them as several applications"
+        )
 
 
 def check_deployment(
@@ -138,7 +160,7 @@ class Serving(Protocol):
         app: str,
         version: str,
         predictor: str,
-        payload: bytes | Digest,
+        payload: Payload,
         config: Mapping[str, Any] | None = None,
         *,
         replicas: int = 1,
@@ -152,7 +174,9 @@ class Serving(Protocol):
 
         Args:
             predictor: ``module:Class`` of the project, built inside the replica.
-            payload: Bytes for the predictor, or the digest of an artifact that holds them.
+            payload: Bytes for the predictor, or the digest of an artifact that holds them. If it has them for each of
+                many models by name, a request says in its header ``X-Model`` which one it is for; a model is built
+                when it is asked for.
             config: Given to the predictor; JSON values.
             num_cpus, num_gpus: What each replica reserves, also fractions of one; 0 leaves all slots to runs.
             load: How much each replica takes on, and how; and how many replicas there are, if that is not fixed.

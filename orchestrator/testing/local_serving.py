@@ -12,22 +12,22 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
 from orchestrator.artifacts.store import open_objects
-from orchestrator.backends.serve_answer import Answer, predict
+from orchestrator.backends.serve_answer import Answer
 from orchestrator.backends.serve_capture import Capturing, Sample
 from orchestrator.backends.serve_choice import SEPARATOR, check_name, check_next, check_traffic
 from orchestrator.backends.serve_counts import Counts, add_all
-from orchestrator.backends.serve_routing import ANSWER_HEADER, CLIENT_HEADER, Limits, Reply, Routing
+from orchestrator.backends.serve_models import MODEL_HEADER, ONLY, Models
+from orchestrator.backends.serve_routing import ANSWER_HEADER, CLIENT_HEADER, Asked, Limits, Reply, Routing
 from orchestrator.errors import ConfigError, ServingFailed
 from orchestrator.ports.capture import Capture
-from orchestrator.ports.serving import Endpoint, Load, Predictor, Served, check_deployment
+from orchestrator.ports.serving import Endpoint, Load, Payload, Predictor, Served, check_deployment, check_payload
 from orchestrator.ports.traffic import Tallies, Traffic
-from orchestrator.types import Digest
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class LocalServing:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
-        self._versions: dict[tuple[str, str], Predictor] = {}
+        self._versions: dict[tuple[str, str], Models] = {}
         self._captures: dict[tuple[str, str], Capturing] = {}
         self._routings: dict[str, Routing] = {}
         self._totals: dict[str, dict[str, Counts]] = {}
@@ -70,7 +70,7 @@ class LocalServing:
         app: str,
         version: str,
         predictor: str,
-        payload: bytes | Digest,
+        payload: Payload,
         config: Mapping[str, Any] | None = None,
         *,
         replicas: int = 1,
@@ -81,14 +81,20 @@ class LocalServing:
         timeout_s: float = 120.0,
     ) -> Endpoint:
         """See ``Serving.deploy``; the payload has to be bytes, and requests are answered one by one."""
+        check_payload(payload)
         check_deployment(replicas, num_cpus, num_gpus, load, capture)
         check_name("app", app)
         check_name("version", version)
-        if not isinstance(payload, bytes):
-            raise ConfigError(f"artifact {payload} cannot be read: LocalServing has no artifact store; send the bytes")
-        module, _, name = predictor.partition(":")
+        given = payload if isinstance(payload, Mapping) else {ONLY: payload}
+        sources: dict[str, Callable[[], Predictor]] = {}
+        for name, one in given.items():
+            if not isinstance(one, bytes):
+                raise ConfigError(f"artifact {one} cannot be read: LocalServing has no artifact store; send the bytes")
+            sources[name] = partial(_build, predictor, one, dict(config or {}))
+        built = Models(sources, (load or Load()).max_num_models_per_replica)
         try:
-            built: Predictor = getattr(importlib.import_module(module), name)(payload, dict(config or {}))
+            if ONLY in built:
+                built.load(ONLY)
         except Exception as error:
             raise ServingFailed(f"{app} {version} could not be built: {type(error).__name__}: {error}") from error
         self._end_capture(app, version)
@@ -160,9 +166,9 @@ class LocalServing:
             add_all(totals, self._routings[app].take())
         return Tallies(self._era, {version: counts.tally() for version, counts in totals.items()})
 
-    async def _ask(self, app: str, version: str, body: bytes, request: str) -> Answer:
-        predictor = self._versions.get((app, version))
-        if predictor is None:
+    async def _ask(self, app: str, version: str, asked: Asked) -> Answer:
+        models = self._versions.get((app, version))
+        if models is None:
             raise ServingFailed(f"{app} {version} is not served")
         capturing = self._captures.get((app, version))
         answered: asyncio.Future[Answer] = self._loop.create_future()
@@ -173,27 +179,35 @@ class LocalServing:
 
         def work() -> None:
             began = time.perf_counter()
-            answer = predict(predictor, body)
+            (answer,) = models.answer(asked.model, [asked.body])
             if capturing is not None:
                 took_ms = (time.perf_counter() - began) * 1000
-                capturing.see(Sample(request, time.time(), took_ms, answer.status, body, answer.body))
+                capturing.see(
+                    Sample(asked.id, time.time(), took_ms, answer.status, asked.body, answer.body, asked.model)
+                )
             self._loop.call_soon_threadsafe(finish, answer)
 
         threading.Thread(target=work, daemon=True).start()  # one that hangs must not hold up the end of the process
         return await answered
 
-    def _handle(self, method: str, path: str, body: bytes, client: str | None) -> Reply:
+    def _handle(self, method: str, path: str, body: bytes, client: str | None, model: str) -> Reply:
         app, _, rest = path.strip("/").partition("/")
         if (app, rest) in self._versions:
             if method == "GET":
                 return Reply(200, json.dumps({"app": app, "version": rest}).encode(), {})
-            request = secrets.token_hex(8)
-            answer = self._on_loop(self._ask(app, rest, body, request))
-            return Reply(answer.status, answer.body, {ANSWER_HEADER: f"{rest}{SEPARATOR}{request}"})
+            asked = Asked(body, secrets.token_hex(8), model)
+            answer = self._on_loop(self._ask(app, rest, asked))
+            return Reply(answer.status, answer.body, {ANSWER_HEADER: f"{rest}{SEPARATOR}{asked.id}"})
         routing = self._routings.get(app)
         if routing is None:
             return Reply(404, b'{"error":"nothing is served here"}', {})
-        return self._on_loop(routing.handle(method, rest, body, client))
+        return self._on_loop(routing.handle(method, rest, body, client, model))
+
+
+def _build(predictor: str, payload: bytes, config: dict[str, Any]) -> Predictor:
+    module, _, name = predictor.partition(":")
+    built: Predictor = getattr(importlib.import_module(module), name)(payload, config)
+    return built
 
 
 class _Server(ThreadingHTTPServer):
@@ -223,7 +237,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        reply = self._handle(self.command, self.path, body, self.headers.get(CLIENT_HEADER))
+        client, model = self.headers.get(CLIENT_HEADER), self.headers.get(MODEL_HEADER, ONLY)
+        reply = self._handle(self.command, self.path, body, client, model)
         self.send_response(reply.status)
         for name, value in {**reply.headers, "Content-Type": "application/json"}.items():
             self.send_header(name, value)

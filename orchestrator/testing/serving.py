@@ -18,11 +18,10 @@ from urllib.parse import quote
 from orchestrator.backends.serve_choice import check_next, check_traffic, traffic_document, traffic_from
 from orchestrator.errors import ServingFailed
 from orchestrator.ports.capture import Capture
-from orchestrator.ports.serving import Endpoint, Load, Served, check_deployment
+from orchestrator.ports.serving import Endpoint, Load, Payload, Served, check_deployment, check_payload
 from orchestrator.ports.traffic import Tallies, Tally, Traffic
 from orchestrator.ports.values import digest_bytes
 from orchestrator.testing.ledger import append_line, read_lines
-from orchestrator.types import Digest
 
 
 class FileServing:
@@ -44,7 +43,7 @@ class FileServing:
         app: str,
         version: str,
         predictor: str,
-        payload: bytes | Digest,
+        payload: Payload,
         config: Mapping[str, Any] | None = None,
         *,
         replicas: int = 1,
@@ -55,9 +54,12 @@ class FileServing:
         timeout_s: float = 120.0,
     ) -> Endpoint:
         """Keep a version; see ``Serving``. The same version again changes nothing."""
+        check_payload(payload)
         check_deployment(replicas, num_cpus, num_gpus, load, capture)
         endpoint = Endpoint(app, version, f"file://{self._path(app, version)}")
-        digest = payload if isinstance(payload, str) else digest_bytes(payload)
+        given = payload if isinstance(payload, Mapping) else {"": payload}
+        digests = {name: one if isinstance(one, str) else digest_bytes(one) for name, one in given.items()}
+        digest = digests.get("") or digest_bytes(json.dumps(digests, sort_keys=True).encode())
         document = {"app": app, "version": version, "predictor": predictor, "payload": digest}
         append_line(self._folder / "calls", document)
         draft = self._folder / f".{secrets.token_hex(8)}"

@@ -16,7 +16,7 @@ from stages.deployment.card import model_card
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
 from stages.deployment.releasing import release, rollback
 from stages.deployment.replaying import Replay, replay
-from stages.deployment.serving import Deployment, Exercise, deploy, exercise, retire
+from stages.deployment.serving import Deployment, Exercise, deploy, deploy_many, exercise, retire
 from stages.deployment.soundness import check_soundness
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Strategy",
     "check_soundness",
     "deploy",
+    "deploy_many",
     "exercise",
     "model_card",
     "model_from_payload",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -105,6 +106,48 @@ def deploy(
         replicas=replicas, num_cpus=num_cpus, num_gpus=num_gpus, load=load, capture=signed(capture, model),
     )  # fmt: skip
     return Deployment(app, version, str(endpoint.url))
+
+
+@stage(uses=("serving",), effects=True, timeout="5m")
+def deploy_many(
+    models: Mapping[str, Model | ModelFile],
+    app: str,
+    max_rows: int = DEFAULT_MAX_ROWS,
+    replicas: int = 1,
+    num_cpus: float = 0.0,
+    num_gpus: float = 0.0,
+    load: Load | None = None,
+    capture: Capture | None = None,
+) -> Deployment:
+    """Serve many small models under one application's name; a request says in its header ``X-Model`` which it is for.
+
+    A replica builds a model when it is asked for, and keeps those that were used last: ``max_num_models_per_replica``
+    of ``load``.
+
+    Args:
+        models: By the name that requests use.
+        capture: As for ``deploy``; only for models that have the same inputs, which are the columns of what is kept.
+
+    Raises:
+        ServingFailed: the deployment did not become healthy.
+        ConfigError: no replica could be like that, or the models have different inputs and are to be captured.
+    """
+    payload = {name: model_to_payload(model) for name, model in sorted(models.items())}
+    digest = hashlib.blake2b(digest_size=6)
+    for name, one in payload.items():
+        digest.update(f"{len(name.encode())} {len(one)} {name}".encode() + one)
+    signatures = [dict(model.features.inputs) for model in models.values()]
+    if capture is not None and not capture.inputs and any(one != signatures[0] for one in signatures):
+        raise ConfigError(
+            f"the models of {app} have different inputs, so their requests do not fit into one table; serve them as "
+            "several applications, or without capture"
+        )
+    endpoint = step().serving.deploy(
+        app=app, version=digest.hexdigest(), predictor=PREDICTOR, payload=payload, config={"max_rows": max_rows},
+        replicas=replicas, num_cpus=num_cpus, num_gpus=num_gpus, load=load,
+        capture=signed(capture, next(iter(models.values()))) if models else None,
+    )  # fmt: skip
+    return Deployment(app, digest.hexdigest(), str(endpoint.url))
 
 
 def signed(capture: Capture | None, model: Model | ModelFile) -> Capture | None:

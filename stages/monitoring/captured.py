@@ -32,7 +32,8 @@ class Captured:
 
     Attributes:
         rows: The inputs under their own names, with ``answer_id``, ``answer_row``, ``answer_at``, ``answer_version``,
-            ``answer_ms`` (in the replica), ``answer_value``, ``answer_label`` and ``answer_json``; by time.
+            ``answer_model`` (of many), ``answer_ms`` (in the replica), ``answer_value``, ``answer_label`` and
+            ``answer_json``; by time.
         apart: Rows that do not match the signature, and requests that were not answered, with ``answer_status``,
             ``error`` and ``asked``.
         requests, sampled, dropped: How many there were in all, since the folder was begun; of those how many were to be

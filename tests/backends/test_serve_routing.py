@@ -7,21 +7,21 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from orchestrator.backends.serve_answer import Answer
-from orchestrator.backends.serve_routing import BUSY, Limits, Reply, Routing
+from orchestrator.backends.serve_routing import BUSY, Asked, Limits, Reply, Routing
 from orchestrator.ports.traffic import Traffic
 
 BODY = b'{"rows": [{"x": 1}]}'
 GOOD = Answer(200, b'{"predictions":[1]}')
 
 
-def routing(ask: Callable[[str, bytes, str], Awaitable[Answer]], traffic: Traffic | None, **limits: float) -> Routing:
+def routing(ask: Callable[[str, Asked], Awaitable[Answer]], traffic: Traffic | None, **limits: float) -> Routing:
     made = Routing("shop", ask)
     if traffic is not None:
         made.follow(traffic, Limits(**limits))  # type: ignore[arg-type]
     return made
 
 
-async def good(version: str, body: bytes, request: str) -> Answer:
+async def good(version: str, asked: Asked) -> Answer:
     return GOOD
 
 
@@ -35,7 +35,7 @@ def test_too_many_requests_are_turned_away_and_are_nobodys_error() -> None:
     async def many() -> tuple[list[Reply], Routing]:
         free = asyncio.Event()
 
-        async def slow(version: str, body: bytes, request: str) -> Answer:
+        async def slow(version: str, asked: Asked) -> Answer:
             await free.wait()
             return GOOD
 
@@ -55,7 +55,7 @@ def test_too_many_requests_are_turned_away_and_are_nobodys_error() -> None:
 def test_a_champion_whose_replica_dies_is_asked_once_more() -> None:
     deaths = ["the actor died"]
 
-    async def dies_once(version: str, body: bytes, request: str) -> Answer:
+    async def dies_once(version: str, asked: Asked) -> Answer:
         if deaths:
             raise RuntimeError(deaths.pop())
         return GOOD
@@ -71,7 +71,7 @@ def test_a_champion_whose_replica_dies_is_asked_once_more() -> None:
 
 
 def test_a_champions_own_error_is_what_the_client_gets() -> None:
-    async def fails(version: str, body: bytes, request: str) -> Answer:
+    async def fails(version: str, asked: Asked) -> Answer:
         return Answer(500, b'{"error":"no idea"}')
 
     router = routing(fails, Traffic(1, {"v1": 50, "v2": 50}, "v1"))
@@ -102,7 +102,7 @@ def test_only_so_many_requests_are_mirrored_at_a_time() -> None:
     async def mirrored() -> int:
         started = 0
 
-        async def ask(version: str, body: bytes, request: str) -> Answer:
+        async def ask(version: str, asked: Asked) -> Answer:
             nonlocal started
             if version == "v2":
                 started += 1
@@ -120,7 +120,7 @@ def test_only_so_many_requests_are_mirrored_at_a_time() -> None:
 
 def test_an_answer_to_a_copy_that_comes_too_late_is_an_error() -> None:
     async def mirrored() -> Routing:
-        async def ask(version: str, body: bytes, request: str) -> Answer:
+        async def ask(version: str, asked: Asked) -> Answer:
             if version == "v2":
                 await asyncio.sleep(60)
             return GOOD
@@ -138,7 +138,7 @@ def test_an_answer_to_a_copy_that_comes_too_late_is_an_error() -> None:
 def test_a_version_that_has_too_much_to_do_did_nothing_wrong() -> None:
     full = {"v2"}
 
-    async def ask(version: str, body: bytes, request: str) -> Answer:
+    async def ask(version: str, asked: Asked) -> Answer:
         return Answer(BUSY, b'{"error":"come again"}') if version in full else GOOD
 
     router = routing(ask, Traffic(1, {"v1": 0, "v2": 100}, "v1"))
@@ -160,17 +160,17 @@ def test_a_version_that_has_too_much_to_do_did_nothing_wrong() -> None:
 
 def test_one_request_has_one_id_wherever_it_is_asked() -> None:
     async def both() -> tuple[Reply, list[tuple[str, str]]]:
-        asked: list[tuple[str, str]] = []
+        seen: list[tuple[str, str]] = []
 
-        async def ask(version: str, body: bytes, request: str) -> Answer:
-            asked.append((version, request))
+        async def ask(version: str, asked: Asked) -> Answer:
+            seen.append((version, asked.id))
             return Answer(500, b"{}") if version == "v2" else GOOD
 
         router = routing(ask, Traffic(1, {"v1": 0, "v2": 100}, "v1", {"v3": 100}))
         reply = await router.answer(BODY, None)
         await asyncio.gather(*router._mirrors)
-        return reply, asked
+        return reply, seen
 
-    reply, asked = asyncio.run(both())
-    assert [version for version, _ in asked] == ["v2", "v1", "v3"]
-    assert {request for _, request in asked} == {reply.headers["X-Answer-Id"].removeprefix("v1--")}
+    reply, seen = asyncio.run(both())
+    assert [version for version, _ in seen] == ["v2", "v1", "v3"]
+    assert {request for _, request in seen} == {reply.headers["X-Answer-Id"].removeprefix("v1--")}

@@ -52,8 +52,9 @@ def serving(local_ray: Cluster) -> Iterator[RayServing]:
     serving.shutdown()
 
 
-def ask(url: str, *rows: Any, client: str = "") -> Got:
-    request = urllib.request.Request(url, json.dumps({"rows": rows}).encode(), {"X-Client-Key": client})
+def ask(url: str, *rows: Any, client: str = "", model: str = "") -> Got:
+    headers = {"X-Client-Key": client} | ({"X-Model": model} if model else {})
+    request = urllib.request.Request(url, json.dumps({"rows": rows}).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=120) as response:
             return Got(response.status, json.loads(response.read()), response.headers)
@@ -87,30 +88,38 @@ def test_requests_are_answered_together_on_a_part_of_a_gpu_and_what_was_asked_is
     capture = Capture(str(tmp_path / "kept"), share=1.0, every_s=3600, inputs={"x": "number"})
     load = Load(max_ongoing_requests=16, max_batch_size=4, batch_wait_timeout_s=60)
     before = ray.available_resources()["GPU"]
-    endpoint = serving.deploy("held", "v1", HELD, str(gate).encode(), num_gpus=0.25, load=load, capture=capture)
+    models = {"it": str(gate).encode(), "other": b"/nowhere"}
+    endpoint = serving.deploy("held", "v1", HELD, models, num_gpus=0.25, load=load, capture=capture)
     await_true(lambda: ray.available_resources()["GPU"] == before - 0.25)
     gate.touch()
     with ThreadPoolExecutor(8) as pool:
-        got = list(pool.map(lambda number: ask(endpoint.url, *[{"x": number}] * (number % 3)), range(8)))
+        got = list(pool.map(lambda number: ask(endpoint.url, *[{"x": number}] * (number % 3), model="it"), range(8)))
     assert [[one["value"] for one in answer.body["predictions"]] for answer in got] == [
         [2 * number] * (number % 3) for number in range(8)
     ]
     together = {one["rows"] for answer in got for one in answer.body["predictions"]}
     assert max(together) > 2  # of one request there are two at most
     with ThreadPoolExecutor(4) as pool:
-        got = list(pool.map(lambda row: ask(endpoint.url, row), [{"x": 1}, {"x": 2}, {"z": 3}, {"x": 4}]))
+        got = list(pool.map(lambda row: ask(endpoint.url, row, model="it"), [{"x": 1}, {"x": 2}, {"z": 3}, {"x": 4}]))
+        strange = list(pool.map(lambda model: ask(endpoint.url, {"x": 1}, model=model), ["its", "", "it", "it"]))
     assert [answer.status for answer in got] == [200, 200, 422, 200]
-    assert told(endpoint)["captured"]["sampled"] == 12
+    assert [answer.status for answer in strange] == [404, 404, 200, 200]
+    assert "there is no model 'its' here; there are it, other" in strange[0].body["error"]
+    state = told(endpoint)
+    assert (state["captured"]["sampled"], state["models"]) == (16, ["it"])
     serving.undeploy("held", "v1")  # what waits is written before the end
     await_true(lambda: list(tmp_path.glob("kept/held/v1/counts-*.json")))
     rows = [row for path in tmp_path.glob("kept/held/v1/rows-*") for row in pq.read_table(path).to_pylist()]
-    assert sorted(row["x"] for row in rows) == sorted([1, 2, 2, 4, 5, 5, 7, 1, 2, 4])
+    assert sorted(row["x"] for row in rows) == sorted([1, 2, 2, 4, 5, 5, 7, 1, 2, 4, 1, 1])
     assert all(row["answer_value"] == 2 * row["x"] for row in rows)
     assert {answer.headers["X-Answer-Id"] for answer in got if answer.status == 200} <= {
         row["answer_id"] for row in rows
     }
-    (apart,) = [row for path in tmp_path.glob("kept/held/v1/apart-*") for row in pq.read_table(path).to_pylist()]
-    assert (apart["answer_status"], apart["answer_id"]) == (422, got[2].headers["X-Answer-Id"])
+    assert {row["answer_model"] for row in rows} == {"it"}
+    apart = [row for path in tmp_path.glob("kept/held/v1/apart-*") for row in pq.read_table(path).to_pylist()]
+    assert {row["answer_id"]: row["answer_status"] for row in apart} == {
+        answer.headers["X-Answer-Id"]: answer.status for answer in [got[2], *strange[:2]]
+    }
 
 
 def test_what_a_version_has_no_room_for_is_sent_away_or_answered_by_the_stable_one_until_there_are_more_replicas(

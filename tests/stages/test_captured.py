@@ -8,13 +8,14 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 
 from orchestrator import pipeline
 from orchestrator.errors import ConfigError, NotFound
 from orchestrator.ports.traffic import Traffic
 from orchestrator.testing import InProcess, LocalServing
-from stages.deployment import Capture, Deployment, deploy
+from stages.deployment import Capture, Deployment, deploy, deploy_many
 from stages.deployment.serving import plain_rows
 from stages.monitoring import DriftReport, captured, drift
 from stages.training import ModelFile
@@ -35,10 +36,10 @@ def look_back(folder: str, reference: Any) -> DriftReport:
     return drift(seen.rows, reference, columns=["income", "plan"])
 
 
-def ask(url: str, rows: list[Any]) -> tuple[int, str]:
+def ask(url: str, rows: list[Any], model: str = "") -> tuple[int, str]:
+    asked = urllib.request.Request(url, json.dumps({"rows": rows}).encode(), {"X-Model": model} if model else {})
     try:
-        body = json.dumps({"rows": rows}).encode()
-        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=120) as answer:
+        with urllib.request.urlopen(asked, timeout=120) as answer:
             return answer.status, answer.headers["X-Answer-Id"]
     except urllib.error.HTTPError as error:
         return error.code, error.headers["X-Answer-Id"]
@@ -76,3 +77,27 @@ def test_requests_become_rows_that_drift_is_looked_for_in(tmp_path: Path) -> Non
         captured(folder, "shop")
     with pytest.raises(ConfigError, match="since='yesterday' is no ISO time"):
         captured(folder, "churn", since="yesterday")
+
+
+@pipeline
+def send_out_many(models: dict[str, ModelFile], folder: str) -> Deployment:
+    return deploy_many(models, "shops", capture=Capture(folder, share=1.0))
+
+
+def test_many_models_behind_one_address_answer_as_each_alone(tmp_path: Path) -> None:
+    folder = str(tmp_path / "captures")
+    models = {"left": trained("left"), "spent": trained("spent", "sklearn.linear_model.Ridge")}
+    with LocalServing() as serving:
+        here = InProcess(tmp_path, ports={"serving": serving, "routing": serving})
+        deployment: Deployment = here.run(send_out_many, models=models, folder=folder).result()
+        again: Deployment = here.run(send_out_many, models=dict(reversed(models.items())), folder=folder).result()
+        assert again == deployment
+        routed = serving.route("shops", Traffic(1, {deployment.version: 100.0}, deployment.version))
+        for url in (deployment.url, routed.url):
+            assert [ask(url, ROWS[:2], model)[0] for model in ("left", "spent", "other", "")] == [200, 200, 404, 404]
+    seen = captured(folder, "shops")
+    expected = {name: model.predict(customers(40).slice(0, 2)) for name, model in models.items()}
+    for name, values in expected.items():
+        rows = seen.rows.filter(pc.equal(seen.rows["answer_model"], name))
+        assert rows["answer_value"].to_pylist() == pytest.approx([*values, *values])
+    assert seen.apart.num_rows == 4
