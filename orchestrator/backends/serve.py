@@ -24,6 +24,7 @@ from orchestrator.backends.serve_replica import Served as ServedVersion
 from orchestrator.backends.serve_route import PREDICTOR
 from orchestrator.backends.serve_router import end_router
 from orchestrator.backends.serve_scaling import scaled
+from orchestrator.backends.serve_upkeep import UNTIL, start_upkeep, until_of
 from orchestrator.errors import ConfigError, ServingFailed
 from orchestrator.ports.capture import Capture
 from orchestrator.ports.serving import Endpoint, Load, Payload, Served, ServedState, check_deployment, check_payload
@@ -62,6 +63,7 @@ class RayServing:
         num_gpus: float = 0.0,
         load: Load | None = None,
         capture: Capture | None = None,
+        until: float | None = None,
         timeout_s: float = 120.0,
     ) -> Endpoint:
         """See ``ports.serving.Serving.deploy``."""
@@ -73,11 +75,16 @@ class RayServing:
         settings = {"predictor": predictor, "config": dict(config or {}), "replicas": replicas}
         settings |= {"num_cpus": num_cpus, "num_gpus": num_gpus, "load": asdict(load)}
         settings |= {} if capture is None else {"capture": asdict(capture)}
+        settings |= {} if until is None else {"until": until}
         identity = _identity(payload, settings)
         if self._state(name) == "healthy" and _answers_as(endpoint.url) == identity:
             return endpoint
         served = ServedVersion(app, version, identity, predictor, payload, dict(config or {}), load, capture)
-        self._run(name, served, {"num_cpus": num_cpus, "num_gpus": num_gpus}, scaled(replicas, load))
+        options = {"ray_actor_options": {"num_cpus": num_cpus, "num_gpus": num_gpus}, **scaled(replicas, load)}
+        if until is not None:
+            start_upkeep()  # first, so that nothing is served that nobody would end
+            options["user_config"] = {UNTIL: until}
+        self._run(name, served, options)
         try:
             self._await_healthy(name, endpoint, identity, deadline, timeout_s)
         except ServingFailed:
@@ -85,14 +92,13 @@ class RayServing:
             raise
         return endpoint
 
-    def _run(self, name: str, served: ServedVersion, reserved: Mapping[str, float], number: Mapping[str, Any]) -> None:
+    def _run(self, name: str, served: ServedVersion, options: Mapping[str, Any]) -> None:
         from ray import serve
         from ray.serve.config import BackpressureConfig
 
         deployment: Any = serve.deployment(
             Replica,
             name=PREDICTOR,
-            ray_actor_options=dict(reserved),
             health_check_period_s=self._health_check_s,
             health_check_timeout_s=max(10.0, 2 * self._health_check_s),
             graceful_shutdown_timeout_s=2.0,
@@ -101,7 +107,7 @@ class RayServing:
             max_queued_requests=served.load.max_queued_requests,
             backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1.0),
             max_constructor_retry_count=2,
-            **number,
+            **options,
         )
         bound = deployment.bind(served, self._source)
         serve._run(bound, _blocking=False, name=name, route_prefix=f"/{served.app}/{served.version}")
@@ -120,6 +126,10 @@ class RayServing:
             endpoint = Endpoint(owner, version, f"{base}/{owner}/{version}")
             found.append(Served(endpoint, *_health(name, application)))
         return found
+
+    def until(self, app: str, version: str) -> float | None:
+        """See ``ports.serving.Serving.until``."""
+        return until_of(_application(app, version))
 
     def undeploy(self, app: str, version: str | None = None) -> None:
         """See ``ports.serving.Serving.undeploy``."""

@@ -128,6 +128,9 @@ class Replica:
             self._capturing.see(Sample(request, time.time(), took_ms, answer.status, body, answer.body, model))
         return answer
 
+    def reconfigure(self, config: Mapping[str, Any]) -> None:
+        """What Serve keeps of a version for others (``serve_upkeep``); it changes no answer."""
+
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What Serve's autoscaler gets to see beside numbers of requests; see ``serve_scaling``."""
         return {P95_MS: self._latencies.p95_ms()}

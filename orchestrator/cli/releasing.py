@@ -1,24 +1,29 @@
 """``orc release`` and ``orc rollback``: move the requests of a served application to another version, and back.
 
-Both are runs of ready pipelines, so a release that is interrupted goes on with ``orc resume``, and ``orc show`` tells
-what became of it.
+Both, and ``orc preview``, are runs of ready pipelines, so a release that is interrupted goes on with ``orc resume``,
+and ``orc show`` tells what became of it.
 """
 
 from __future__ import annotations
 
 import json as json_text
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from orchestrator.app.checkout import git_branch
+from orchestrator.app.installation import Installation
 from orchestrator.app.runner import Runner
 from orchestrator.app.standing import running
 from orchestrator.cli.running import Json, Quiet, TimeLimit, watch
 from orchestrator.config.job import load_job
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError, NotFound
+from orchestrator.types import seconds
 
-_PIPELINES = "stages.pipelines.releasing"
+_RELEASING = "stages.pipelines.releasing"
+_PREVIEWING = "stages.pipelines.previewing"
 
 App = Annotated[str, typer.Argument(metavar="APP", help="name of the application, also part of its URL")]
 
@@ -67,7 +72,7 @@ def release(
         "max_replicas": max_replicas, "num_gpus": num_gpus, "max_batch_size": max_batch_size, "capture": capture,
         "capture_share": capture_share,
     }  # fmt: skip
-    return _run("send_out", params, timeout, json, quiet)
+    return _run(f"{_RELEASING}:send_out", params, timeout, json, quiet)
 
 
 def rollback(
@@ -78,14 +83,59 @@ def rollback(
     quiet: Quiet = False,
 ) -> int:
     """Give all requests of an application to its last good version, at once; a release under way ends."""
-    return _run("send_back", {"app": app} | ({} if to is None else {"to": to}), timeout, json, quiet)
+    return _run(f"{_RELEASING}:send_back", {"app": app} | ({} if to is None else {"to": to}), timeout, json, quiet)
 
 
-def _run(name: str, params: dict[str, Any], timeout: str | None, json: bool, quiet: bool) -> int:
+def preview(
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="[VERSION|RUN]", help="model:NAME, then @v3 or @TAG; or the run that made it"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="of the preview (default: the git branch, or the run)")
+    ] = None,
+    lasts: Annotated[str, typer.Option("--for", metavar="DURATION", help="how long it answers")] = "2h",
+    remove: Annotated[str | None, typer.Option("--remove", metavar="NAME", help="end a preview now")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="say which there are")] = False,
+    timeout: TimeLimit = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Serve a model for a while under a name of its own, list what is served so, or end it."""
+    if (target is not None) + (remove is not None) + listed != 1:
+        raise ConfigError("say what to show (orc preview model:NAME@v3, or a run), or --list, or --remove NAME")
+    if listed:
+        return _run(f"{_PREVIEWING}:look", {}, timeout, json, quiet)
+    if remove is not None:
+        return _run(f"{_PREVIEWING}:remove", {"name": remove}, timeout, json, quiet)
+    lasts_s = seconds(lasts)
+    model, of_run = _previewed(Installation(), target or "")
+    params = {"model": model, "name": name or of_run or git_branch(Path.cwd()) or model, "lasts_s": lasts_s}
+    return _run(f"{_PREVIEWING}:show", params, timeout, json, quiet)
+
+
+def _previewed(here: Installation, target: str) -> tuple[str, str]:
+    """The version to show, and the run if that was named."""
+    if target.startswith("model:"):
+        return target, ""
+    run = here.journal.run(target).id
+    made = [version.address for version in here.registry.versions() if version.run == run]
+    models = [address for address in made if address.startswith("model:")]
+    if len(models) == 1:
+        return models[0], run
+    if models:
+        raise ConfigError(f"run {run} published {', '.join(models)}; name the one to show")
+    raise NotFound(
+        f"no model version is from run {run}; give the stage that makes one publish='model:NAME', or name the version, "
+        "which may be of an earlier run that made the same: orc models"
+    )
+
+
+def _run(pipeline: str, params: dict[str, Any], timeout: str | None, json: bool, quiet: bool) -> int:
     runner = Runner()
     _check_stays(runner.installation.settings)
     written = [f"{key}={value if isinstance(value, str) else json_text.dumps(value)}" for key, value in params.items()]
-    job = load_job(f"{_PIPELINES}:{name}", written)
+    job = load_job(pipeline, written)
     return watch(
         runner.installation,
         lambda: runner.start(job.pipeline, job.params, job.pipeline.run_options),

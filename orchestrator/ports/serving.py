@@ -168,6 +168,7 @@ class Serving(Protocol):
         num_gpus: float = 0.0,
         load: Load | None = None,
         capture: Capture | None = None,
+        until: float | None = None,
         timeout_s: float = 120.0,
     ) -> Endpoint:
         """Serve a version and return when it answers; replicas that serve this version already are kept.
@@ -181,6 +182,7 @@ class Serving(Protocol):
             num_cpus, num_gpus: What each replica reserves, also fractions of one; 0 leaves all slots to runs.
             load: How much each replica takes on, and how; and how many replicas there are, if that is not fixed.
             capture: Which requests are kept with their answers, and where; with the model's inputs in it.
+            until: When it ends by itself, in seconds since 1970, whatever has become of this process; None for never.
             timeout_s: Longest time to wait for it to become healthy.
 
         Raises:
@@ -192,6 +194,10 @@ class Serving(Protocol):
 
     def status(self, app: str | None = None) -> list[Served]:
         """All versions, or those of one application."""
+        ...
+
+    def until(self, app: str, version: str) -> float | None:
+        """When a version ends by itself; None if it stays, or is not served."""
         ...
 
     def undeploy(self, app: str, version: str | None = None) -> None:

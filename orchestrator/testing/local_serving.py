@@ -42,6 +42,7 @@ class LocalServing:
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._versions: dict[tuple[str, str], Models] = {}
+        self._until: dict[tuple[str, str], float | None] = {}
         self._captures: dict[tuple[str, str], Capturing] = {}
         self._routings: dict[str, Routing] = {}
         self._totals: dict[str, dict[str, Counts]] = {}
@@ -78,6 +79,7 @@ class LocalServing:
         num_gpus: float = 0.0,
         load: Load | None = None,
         capture: Capture | None = None,
+        until: float | None = None,
         timeout_s: float = 120.0,
     ) -> Endpoint:
         """See ``Serving.deploy``; the payload has to be bytes, and requests are answered one by one."""
@@ -99,17 +101,23 @@ class LocalServing:
             raise ServingFailed(f"{app} {version} could not be built: {type(error).__name__}: {error}") from error
         self._end_capture(app, version)
         self._versions[app, version] = built
+        self._until[app, version] = until
         if capture is not None:
             self._captures[app, version] = Capturing(capture, app, version, open_objects(capture.folder))
         return self._endpoint(app, version)
 
     def status(self, app: str | None = None) -> list[Served]:
         """See ``Serving.status``."""
+        self._end_expired()
         return [
             Served(self._endpoint(owner, version), "healthy")
             for owner, version in sorted(self._versions)
             if app in (None, owner)
         ]
+
+    def until(self, app: str, version: str) -> float | None:
+        """See ``Serving.until``."""
+        return self._until.get((app, version))
 
     def undeploy(self, app: str, version: str | None = None) -> None:
         """See ``Serving.undeploy``."""
@@ -117,8 +125,7 @@ class LocalServing:
             self.unroute(app)
         for served in self.status(app):
             if version in (None, served.endpoint.version):
-                del self._versions[app, served.endpoint.version]
-                self._end_capture(app, served.endpoint.version)
+                self._end(app, served.endpoint.version)
 
     def route(self, app: str, traffic: Traffic, *, timeout_s: float = 60.0) -> Endpoint:
         """See ``Router.route``."""
@@ -142,6 +149,16 @@ class LocalServing:
         """See ``Router.unroute``."""
         self._routings.pop(app, None)
         self._totals.pop(app, None)
+
+    def _end(self, app: str, version: str) -> None:
+        self._until.pop((app, version), None)
+        self._versions.pop((app, version), None)
+        self._end_capture(app, version)
+
+    def _end_expired(self) -> None:
+        for (app, version), until in list(self._until.items()):
+            if until is not None and until <= time.time():
+                self._end(app, version)
 
     def _end_capture(self, app: str, version: str) -> None:
         capturing = self._captures.pop((app, version), None)
@@ -191,6 +208,7 @@ class LocalServing:
         return await answered
 
     def _handle(self, method: str, path: str, body: bytes, client: str | None, model: str) -> Reply:
+        self._end_expired()
         app, _, rest = path.strip("/").partition("/")
         if (app, rest) in self._versions:
             if method == "GET":

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import glob
 import json
+import math
 import os
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,7 @@ class FileServing:
         num_gpus: float = 0.0,
         load: Load | None = None,
         capture: Capture | None = None,
+        until: float | None = None,
         timeout_s: float = 120.0,
     ) -> Endpoint:
         """Keep a version; see ``Serving``. The same version again changes nothing."""
@@ -60,7 +63,8 @@ class FileServing:
         given = payload if isinstance(payload, Mapping) else {"": payload}
         digests = {name: one if isinstance(one, str) else digest_bytes(one) for name, one in given.items()}
         digest = digests.get("") or digest_bytes(json.dumps(digests, sort_keys=True).encode())
-        document = {"app": app, "version": version, "predictor": predictor, "payload": digest}
+        document: dict[str, Any] = {"app": app, "version": version, "predictor": predictor, "payload": digest}
+        document |= {} if until is None else {"until": until}
         append_line(self._folder / "calls", document)
         draft = self._folder / f".{secrets.token_hex(8)}"
         draft.write_text(json.dumps(document))
@@ -73,8 +77,13 @@ class FileServing:
         return [
             Served(Endpoint(d["app"], d["version"], f"file://{self._path(d['app'], d['version'])}"), "healthy")
             for d in found
-            if app in (None, d["app"])
+            if app in (None, d["app"]) and d.get("until", math.inf) > time.time()
         ]
+
+    def until(self, app: str, version: str) -> float | None:
+        """See ``Serving.until``."""
+        path = self._path(app, version)
+        return json.loads(path.read_text()).get("until") if path.exists() else None
 
     def undeploy(self, app: str, version: str | None = None) -> None:
         """End a version, or all of an application; no error if it is not served."""

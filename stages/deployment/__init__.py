@@ -14,6 +14,7 @@ from orchestrator.serving import (
 )
 from stages.deployment.card import model_card
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
+from stages.deployment.previewing import Preview, end_preview, preview, previews
 from stages.deployment.releasing import release, rollback
 from stages.deployment.replaying import Replay, replay
 from stages.deployment.serving import Deployment, Exercise, deploy, deploy_many, exercise, retire
@@ -30,6 +31,7 @@ __all__ = [
     "Load",
     "ModelCard",
     "Predictor",
+    "Preview",
     "Release",
     "Replay",
     "Shadow",
@@ -37,10 +39,13 @@ __all__ = [
     "check_soundness",
     "deploy",
     "deploy_many",
+    "end_preview",
     "exercise",
     "model_card",
     "model_from_payload",
     "model_to_payload",
+    "preview",
+    "previews",
     "release",
     "replay",
     "retire",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from orchestrator.app.checkout import git_commit
+from orchestrator.app.checkout import git_branch, git_commit
 
 
 def git(folder: Path, *words: str) -> str:
@@ -30,14 +30,19 @@ def test_the_commit_is_that_of_git_on_a_branch_detached_packed_and_in_a_worktree
     assert git_commit(here) == first
     git(here, "commit", "-q", "--allow-empty", "-m", "second")
     assert git_commit(here) == git(here, "rev-parse", "HEAD") != first
+    assert git_branch(here / "deep") == git(here, "rev-parse", "--abbrev-ref", "HEAD")
     git(here, "worktree", "add", "-q", "-b", "side", str(tmp_path / "side"), first)
     assert git_commit(tmp_path / "side") == first
+    assert git_branch(tmp_path / "side") == "side"
+    git(here, "checkout", "-q", "-b", "feature/deep")
+    assert git_branch(here) == "feature/deep"
     git(here, "checkout", "-q", "--detach", first)
     assert git_commit(here) == first
+    assert git_branch(here) == ""
 
 
 def test_outside_of_git_and_before_a_first_commit_there_is_none(tmp_path: Path) -> None:
-    assert git_commit(tmp_path) == ""
+    assert git_commit(tmp_path) == git_branch(tmp_path) == ""
     git(tmp_path, "init", "-q")
     assert git_commit(tmp_path) == ""
     (tmp_path / ".git" / "HEAD").write_bytes(b"\xff\xfe")

@@ -20,6 +20,7 @@ from orchestrator.backends.cluster import Cluster
 from orchestrator.backends.serve import RayServing
 from orchestrator.backends.serve_replica import LocalSource
 from orchestrator.backends.serve_router import RayRouter, RouterSettings
+from orchestrator.backends.serve_upkeep import start_upkeep
 from orchestrator.ports.capture import Capture
 from orchestrator.ports.serving import Autoscaling, Endpoint, Load
 from orchestrator.ports.traffic import Traffic
@@ -80,7 +81,7 @@ def gate(tmp_path: Path) -> Path:
     return tmp_path / "gate"
 
 
-def test_requests_are_answered_together_on_a_part_of_a_gpu_and_what_was_asked_is_kept(
+def test_requests_are_answered_together_on_a_part_of_a_gpu_and_kept_until_the_version_has_had_its_time(
     serving: RayServing, tmp_path: Path, gate: Path
 ) -> None:
     import ray
@@ -89,7 +90,8 @@ def test_requests_are_answered_together_on_a_part_of_a_gpu_and_what_was_asked_is
     load = Load(max_ongoing_requests=16, max_batch_size=4, batch_wait_timeout_s=60)
     before = ray.available_resources()["GPU"]
     models = {"it": str(gate).encode(), "other": b"/nowhere"}
-    endpoint = serving.deploy("held", "v1", HELD, models, num_gpus=0.25, load=load, capture=capture)
+    until = time.time() + 3600
+    endpoint = serving.deploy("held", "v1", HELD, models, num_gpus=0.25, load=load, capture=capture, until=until)
     await_true(lambda: ray.available_resources()["GPU"] == before - 0.25)
     gate.touch()
     with ThreadPoolExecutor(8) as pool:
@@ -107,7 +109,13 @@ def test_requests_are_answered_together_on_a_part_of_a_gpu_and_what_was_asked_is
     assert "there is no model 'its' here; there are it, other" in strange[0].body["error"]
     state = told(endpoint)
     assert (state["captured"]["sampled"], state["models"]) == (16, ["it"])
-    serving.undeploy("held", "v1")  # what waits is written before the end
+
+    assert serving.until("held", "v1") == until
+    ray.kill(start_upkeep(), no_restart=False)  # whoever was to end it dies, and another knows of it
+    assert ray.get(start_upkeep().look.remote(until - 1)) == []
+    assert told(endpoint)["captured"]["sampled"] == 16
+    assert ray.get(start_upkeep().look.remote(until)) == ["held--v1"]
+    await_true(lambda: serving.status("held") == [])  # what waits is written before the end
     await_true(lambda: list(tmp_path.glob("kept/held/v1/counts-*.json")))
     rows = [row for path in tmp_path.glob("kept/held/v1/rows-*") for row in pq.read_table(path).to_pylist()]
     assert sorted(row["x"] for row in rows) == sorted([1, 2, 2, 4, 5, 5, 7, 1, 2, 4, 1, 1])
