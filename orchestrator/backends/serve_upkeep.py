@@ -15,6 +15,7 @@ from orchestrator.backends import ray_private
 from orchestrator.backends.serve_choice import SEPARATOR
 from orchestrator.backends.serve_ledger import NAMESPACE
 from orchestrator.backends.serve_route import PREDICTOR
+from orchestrator.errors import ServingFailed
 
 UNTIL = "until"
 """What is kept with a version: when it ends, in seconds since 1970."""
@@ -46,14 +47,27 @@ class Upkeep:
 
 
 def start_upkeep() -> Any:
-    """Handle of the actor that ends versions, also after this process; started if there is none."""
+    """Handle of the actor that ends versions, also after this process; started if there is none.
+
+    Raises:
+        ServingFailed: it cannot be started.
+    """
     import ray
 
     actor: Any = ray.remote(Upkeep)
     handle = actor.options(
-        name=_NAME, namespace=NAMESPACE, lifetime="detached", get_if_exists=True, num_cpus=0, max_restarts=-1
+        name=_NAME,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,  # to look twice is to look once
     ).remote()
-    ray.get(handle.look.remote(time.time()), timeout=_START_S)
+    try:
+        ray.get(handle.look.remote(time.time()), timeout=_START_S)
+    except ray.exceptions.RayError as error:
+        raise ServingFailed(f"nobody can be found who would end what is served for a while: {error}") from error
     return handle
 
 
