@@ -107,6 +107,8 @@ class RayServing:
             max_queued_requests=served.load.max_queued_requests,
             backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1.0),
             max_constructor_retry_count=2,
+            rolling_update_percentage=1.0,  # the same version with other options: its new replicas start first
+            max_surge_percent=100,
             **options,
         )
         bound = deployment.bind(served, self._source)

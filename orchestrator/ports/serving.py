@@ -111,8 +111,10 @@ def check_payload(payload: Payload) -> None:
     """Raises ConfigError if many models are none, have no names or are not small."""
     if not isinstance(payload, Mapping):
         return
-    if not payload or not all(isinstance(name, str) and name.isprintable() and name.strip() for name in payload):
-        raise ConfigError("many models need at least one, and each needs a name of printable characters")
+    if not payload or not all(name.isascii() and name.isprintable() and name.strip() == name != "" for name in payload):
+        raise ConfigError(
+            "many models need at least one, and each needs a name that a header can hold: printable ASCII"
+        )
     total = sum(len(one) for one in payload.values() if isinstance(one, bytes))
     if total > MOST_PAYLOAD_BYTES:
         raise ConfigError(

@@ -39,19 +39,10 @@ SAMPLE_ROWS = 20
 
 @stage(uses=("serving",), num_cpus=0, effects=True)
 def release(
-    model: Model | ModelFile,
-    app: str,
-    canary: Canary | None = None,
-    strategy: Strategy | None = None,
-    sample: pa.Table | None = None,
-    max_rows: int = DEFAULT_MAX_ROWS,
-    replicas: int = 1,
-    start_timeout_s: float = 120.0,
-    num_cpus: float = 0.0,
-    num_gpus: float = 0.0,
-    load: Load | None = None,
-    capture: Capture | None = None,
-) -> Release:
+    model: Model | ModelFile, app: str, canary: Canary | None = None, strategy: Strategy | None = None,
+    sample: pa.Table | None = None, max_rows: int = DEFAULT_MAX_ROWS, replicas: int = 1, start_timeout_s: float = 120.0,
+    num_cpus: float = 0.0, num_gpus: float = 0.0, load: Load | None = None, capture: Capture | None = None,
+) -> Release:  # fmt: skip
     """Let a model take over an application, as far as it does no worse than the version that answers now.
 
     The candidate is deployed beside that version and gets requests only when it is healthy. The first version of an

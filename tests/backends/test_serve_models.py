@@ -112,6 +112,8 @@ def test_a_model_that_is_not_there_is_named(names: Sequence[str], asked: str, sa
     [
         ({}, "many models need at least one"),
         ({"": b"1"}, "needs a name"),
+        ({"münchen": b"1"}, "printable ASCII"),
+        ({"a ": b"1"}, "printable ASCII"),
         ({"a": bytes(MOST_PAYLOAD_BYTES), "b": b"1"}, "give digests of artifacts"),
     ],
 )

@@ -123,6 +123,8 @@ def test_silence_acts_when_it_cannot_be_chance() -> None:
     assert not watched(silence, quiet, quiet).at_once  # 0.8 ** 60 > 10^-6
     assert watched(silence, quiet, quiet, quiet).at_once
     assert not watched(silence, quiet, quiet, window(Tally(requests=1), Tally(requests=30)), quiet).at_once
+    busy = window(Tally(turned_away=5), Tally(requests=30))  # it has too much to do, which is no silence
+    assert not watched(silence, *[busy] * 20).at_once
     few_clients = window(NONE, Tally(requests=30), clients=5)
     assert not watched(silence, *[few_clients] * 20).at_once
     assert not watched(silence, *[few_clients] * 20, window()).at_once  # the router said nothing

@@ -27,7 +27,7 @@ class _Silence:
         """See ``Guard``."""
         share, held_s = _settled(state, window)
         settled = {"share": share, "held_s": held_s}
-        if window.candidate.requests or window.candidate.rejected:
+        if window.candidate.requests or window.candidate.rejected or window.candidate.turned_away:
             return settled, Evidence(self.key)
         waited = state.get("waited", 0) + window.stable.requests
         drawn = min(waited, window.clients) if window.clients else waited
