@@ -10,7 +10,6 @@ import asyncio
 import json
 import math
 import random
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple, TypeGuard
 from orchestrator.backends.serve_answer import Answer
 from orchestrator.backends.serve_choice import OUTCOMES, SEPARATOR, Choice, traffic_document
 from orchestrator.backends.serve_counts import Counts, Verdict, add_all
+from orchestrator.backends.serve_slices import answer_id, slices_in, slices_of
 from orchestrator.ports.traffic import Traffic
 
 CLIENT_HEADER = "X-Client-Key"
@@ -138,7 +138,7 @@ class Routing:
             tried, given = await self._trial(version, traffic.stable, body)
         self._count(version).request(tried.verdict, tried.took_ms, traffic.slow_ms, client)
         by = version if given is tried else traffic.stable
-        reply = _reply(self.app, by, given)
+        reply = _reply(self.app, by, given, slices_of(body, traffic.slices))
         if given.verdict == "answered":
             self._mirror(traffic, {version, by}, body, reply.body, client)
         return reply
@@ -205,11 +205,15 @@ class Routing:
             version, problem = _outcome(entry)
             if problem:
                 return _refused(422, f"outcome {index}: {problem}")
-            found.append((version, entry["metric"], float(entry["value"])))
+            found.append((version, entry["metric"], float(entry["value"]), slices_in(entry["id"], self._slices)))
         counted = 0
-        for version, metric, value in found:
-            counted += version in self._known and self._count(version).outcome(metric, value)
+        for version, metric, value, slices in found:
+            counted += version in self._known and self._count(version).outcome(metric, value, slices)
         return Reply(200, json.dumps({"counted": counted, "unknown": len(found) - counted}).encode(), {})
+
+    @property
+    def _slices(self) -> tuple[str, ...]:
+        return () if self.traffic is None else self.traffic.slices
 
     def _count(self, version: str) -> Counts:
         return self._counts.setdefault(version, Counts())
@@ -260,8 +264,8 @@ def _verdict(answer: Answer) -> Verdict:
     return "answered" if answer.status < 400 else "failed"
 
 
-def _reply(app: str, version: str, tried: _Tried) -> Reply:
-    headers = {VERSION_HEADER: version, ANSWER_HEADER: f"{version}{SEPARATOR}{secrets.token_hex(8)}"}
+def _reply(app: str, version: str, tried: _Tried, slices: tuple[str, ...]) -> Reply:
+    headers = {VERSION_HEADER: version, ANSWER_HEADER: answer_id(version, slices)}
     if tried.answer is not None:
         return Reply(tried.answer.status, tried.answer.body, headers)
     refused = _refused(503, f"{app} {version} could not answer: {tried.reason}", retry=True)

@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "models": Command("models", "models", "list versions of models, their stages, lineage, gates and cards"),
     "promote": Command("models", "promote", "move a model version to staging or production, past its gates"),
     "release": Command("releasing", "release", "let a published model take over an application, watched"),
+    "ab": Command("ab", "ab", "say what an A/B experiment has found so far, and draw it"),
     "rollback": Command("releasing", "rollback", "give an application back to its last good version"),
     "cursors": Command("versions", "cursors", "say where the cursors of pipelines stand"),
     "why": Command("steps", "why", "say why a step ran, waited, was reused or failed"),

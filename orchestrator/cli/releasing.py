@@ -26,7 +26,9 @@ App = Annotated[str, typer.Argument(metavar="APP", help="name of the application
 def release(
     model: Annotated[str, typer.Argument(metavar="VERSION", help="model:NAME, then @v3 or @TAG")],
     app: App,
-    how: Annotated[str, typer.Option("--how", metavar="canary|blue-green|shadow", help="how requests move")] = "canary",
+    how: Annotated[
+        str, typer.Option("--how", metavar="canary|blue-green|shadow|ab", help="how requests move")
+    ] = "canary",
     steps: Annotated[
         str, typer.Option("--steps", metavar="PERCENT,…", help="of the requests, at each step of a canary")
     ] = "5,25,100",
@@ -43,6 +45,20 @@ def release(
         str, typer.Option("--patience", metavar="DURATION", help="how long a step waits for those after its bake")
     ] = "1h",
     replicas: Annotated[int, typer.Option("--replicas", metavar="N", help="of the new version")] = 1,
+    metric: Annotated[str, typer.Option("--metric", metavar="NAME", help="that an A/B experiment is about")] = "",
+    split: Annotated[float, typer.Option("--split", metavar="PERCENT", help="of an A/B, for the new version")] = 50,
+    better: Annotated[
+        str, typer.Option("--better", metavar="higher|lower", help="whether more or less of the metric is good")
+    ] = "higher",
+    horizon: Annotated[
+        str, typer.Option("--horizon", metavar="DURATION", help="when an A/B ends without a difference")
+    ] = "7d",
+    min_effect: Annotated[
+        float | None, typer.Option("--min-effect", metavar="X", help="smallest effect of an A/B that matters")
+    ] = None,
+    slices: Annotated[
+        list[str] | None, typer.Option("--slice", metavar="FIELD", help="of requests, to tell an A/B's effect by")
+    ] = None,
     timeout: TimeLimit = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -52,6 +68,9 @@ def release(
         "model": model, "app": app, "how": how, "steps": _percents(steps), "bake": bake, "rollback_if": rollback_if,
         "min_samples": min_samples, "patience": patience, "replicas": replicas,
     }  # fmt: skip
+    if how == "ab":
+        params |= {"metric": metric, "split": split, "better": better, "horizon": horizon, "slices": slices or []}
+        params |= {} if min_effect is None else {"min_effect": min_effect}
     return _run("send_out", params, timeout, json, quiet)
 
 

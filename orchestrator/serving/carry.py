@@ -23,8 +23,9 @@ from orchestrator.serving.trail import Trail
 LOOK_S = 0.25
 """How long between two looks."""
 
-KEEP_S = 5.0
-"""How often a state is stored in which nothing but counts has changed."""
+KEEP_S, KEEP_PART = 5.0, 0.005
+"""How often a state is stored in which nothing but counts has changed: in seconds, or as part of its age if that is
+more, so that a release of a week stores no more than a few thousand. Totals make up for what was seen meanwhile."""
 
 FAILURES = 20
 """How often in a row a router may fail to do what it is told before the release gives up."""
@@ -86,7 +87,8 @@ class Carrier:
         kept_at, failures = 0.0, 0
         while True:
             after, instructions = advance(state, self._seen(state), self.now())
-            if instructions or _stage(after) != _stage(state) or abs(self.now() - kept_at) >= KEEP_S:
+            apart_s = max(KEEP_S, KEEP_PART * (self.now() - state.began_at))
+            if instructions or _stage(after) != _stage(state) or abs(self.now() - kept_at) >= apart_s:
                 self.keep(after.to_json())
                 kept_at = self.now()
             self.tell(after)
@@ -159,8 +161,9 @@ def send_back(serving: Versions, router: Router, app: str, to: str | None = None
         if dict(now.weights) == weights and not now.mirrored:
             return now
         wanted = replace(
-            now, generation=now.generation + 1, weights=weights, stable=target, mirrored={}, phase="rolled_back", by=by
-        )
+            now, generation=now.generation + 1, weights=weights, stable=target, mirrored={}, slices=(),
+            phase="rolled_back", by=by,
+        )  # fmt: skip
         try:
             router.route(app, wanted)
             return wanted

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator import pipeline, stage, version, when
 from orchestrator.errors import ConfigError
-from stages.deployment import BlueGreen, Canary, Release, Shadow, Strategy, release, rollback
+from stages.deployment import AB, BlueGreen, Canary, Release, Shadow, Strategy, release, rollback
 
 
 @stage
@@ -27,19 +27,26 @@ def send_out(
     min_samples: int = 100,
     patience: str = "1h",
     replicas: int = 1,
+    metric: str = "",
+    split: float = 50,
+    better: Literal["higher", "lower"] = "higher",
+    horizon: str = "7d",
+    min_effect: float | None = None,
+    slices: Sequence[str] = (),
 ) -> str:
     """Let a published model take over an application.
 
     Args:
         model: A version: ``model:flights``, ``model:flights@v3``, ``model:flights@staging``.
         app: Name of the application.
-        how: ``canary``, ``blue-green`` or ``shadow``.
+        how: ``canary``, ``blue-green``, ``shadow`` or ``ab``.
         steps: Percent of the requests at each step of a canary; the share that is copied, for a shadow, is the last.
         bake: How long each step is watched at least.
         rollback_if: Limits that send everything back, such as ``error_rate > 0.01 or p95_ms > 80``.
         min_samples: Requests that the candidate has to have answered in a step before the next.
         patience: How long after the bake a step waits for those; then everything goes back.
         replicas: Of the candidate.
+        metric, split, better, horizon, min_effect, slices: Of an A/B experiment, see ``AB``.
 
     Returns:
         The record of the release in words.
@@ -55,8 +62,13 @@ def send_out(
             strategy = BlueGreen(**watched)
         case "shadow":
             strategy = Shadow(percent=steps[-1], **watched)
+        case "ab":
+            strategy = AB(
+                metric=metric, split=split, better=better, horizon=horizon, min_effect=min_effect,
+                slices=tuple(slices), **watched,
+            )  # fmt: skip
         case _:
-            raise ConfigError(f"how={how!r}: write canary, blue-green or shadow")
+            raise ConfigError(f"how={how!r}: write canary, blue-green, shadow or ab")
     sent = release(version(model), app, strategy=strategy, replicas=replicas)
     return when(sent.passed, then=lambda: say(sent), otherwise=lambda: say(sent))
 

@@ -24,12 +24,14 @@ def test_what_cannot_be_released_is_refused_in_one_line(orc: Orc, arguments: tup
 
 
 @pytest.mark.parametrize(
-    ("how", "node"), [("canary", "release"), ("blue-green", "release"), ("shadow", "release"), ("", "")]
+    ("how", "node"),
+    [("canary", "release"), ("blue-green", "release"), ("shadow", "release"), ("ab", "release"), ("", "")],
 )
 def test_every_way_is_a_pipeline_that_can_be_drawn(how: str, node: str) -> None:
-    job = load_job("stages.pipelines.releasing:send_out", ["model=model:flights@v1", "app=flights", f"how={how}"])
+    given = ["model=model:flights@v1", "app=flights", f"how={how}", "metric=late", 'slices=["carrier"]']
+    job = load_job("stages.pipelines.releasing:send_out", given)
     if not how:
-        with pytest.raises(Exception, match="write canary, blue-green or shadow"):
+        with pytest.raises(Exception, match="write canary, blue-green, shadow or ab"):
             job.pipeline.graph(**job.params)
         return
     graph = job.pipeline.graph(**job.params)
