@@ -221,7 +221,9 @@ def _effect(view: ABView, moments: Sequence[Moment], top: float) -> Iterator[str
     for end_of in (1, 2):
         yield panel.line([(moment.time, moment.effect[end_of]) for moment in moments], colour, 1.0)
     yield panel.line([(moment.time, moment.effect[0]) for moment in moments], colour, 2.2)
-    yield _dot(panel.x(moments[-1].time), panel.y(moments[-1].effect[0]), colour)
+    x, (now, *ends) = panel.x(moments[-1].time), map(panel.y, moments[-1].effect)
+    yield _upright(x, ends[1], ends[0], colour)
+    yield _dot(x, now, colour)
     yield from panel.values(_ticks(low, high))
     yield from panel.times()
 
