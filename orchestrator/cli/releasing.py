@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.app.models import Models
 from orchestrator.app.runner import Runner
 from orchestrator.app.standing import running
 from orchestrator.cli.running import Json, Quiet, TimeLimit, watch
@@ -59,19 +60,45 @@ def release(
     slices: Annotated[
         list[str] | None, typer.Option("--slice", metavar="FIELD", help="of requests, to tell an A/B's effect by")
     ] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            "--stage",
+            metavar="production|staging|dev",
+            envvar="ORC_RELEASE_STAGE",
+            help="where the version has to stand; production, once any version of the model was promoted",
+        ),
+    ] = None,
+    sample: Annotated[
+        str | None, typer.Option("--sample", metavar="VERSION", help="data:NAME with rows to ask the model with before")
+    ] = None,
+    max_p99_ms: Annotated[
+        float, typer.Option("--max-p99-ms", metavar="MS", help="limit of the time for one row")
+    ] = 100.0,
+    max_size_mib: Annotated[
+        float, typer.Option("--max-size-mib", metavar="MIB", help="limit of the size of the model")
+    ] = 256.0,
+    force: Annotated[bool, typer.Option("--force", help="past its stage and unsound; needs --why")] = False,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="the reason, which is recorded")] = "",
     timeout: TimeLimit = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Let a published model take over an application, watched; exit code 3 if it was sent back."""
+    """Let a published model take over an application, watched; exit code 3 if it may not, or was sent back."""
+    if force and not why.strip():
+        raise ConfigError("to go past what does not hold takes a reason, which is recorded: --force --why TEXT")
     params: dict[str, Any] = {
-        "model": model, "app": app, "how": how, "steps": _percents(steps), "bake": bake, "rollback_if": rollback_if,
+        "app": app, "how": how, "steps": _percents(steps), "bake": bake, "rollback_if": rollback_if,
         "min_samples": min_samples, "patience": patience, "replicas": replicas,
     }  # fmt: skip
     if how == "ab":
         params |= {"metric": metric, "split": split, "better": better, "horizon": horizon, "slices": slices or []}
         params |= {} if min_effect is None else {"min_effect": min_effect}
-    return _run("send_out", params, timeout, json, quiet)
+    params |= {} if sample is None else {"sample": sample}
+    params |= {"forced": why} if force else {"max_p99_ms": max_p99_ms, "max_size_bytes": int(max_size_mib * 2**20)}
+    runner = _standing_runner()
+    version = Models(runner.installation).releasable(model, stage, force)  # the very version that is checked goes out
+    return _run(runner, "send_out", {"model": version.address, **params}, timeout, json, quiet)
 
 
 def rollback(
@@ -82,12 +109,18 @@ def rollback(
     quiet: Quiet = False,
 ) -> int:
     """Give all requests of an application to its last good version, at once; a release under way ends."""
-    return _run("send_back", {"app": app} | ({} if to is None else {"to": to}), timeout, json, quiet)
+    return _run(
+        _standing_runner(), "send_back", {"app": app} | ({} if to is None else {"to": to}), timeout, json, quiet
+    )
 
 
-def _run(name: str, params: dict[str, Any], timeout: str | None, json: bool, quiet: bool) -> int:
+def _standing_runner() -> Runner:
     runner = Runner()
     _check_stays(runner.installation.settings)
+    return runner
+
+
+def _run(runner: Runner, name: str, params: dict[str, Any], timeout: str | None, json: bool, quiet: bool) -> int:
     written = [f"{key}={value if isinstance(value, str) else json_text.dumps(value)}" for key, value in params.items()]
     job = load_job(f"{_PIPELINES}:{name}", written)
     return watch(

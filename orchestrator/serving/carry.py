@@ -192,7 +192,14 @@ def failed_at_start(state: ReleaseState, traffic: Traffic | None, message: str, 
 
 
 def without_another(
-    router: Router, id: str, app: str, version: str, strategy: Strategy, traffic: Traffic | None, now: float
+    router: Router,
+    id: str,
+    app: str,
+    version: str,
+    strategy: Strategy,
+    traffic: Traffic | None,
+    now: float,
+    forced: str = "",
 ) -> Release:
     """A release with nothing to compare it with: the application's first version, or the one that answers already.
 
@@ -209,5 +216,5 @@ def without_another(
     return Release(
         id=id, app=app, candidate=version, stable=version, strategy=strategy, outcome="promoted", cause=cause, why=why,
         claims=(), samples=0, step=0, began_at=now, ended_at=now, by=by, trail=Trail(), figures={},
-        url=router.route(app, traffic).url,
+        forced=forced, url=router.route(app, traffic).url,
     )  # fmt: skip

@@ -334,6 +334,7 @@ def _record(
         id=state.id, app=state.app, candidate=state.candidate, stable=state.stable, strategy=state.strategy,
         outcome=outcome, cause=cause, why=why, claims=tuple(claims), samples=mine.requests, step=state.step,
         began_at=state.began_at, ended_at=now, by=by or state.by, trail=state.trail, figures=figures, slices=slices,
+        forced=state.forced,
     )  # fmt: skip
 
 

@@ -7,13 +7,20 @@ from typing import Any, Literal
 
 from orchestrator import pipeline, stage, version, when
 from orchestrator.errors import ConfigError
-from stages.deployment import AB, BlueGreen, Canary, Release, Shadow, Strategy, release, rollback
+from stages.deployment import AB, BlueGreen, Canary, Release, Shadow, Strategy, check_soundness, release, rollback
+from stages.validation import GateRecord
 
 
 @stage
 def say(record: Release) -> str:
     """The record of a release in words; the release step keeps the record itself."""
     return record.text().rstrip()
+
+
+@stage
+def refuse(record: GateRecord) -> str:
+    """What is wrong with a model that does not go out."""
+    return "\n".join(["not released, because the model is not sound:", *(f"  {why}" for why in record.reasons)])
 
 
 @pipeline
@@ -33,8 +40,12 @@ def send_out(
     horizon: str = "7d",
     min_effect: float | None = None,
     slices: Sequence[str] = (),
+    sample: str | None = None,
+    max_p99_ms: float = 100.0,
+    max_size_bytes: int = 256 * 2**20,
+    forced: str = "",
 ) -> str:
-    """Let a published model take over an application.
+    """Let a published model take over an application, if it is sound.
 
     Args:
         model: A version: ``model:flights``, ``model:flights@v3``, ``model:flights@staging``.
@@ -47,9 +58,12 @@ def send_out(
         patience: How long after the bake a step waits for those; then everything goes back.
         replicas: Of the candidate.
         metric, split, better, horizon, min_effect, slices: Of an A/B experiment, see ``AB``.
+        sample, max_p99_ms, max_size_bytes: What the model is asked with before, and its limits, see
+            ``check_soundness``.
+        forced: Why it goes out without being asked; stands in the record.
 
     Returns:
-        The record of the release in words.
+        The record of the release in words, or what is wrong with the model.
     """
     watched: dict[str, Any] = {"bake": bake, "min_samples": min_samples, "patience": patience}
     if rollback_if:
@@ -69,8 +83,16 @@ def send_out(
             )  # fmt: skip
         case _:
             raise ConfigError(f"how={how!r}: write canary, blue-green, shadow or ab")
-    sent = release(version(model), app, strategy=strategy, replicas=replicas)
-    return when(sent.passed, then=lambda: say(sent), otherwise=lambda: say(sent))
+
+    def send() -> str:
+        sent = release(version(model), app, strategy=strategy, replicas=replicas, forced=forced)
+        return when(sent.passed, then=lambda: say(sent), otherwise=lambda: say(sent))
+
+    if forced:
+        return send()
+    rows = None if sample is None else version(sample)
+    sound = check_soundness(version(model), rows, max_p99_ms=max_p99_ms, max_size_bytes=max_size_bytes)
+    return when(sound.passed, then=send, otherwise=lambda: refuse(sound))
 
 
 @pipeline
