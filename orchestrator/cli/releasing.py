@@ -7,20 +7,26 @@ what became of it.
 from __future__ import annotations
 
 import json as json_text
+from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Annotated, Any
 
 import typer
 
+from orchestrator.app.handover import BACK, last_change, moves_back, moves_given, moves_out
 from orchestrator.app.models import Models
 from orchestrator.app.runner import Runner
 from orchestrator.app.standing import running
+from orchestrator.cli.output import note
 from orchestrator.cli.running import Json, Quiet, TimeLimit, watch
 from orchestrator.config.job import load_job
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError, NotFound
+from orchestrator.graph.handover import TagMove
 
 _PIPELINES = "stages.pipelines.releasing"
 
+KeepTags = Annotated[bool, typer.Option("--keep-tags", help="leave stage and aliases where they are")]
 App = Annotated[str, typer.Argument(metavar="APP", help="name of the application, also part of its URL")]
 
 
@@ -80,11 +86,20 @@ def release(
     ] = 256.0,
     force: Annotated[bool, typer.Option("--force", help="past its stage and unsound; needs --why")] = False,
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="the reason, which is recorded")] = "",
+    alias: Annotated[
+        str, typer.Option("--alias", metavar="TAG", help="that the model gets when it answers all, such as champion")
+    ] = "",
+    beside: Annotated[
+        list[str] | None, typer.Option("--with", metavar="VERSION", help="data:NAME@v7 that gets this tag at once")
+    ] = None,
+    keep_tags: KeepTags = False,
     timeout: TimeLimit = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Let a published model take over an application, watched; exit code 3 if it may not, or was sent back."""
+    if beside and not alias:
+        raise ConfigError("--with names versions that get the tag of --alias, and there is none; add --alias champion")
     if force and not why.strip():
         raise ConfigError("to go past what does not hold takes a reason, which is recorded: --force --why TEXT")
     params: dict[str, Any] = {
@@ -98,20 +113,35 @@ def release(
     params |= {"forced": why} if force else {"max_p99_ms": max_p99_ms, "max_size_bytes": int(max_size_mib * 2**20)}
     runner = _standing_runner()
     version = Models(runner.installation).releasable(model, stage, force)  # the very version that is checked goes out
+    params["promoted"] = _written(moves_out(runner.installation, version, alias, beside or []))
+    params["sent_back"] = [] if keep_tags else _written(moves_given(runner.installation, version))
     return _run(runner, "send_out", {"model": version.address, **params}, timeout, json, quiet)
 
 
 def rollback(
     app: App,
-    to: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="as the router calls it")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="VERSION", help="as the router calls it; tags stay where they are")
+    ] = None,
+    keep_tags: KeepTags = False,
     timeout: TimeLimit = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Give all requests of an application to its last good version, at once; a release under way ends."""
-    return _run(
-        _standing_runner(), "send_back", {"app": app} | ({} if to is None else {"to": to}), timeout, json, quiet
-    )
+    """Give all requests of an application, with its tags, to its last good version; a release under way ends."""
+    runner = _standing_runner()
+    here = runner.installation
+    last = last_change(here, app)
+    if last is not None and last.pipeline == BACK and last.state == "running" and here.journal.owner(last.id) is None:
+        note(f"run {last.id} was interrupted half way back; it goes on")
+        return watch(here, lambda: runner.resume(last.id), timeout, False, json, quiet)
+    moves = [] if last is None or to is not None or keep_tags else moves_back(here, last)
+    params = {"app": app, "moves": _written(moves)} | ({} if to is None else {"to": to})
+    return _run(runner, "send_back", params, timeout, json, quiet)
+
+
+def _written(moves: Sequence[TagMove]) -> list[tuple[Any, ...]]:
+    return [astuple(move) for move in moves]
 
 
 def _standing_runner() -> Runner:

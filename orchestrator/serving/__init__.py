@@ -4,6 +4,7 @@ Pure: strategies and guards are values, the controller (``advance``) turns a sta
 and instructions. Whoever drives it has the clock, the router and the journal.
 """
 
+from orchestrator.graph.handover import Handover, TagMove
 from orchestrator.serving.card import CardBin, CardData, CardScore, CardSlice, ModelCard
 from orchestrator.serving.carry import Carrier, failed_at_start, send_back, without_another
 from orchestrator.serving.conditions import Condition
@@ -31,6 +32,7 @@ __all__ = [
     "Carrier",
     "Condition",
     "Finish",
+    "Handover",
     "Instruction",
     "ModelCard",
     "Observation",
@@ -39,6 +41,7 @@ __all__ = [
     "SetTraffic",
     "Shadow",
     "Strategy",
+    "TagMove",
     "Transition",
     "advance",
     "begin",

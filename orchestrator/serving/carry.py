@@ -142,7 +142,8 @@ def send_back(serving: Versions, router: Router, app: str, to: str | None = None
     Args:
         to: The version to go back to. If not given: while a release is under way the stable version, and otherwise the
             one that is still served beside it.
-        by: Who wants this; stands in the router's state and in the record of a release that it ends.
+        by: Who wants this; stands in the router's state and in the record of a release that it ends. If it is what was
+            done last, the same once more changes nothing.
 
     Returns:
         What the router does now.
@@ -156,6 +157,8 @@ def send_back(serving: Versions, router: Router, app: str, to: str | None = None
         now = router.traffic(app)
         if now is None:
             raise NotFound(f"{app} has no router, so nothing was released; see orc models for what is served")
+        if by and now.by == by and now.phase == "rolled_back":
+            return now  # done already; from here, back would be forth
         target = to or _to_go_back_to(serving, app, now)
         weights = {target: 100.0}
         if dict(now.weights) == weights and not now.mirrored:

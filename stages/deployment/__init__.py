@@ -1,7 +1,8 @@
 """Deployment: a model as bytes, the predictor that answers from them, the way to an endpoint, and releases."""
 
-from orchestrator.serving import AB, BlueGreen, Canary, ModelCard, Release, Shadow, Strategy
+from orchestrator.serving import AB, BlueGreen, Canary, Handover, ModelCard, Release, Shadow, Strategy, TagMove
 from stages.deployment.card import model_card
+from stages.deployment.handing import hand_back, hand_over
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
 from stages.deployment.releasing import release, rollback
 from stages.deployment.replaying import Replay, replay
@@ -14,15 +15,19 @@ __all__ = [
     "Canary",
     "Deployment",
     "Exercise",
+    "Handover",
     "ModelCard",
     "Predictor",
     "Release",
     "Replay",
     "Shadow",
     "Strategy",
+    "TagMove",
     "check_soundness",
     "deploy",
     "exercise",
+    "hand_back",
+    "hand_over",
     "model_card",
     "model_from_payload",
     "model_to_payload",

@@ -152,5 +152,5 @@ def rollback(app: str, to: str | None = None) -> dict[str, Any]:
         ConfigError: there are several to choose from.
     """
     here = step()
-    traffic = send_back(here.serving, here.routing, app, to, by=f"run {here.run_id}")
+    traffic = send_back(here.serving, here.routing, app, to, by=f"{here.address} of run {here.run_id}")
     return {"app": app, "version": traffic.stable, "generation": traffic.generation}

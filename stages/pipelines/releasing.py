@@ -7,14 +7,28 @@ from typing import Any, Literal
 
 from orchestrator import pipeline, stage, version, when
 from orchestrator.errors import ConfigError
-from stages.deployment import AB, BlueGreen, Canary, Release, Shadow, Strategy, check_soundness, release, rollback
+from stages.deployment import (
+    AB,
+    BlueGreen,
+    Canary,
+    Handover,
+    Release,
+    Shadow,
+    Strategy,
+    check_soundness,
+    hand_back,
+    hand_over,
+    release,
+    rollback,
+)
+from stages.deployment.handing import Moves
 from stages.validation import GateRecord
 
 
 @stage
-def say(record: Release) -> str:
-    """The record of a release in words; the release step keeps the record itself."""
-    return record.text().rstrip()
+def say(record: Release, handed: Handover) -> str:
+    """The record of a release in words, with the tags that moved; the release step keeps the record itself."""
+    return "\n".join([record.text().rstrip(), *(f"  tag      {move}" for move in handed.moves)])
 
 
 @stage
@@ -44,6 +58,8 @@ def send_out(
     max_p99_ms: float = 100.0,
     max_size_bytes: int = 256 * 2**20,
     forced: str = "",
+    promoted: Moves = (),
+    sent_back: Moves = (),
 ) -> str:
     """Let a published model take over an application, if it is sound.
 
@@ -61,6 +77,7 @@ def send_out(
         sample, max_p99_ms, max_size_bytes: What the model is asked with before, and its limits, see
             ``check_soundness``.
         forced: Why it goes out without being asked; stands in the record.
+        promoted, sent_back: Tags that move if it answers all requests in the end, or if it was sent back.
 
     Returns:
         The record of the release in words, or what is wrong with the model.
@@ -86,7 +103,8 @@ def send_out(
 
     def send() -> str:
         sent = release(version(model), app, strategy=strategy, replicas=replicas, forced=forced)
-        return when(sent.passed, then=lambda: say(sent), otherwise=lambda: say(sent))
+        handed = hand_over(sent, promoted, sent_back)
+        return when(sent.passed, then=lambda: say(sent, handed), otherwise=lambda: say(sent, handed))
 
     if forced:
         return send()
@@ -96,10 +114,12 @@ def send_out(
 
 
 @pipeline
-def send_back(app: str, to: str | None = None) -> dict[str, Any]:
+def send_back(app: str, to: str | None = None, moves: Moves = ()) -> dict[str, Any]:
     """Give all requests of an application to its last good version.
 
     Args:
         to: The version to go back to, if it is not clear which.
+        moves: Tags that go back with them.
     """
-    return rollback(app, to)
+    gone = rollback(app, to)
+    return {"router": gone, "tags": hand_back(gone, moves).moves}
