@@ -115,7 +115,8 @@ def _restage(connection: Connection, run: str, node: str, change: TagMove, at: f
     number = change.before if change.after is None else change.after
     if number is None or change.tag not in ("staging", "production"):
         return
-    to: ModelStage = "dev" if change.after is None else change.tag
+    up: ModelStage = "production" if change.tag == "production" else "staging"
+    to: ModelStage = "dev" if change.after is None else up
     why = f"handed over by step {node} of run {run}"
     wanted = Wanted(change.name, number, to, f"run {run}", at, why, run=run)
     with contextlib.suppress(PromotionRefused):  # a way up without checks: it stays where it is

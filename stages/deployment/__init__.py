@@ -6,6 +6,7 @@ from stages.deployment.handing import hand_back, hand_over
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
 from stages.deployment.releasing import release, rollback
 from stages.deployment.replaying import Replay, replay
+from stages.deployment.scoring import Scored, score_staged
 from stages.deployment.serving import Deployment, Exercise, deploy, exercise, retire
 from stages.deployment.soundness import check_soundness
 
@@ -20,6 +21,7 @@ __all__ = [
     "Predictor",
     "Release",
     "Replay",
+    "Scored",
     "Shadow",
     "Strategy",
     "TagMove",
@@ -35,4 +37,5 @@ __all__ = [
     "replay",
     "retire",
     "rollback",
+    "score_staged",
 ]

@@ -77,12 +77,12 @@ class Ground:
     def promote(self, number: int, alias: str = "") -> None:
         check = (GateCheck("ok", True),)
         for to in ("staging", "production"):
-            self.here.registry.promote(Wanted("model:churn", number, to, "ann", 1.0, checks=check, alias=alias))  # type: ignore[arg-type]
+            self.here.registry.promote(Wanted("model:churn", number, to, "ann", 1.0, checks=check, alias=alias))
 
     def release(self, number: int, alias: str = "champion", broken: bool = False) -> str:
         model = Models(self.here)[f"churn@v{number}"]
-        moves = moves_out(self.here, model, alias, [f"data:people@v{number}"])
-        moves, given = [astuple(one) for one in moves], [astuple(one) for one in moves_given(self.here, model)]
+        moves = [astuple(one) for one in moves_out(self.here, model, alias, [f"data:people@v{number}"])]
+        given = [astuple(one) for one in moves_given(self.here, model)]
         deploy = self.serving.deploy
         if broken:
             self.serving.deploy = lambda app, version, predictor, *args, **kwargs: deploy(  # type: ignore[method-assign]

@@ -149,7 +149,7 @@ def test_a_model_that_is_not_sound_goes_out_only_with_a_reason(
     here: InProcess, serving: LocalServing, fitted: Fitted, baseline: Model
 ) -> None:
     here.run(make, model=fitted.model)
-    asked = {"model": "model:churn@v1", "app": "churn", "max_p99_ms": 1e6}
+    asked: dict[str, Any] = {"model": "model:churn@v1", "app": "churn", "max_p99_ms": 1e6}
     small = here.run(by_hand, **asked, max_size_bytes=10)
     assert (small.finished and small.finished.outcome, serving.status()) == ("refused", [])
     assert "size in bytes" in small.result()
