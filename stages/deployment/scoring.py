@@ -72,8 +72,8 @@ def score_staged(
     table ends before the last step has its samples, the baseline scores all rows of the candidate again.
 
     Args:
-        canary: Shares in percent, ``min_samples`` rows of the candidate for each step, limits; ``DEFAULT`` if not given.
-            There is no time to bake, and nothing about single requests to limit.
+        canary: Shares in percent, ``min_samples`` rows of the candidate for each step, limits; if not given,
+            ``DEFAULT``. There is no time to bake, and nothing about single requests to limit.
         target: Column with what happened, where that is known: the squared error of each prediction is then the
             business metric that ``rollback_if="squared_error > 0.3"`` judges by.
         metric: What that metric is called.
