@@ -16,7 +16,6 @@ from orchestrator.errors import NotFound
 from orchestrator.graph import fact as f
 from orchestrator.graph.handover import TagMove
 from orchestrator.graph.version import check_tag, parse_version
-from orchestrator.ports.promotion import PREVIOUS
 
 if TYPE_CHECKING:
     from orchestrator.app.installation import Installation
@@ -47,25 +46,36 @@ def moves_out(here: Installation, model: ModelVersion, alias: str, beside: Seque
 
 
 def moves_given(here: Installation, model: ModelVersion) -> list[TagMove]:
-    """The way back of what a promotion to production gave a version: the stage, and its alias."""
+    """The way back of what a version got when it went up to production: the stage, and the alias of that promotion."""
     name, number = model.row.name, model.row.number
-    tags, known = here.registry.standing(name).tags, here.registry.promotions(name)
-    if tags.get("production") != number or PREVIOUS not in tags:
+    tags, known = here.registry.standing(name).tags, list(here.registry.promotions(name))
+    ups = [at for at, one in enumerate(known) if (one.number, one.before, one.to) == (number, "staging", "production")]
+    if not ups or tags.get("production") != number:
         return []
-    moves = [TagMove(name, "production", number, tags[PREVIOUS])]
-    alias = next((one.alias for one in known if one.number == number and one.to == "production"), "")
-    before = next((one.number for one in known if alias and one.alias == alias and one.number != number), None)
-    if before is not None and tags.get(alias) == number:
-        moves.append(TagMove(name, alias, number, before))
+    up, earlier = known[ups[0]], known[ups[0] + 1 :]
+    moves = [] if up.replaced is None else [TagMove(name, "production", number, up.replaced)]
+    before = next((one.number for one in earlier if up.alias and one.alias == up.alias and one.number != number), None)
+    if before is not None and tags.get(up.alias) == number:
+        moves.append(TagMove(name, up.alias, number, before))
     return moves
 
 
 def last_change(here: Installation, app: str) -> RunRow | None:
-    """The newest run of ``orc release`` or ``orc rollback`` for an application."""
+    """The newest run that moved an application for good, by ``orc release`` or ``orc rollback``, or is about to.
+
+    A release that was refused or sent back has left everything as it was, and so has a run that failed.
+    """
     for row in here.journal.runs(limit=_MOST_RUNS):
-        if row.pipeline in (OUT, BACK) and _param(here, row.id, "app") == app:
+        if row.pipeline in (OUT, BACK) and _param(here, row.id, "app") == app and _moved(here, row):
             return row
     return None
+
+
+def _moved(here: Installation, row: RunRow) -> bool:
+    if row.state in ("failed", "cancelled"):
+        return False
+    ended = (recorded.fact for recorded in here.journal.facts(row.id) if isinstance(recorded.fact, f.RunFinished))
+    return all(fact.outcome != "refused" for fact in ended)
 
 
 def moves_back(here: Installation, last: RunRow) -> list[TagMove]:

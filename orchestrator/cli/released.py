@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from orchestrator.cli.values import StoredValues
+from orchestrator.errors import ArtifactMissing
 from orchestrator.graph import fact as f
 from orchestrator.ports.values import Cell, Entry
 from orchestrator.serving import Release, ReleaseState, state_from_json
@@ -68,7 +69,10 @@ def _known(here: Installation, run: str) -> Iterator[tuple[str, Release | Releas
             if isinstance(cell, Entry) and cell.type == _RECORD:
                 yield from ((name, one) for one in _record(values.data(cell), cells.child(cell, "strategy")))
         elif name in kept:
-            document = values.data(cells.chunk(kept[name].chunk)[kept[name].at])
+            try:
+                document = values.data(cells.chunk(kept[name].chunk)[kept[name].at])
+            except ArtifactMissing:  # collected: of a release that did not end well, long ago
+                continue
             if isinstance(document, dict) and "strategy" in document and "step_began_at" in document:
                 yield name, state_from_json(document)
 

@@ -26,7 +26,8 @@ _TOLD = 6
 _PAGE = """
 :root { color-scheme: light dark; }
 body { font: 14px/1.5 system-ui, sans-serif; max-width: 800px; margin: 2rem auto; padding: 0 1rem;
-  color: light-dark(#1f2933, #e4e7eb); background: light-dark(#fff, #14181d); }
+  color: #1f2933; background: #fff; }
+@media (prefers-color-scheme: dark) { body { color: #e4e7eb; background: #14181d; } }
 svg { max-width: 100%; height: auto; } table { margin: 1.2rem 0; font-variant-numeric: tabular-nums; }
 """
 

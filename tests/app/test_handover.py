@@ -21,6 +21,7 @@ from orchestrator.graph import fact as f
 from orchestrator.graph.version import parse_version
 from orchestrator.ports.journal import Append
 from orchestrator.ports.promotion import GateCheck, Wanted
+from orchestrator.ports.serving import Endpoint
 from orchestrator.testing import InProcess, LocalServing
 from stages.deployment.client import Client
 from stages.deployment.serving import plain_rows
@@ -56,10 +57,11 @@ class Ground:
         ports = {"serving": serving, "routing": serving}
         self.engine = InProcess(home, ports=ports)
         self.here = self.engine.installation
+        self.deploy = serving.deploy
         self._commit = self.here.journal.append
         self.here.journal.append = self._append  # type: ignore[method-assign]
         table = customers()
-        for strength, rows in ((1.0, 20), (0.5, 30)):
+        for strength, rows in ((1.0, 20), (0.5, 30), (0.2, 40)):
             self.engine.run(publish, model=learn(table, strength), rows=rows)
 
     def _append(self, append: Append) -> int:
@@ -83,15 +85,14 @@ class Ground:
         model = Models(self.here)[f"churn@v{number}"]
         moves = [astuple(one) for one in moves_out(self.here, model, alias, [f"data:people@v{number}"])]
         given = [astuple(one) for one in moves_given(self.here, model)]
-        deploy = self.serving.deploy
-        if broken:
-            self.serving.deploy = lambda app, version, predictor, *args, **kwargs: deploy(  # type: ignore[method-assign]
-                app, version, "tests.backends.predictors:Broken", *args, **kwargs
-            )
+        self.serving.deploy = self.deploy if not broken else self._deploy_broken  # type: ignore[method-assign]
         return self._through(
             send_out, model=model.address, app="churn", how="blue-green", bake="0.2s", min_samples=1, forced="a test",
             promoted=moves, sent_back=given,
         )  # fmt: skip
+
+    def _deploy_broken(self, app: str, version: str, predictor: str, *args: Any, **kwargs: Any) -> Endpoint:
+        return self.deploy(app, version, "tests.backends.predictors:Broken", *args, **kwargs)
 
     def back(self) -> str:
         last = last_change(self.here, "churn")
@@ -157,7 +158,7 @@ def test_tags_go_out_with_a_release_and_back_with_it_when_it_is_sent_back(ground
     assert ground.tags() == FIRST
     ground.promote(2, alias="tried")
     assert ground.release(2, broken=True) == "refused"
-    assert ground.tags() == FIRST | {"model:churn@previous": 2, "model:churn@tried": 2}
+    assert ground.tags() == FIRST | {"model:churn@previous": 2, "model:churn@tried": 2}  # nobody had that alias before
     record = ground.here.registry.promotions("model:churn")[0]
     assert (record.number, record.to, record.by.startswith("run send_out-")) == (1, "production", True)
 
@@ -182,6 +183,22 @@ def test_requests_and_tags_move_together_wherever_a_driver_dies(ground: Ground, 
     assert ground.tags() == FIRST | {"model:churn@previous": 2}
     assert ground.back() == ""  # and forth again
     assert ground.tags() == SECOND
+
+
+def test_back_is_where_it_was_before_the_last_release_that_stayed(ground: Ground) -> None:
+    ground.promote(1, alias="tried")
+    ground.release(1)
+    first = ground.traffic
+    ground.promote(2, alias="tried")
+    with ground.users():
+        ground.release(2)
+    second = ground.traffic
+    ground.promote(3, alias="tried")
+    assert ground.release(3, broken=True) == "refused"
+    kept = {"model:churn@tried": 2, "model:churn@previous": 3}
+    assert (ground.traffic, ground.tags()) == (second, SECOND | kept)
+    ground.back()
+    assert (ground.traffic, ground.tags()) == (first, FIRST | {"model:churn@tried": 1, "model:churn@previous": 2})
 
 
 def test_what_somebody_moved_meanwhile_stays(ground: Ground) -> None:
