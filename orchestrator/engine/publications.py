@@ -39,7 +39,7 @@ class Publications:
     def _of(self, node: Node, span: Span) -> Iterator[f.VersionPublished | f.TagsMoved]:
         if publish := node.policy.publish:
             yield self._version(publish, node.id, span)
-        elif node.policy.effects:
+        elif node.policy.effects and not node.many:
             cell = self._cells.at(span)
             if isinstance(cell, Entry) and cell.type == HANDOVER:
                 yield f.TagsMoved(node.id, tuple(self._moves(cell)))
