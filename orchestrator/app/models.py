@@ -24,6 +24,8 @@ from orchestrator.ports.promotion import (
     Standing,
     Wanted,
     check_order,
+    check_release,
+    stage_for_release,
     stage_of,
 )
 from orchestrator.ports.values import Cell, Entry, describe, digest_of
@@ -220,6 +222,27 @@ class Models:
         wanted = Wanted(found.row.name, found.row.number, to, by, at, why, force=force, alias=alias)
         check_order(self.standing(found.row.name), wanted)
         return found, wanted
+
+    def releasable(self, address: str, stage: str | None = None, force: bool = False) -> ModelVersion:
+        """The version that an address names, if it stands where a release takes it from.
+
+        Args:
+            stage: Where it has to stand at least; if not given, in production once any version of the name was
+                promoted.
+            force: Wherever it stands.
+
+        Raises:
+            NotFound: there is no such version.
+            ConfigError: there is no such stage.
+            PromotionRefused: it stands below that.
+        """
+        if stage is not None and stage not in MODEL_STAGES:
+            raise ConfigError(f"there is no stage {stage!r}; a release takes a model from production, staging or dev")
+        found = self[address]
+        standing = self.standing(found.row.name)
+        if not force:
+            check_release(standing, found.address, found.row.number, stage or stage_for_release(standing))
+        return found
 
     def promote(self, wanted: Wanted) -> Promotion:
         """Move a version and record that, in one transaction.

@@ -98,9 +98,11 @@ def check_next(app: str, traffic: Traffic, standing: Traffic | None) -> None:
 def traffic_document(traffic: Traffic) -> dict[str, Any]:
     """JSON values; ``traffic_from`` reads them back."""
     plain = {entry.name: getattr(traffic, entry.name) for entry in fields(traffic)}
-    return plain | {"weights": dict(traffic.weights), "mirrored": dict(traffic.mirrored)}
+    return plain | {
+        "weights": dict(traffic.weights), "mirrored": dict(traffic.mirrored), "slices": list(traffic.slices)
+    }  # fmt: skip
 
 
 def traffic_from(document: Mapping[str, Any]) -> Traffic:
     """The ``Traffic`` of a document; raises TypeError for what is none."""
-    return Traffic(**document)
+    return Traffic(**{**document, "slices": tuple(document.get("slices", ()))})

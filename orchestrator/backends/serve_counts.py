@@ -7,8 +7,9 @@ work of that failure and no sample of the stable version's own traffic.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from orchestrator.ports.traffic import LATENCY_BASE_MS, LATENCY_GROWTH, ClientTally, OutcomeTally, Tally
 
@@ -16,7 +17,9 @@ Verdict = Literal["answered", "failed", "broken", "rejected", "turned away"]
 
 MAX_CLIENTS = 10_000
 MAX_METRICS = 100
+MAX_SLICES = 100
 
+_K = TypeVar("_K")
 _GROWTH = math.log(LATENCY_GROWTH)
 
 
@@ -35,6 +38,7 @@ class Counts:
     latencies: dict[int, int] = field(default_factory=dict)
     clients: dict[str, ClientTally] = field(default_factory=dict)
     outcomes: dict[str, OutcomeTally] = field(default_factory=dict)
+    slices: dict[tuple[str, str], OutcomeTally] = field(default_factory=dict)
 
     def request(self, verdict: Verdict, took_ms: float, slow_ms: float, client: str | None) -> None:
         """Count one request."""
@@ -55,11 +59,13 @@ class Counts:
         if client is not None:
             self._client(client, ClientTally(1, error, slow))
 
-    def outcome(self, metric: str, value: float) -> bool:
-        """Count one outcome; False if there are too many metrics already."""
-        if metric not in self.outcomes and len(self.outcomes) >= MAX_METRICS:
+    def outcome(self, metric: str, value: float, slices: Sequence[str] = ()) -> bool:
+        """Count one outcome, for its slices as well; False if there are too many metrics already."""
+        one = OutcomeTally(1, value, value * value, value, value)
+        if not _counted(self.outcomes, metric, one, MAX_METRICS):
             return False
-        self._outcome(metric, OutcomeTally(1, value, value * value, value, value))
+        for name in slices:
+            _counted(self.slices, (metric, name), one, MAX_SLICES)
         return True
 
     def comparison(self, different: bool) -> None:
@@ -76,8 +82,9 @@ class Counts:
         for client, tally in other.clients.items():
             self._client(client, tally)
         for metric, outcome in other.outcomes.items():
-            if metric in self.outcomes or len(self.outcomes) < MAX_METRICS:
-                self._outcome(metric, outcome)
+            _counted(self.outcomes, metric, outcome, MAX_METRICS)
+        for key, outcome in other.slices.items():
+            _counted(self.slices, key, outcome, MAX_SLICES)
 
     def tally(self) -> Tally:
         """What has been counted so far."""
@@ -91,6 +98,7 @@ class Counts:
             latencies=dict(self.latencies),
             clients=dict(self.clients),
             outcomes=dict(self.outcomes),
+            slices=dict(self.slices),
             compared=self.compared,
             different=self.different,
         )
@@ -104,15 +112,17 @@ class Counts:
         elif len(self.clients) < MAX_CLIENTS:  # dropping one for another would make totals shrink
             self.clients[client] = more
 
-    def _outcome(self, metric: str, more: OutcomeTally) -> None:
-        known = self.outcomes.get(metric)
-        self.outcomes[metric] = more if known is None else OutcomeTally(
-            known.count + more.count,
-            known.total + more.total,
-            known.squares + more.squares,
-            min(known.low, more.low),
-            max(known.high, more.high),
-        )  # fmt: skip
+
+def _counted(totals: dict[_K, OutcomeTally], key: _K, more: OutcomeTally, most: int) -> bool:
+    """Add values to those of a key; False if there are too many keys already."""
+    known = totals.get(key)
+    if known is None and len(totals) >= most:
+        return False
+    totals[key] = more if known is None else OutcomeTally(
+        known.count + more.count, known.total + more.total, known.squares + more.squares,
+        min(known.low, more.low), max(known.high, more.high),
+    )  # fmt: skip
+    return True
 
 
 def add_all(totals: dict[str, Counts], more: dict[str, Counts]) -> None:

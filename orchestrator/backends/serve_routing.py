@@ -11,7 +11,6 @@ import asyncio
 import json
 import math
 import random
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from orchestrator.backends.serve_answer import Answer
 from orchestrator.backends.serve_choice import OUTCOMES, SEPARATOR, Choice, traffic_document
 from orchestrator.backends.serve_counts import Counts, Verdict, add_all
 from orchestrator.backends.serve_models import ONLY
+from orchestrator.backends.serve_slices import request_id, slices_in, slices_of
 from orchestrator.ports.traffic import Traffic
 
 CLIENT_HEADER = "X-Client-Key"
@@ -141,7 +141,7 @@ class Routing:
             return _refused(BUSY, f"{self.app} has {self._in_flight} requests in flight; try again later", retry=True)
         self._in_flight += 1
         try:
-            asked = Asked(body, secrets.token_hex(8), model)
+            asked = Asked(body, request_id(slices_of(body, traffic.slices)), model)
             return await self._answer(traffic, asked, client[:_MAX_CLIENT_CHARS] if client else None)
         finally:
             self._in_flight -= 1
@@ -223,11 +223,15 @@ class Routing:
             version, problem = _outcome(entry)
             if problem:
                 return _refused(422, f"outcome {index}: {problem}")
-            found.append((version, entry["metric"], float(entry["value"])))
+            found.append((version, entry["metric"], float(entry["value"]), slices_in(entry["id"], self._slices)))
         counted = 0
-        for version, metric, value in found:
-            counted += version in self._known and self._count(version).outcome(metric, value)
+        for version, metric, value, slices in found:
+            counted += version in self._known and self._count(version).outcome(metric, value, slices)
         return Reply(200, json.dumps({"counted": counted, "unknown": len(found) - counted}).encode(), {})
+
+    @property
+    def _slices(self) -> tuple[str, ...]:
+        return () if self.traffic is None else self.traffic.slices
 
     def _count(self, version: str) -> Counts:
         return self._counts.setdefault(version, Counts())

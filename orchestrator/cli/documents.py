@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from orchestrator.cli.ab_documents import ABDocument
 from orchestrator.cli.data_documents import (
     CheckedItem,
     CursorItem,
@@ -356,6 +357,7 @@ class TortureDocument(Struct, frozen=True):
 
 
 DOCUMENTS: Final[dict[str, Any]] = {
+    "ab": ABDocument,
     "answer": AnswerDocument,
     "changes": ChangesDocument,
     "cursors": list[CursorItem],

@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "models": Command("models", "models", "list versions of models, their stages, lineage, gates and cards"),
     "promote": Command("models", "promote", "move a model version to staging or production, past its gates"),
     "release": Command("releasing", "release", "let a published model take over an application, watched"),
+    "ab": Command("ab", "ab", "say what an A/B experiment has found so far, and draw it"),
     "rollback": Command("releasing", "rollback", "give an application back to its last good version"),
     "preview": Command("releasing", "preview", "serve a model for a while under a name of its own"),
     "cursors": Command("versions", "cursors", "say where the cursors of pipelines stand"),

@@ -7,31 +7,40 @@ and ``orc show`` tells what became of it.
 from __future__ import annotations
 
 import json as json_text
+from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from orchestrator.app.checkout import git_branch
+from orchestrator.app.handover import BACK, last_change, moves_back, moves_given, moves_out
 from orchestrator.app.installation import Installation
+from orchestrator.app.models import Models
 from orchestrator.app.runner import Runner
 from orchestrator.app.standing import running
+from orchestrator.cli.output import note
 from orchestrator.cli.running import Json, Quiet, TimeLimit, watch
 from orchestrator.config.job import load_job
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError, NotFound
+from orchestrator.graph.handover import TagMove
 from orchestrator.types import seconds
 
 _RELEASING = "stages.pipelines.releasing"
 _PREVIEWING = "stages.pipelines.previewing"
 
+KeepTags = Annotated[bool, typer.Option("--keep-tags", help="leave stage and aliases where they are")]
 App = Annotated[str, typer.Argument(metavar="APP", help="name of the application, also part of its URL")]
 
 
 def release(
     model: Annotated[str, typer.Argument(metavar="VERSION", help="model:NAME, then @v3 or @TAG")],
     app: App,
-    how: Annotated[str, typer.Option("--how", metavar="canary|blue-green|shadow", help="how requests move")] = "canary",
+    how: Annotated[
+        str, typer.Option("--how", metavar="canary|blue-green|shadow|ab", help="how requests move")
+    ] = "canary",
     steps: Annotated[
         str, typer.Option("--steps", metavar="PERCENT,…", help="of the requests, at each step of a canary")
     ] = "5,25,100",
@@ -61,29 +70,94 @@ def release(
     capture_share: Annotated[
         float, typer.Option("--capture-share", metavar="SHARE", help="part of the requests that is kept, up to 1")
     ] = 0.01,
+    metric: Annotated[str, typer.Option("--metric", metavar="NAME", help="that an A/B experiment is about")] = "",
+    split: Annotated[float, typer.Option("--split", metavar="PERCENT", help="of an A/B, for the new version")] = 50,
+    better: Annotated[
+        str, typer.Option("--better", metavar="higher|lower", help="whether more or less of the metric is good")
+    ] = "higher",
+    horizon: Annotated[
+        str, typer.Option("--horizon", metavar="DURATION", help="when an A/B ends without a difference")
+    ] = "7d",
+    min_effect: Annotated[
+        float | None, typer.Option("--min-effect", metavar="X", help="smallest effect of an A/B that matters")
+    ] = None,
+    slices: Annotated[
+        list[str] | None, typer.Option("--slice", metavar="FIELD", help="of requests, to tell an A/B's effect by")
+    ] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            "--stage",
+            metavar="production|staging|dev",
+            envvar="ORC_RELEASE_STAGE",
+            help="where the version has to stand; production, once any version of the model was promoted",
+        ),
+    ] = None,
+    sample: Annotated[
+        str | None, typer.Option("--sample", metavar="VERSION", help="data:NAME with rows to ask the model with before")
+    ] = None,
+    max_p99_ms: Annotated[
+        float, typer.Option("--max-p99-ms", metavar="MS", help="limit of the time for one row")
+    ] = 100.0,
+    max_size_mib: Annotated[
+        float, typer.Option("--max-size-mib", metavar="MIB", help="limit of the size of the model")
+    ] = 256.0,
+    force: Annotated[bool, typer.Option("--force", help="past its stage and unsound; needs --why")] = False,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="the reason, which is recorded")] = "",
+    alias: Annotated[
+        str, typer.Option("--alias", metavar="TAG", help="that the model gets when it answers all, such as champion")
+    ] = "",
+    beside: Annotated[
+        list[str] | None, typer.Option("--with", metavar="VERSION", help="data:NAME@v7 that gets this tag at once")
+    ] = None,
+    keep_tags: KeepTags = False,
     timeout: TimeLimit = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Let a published model take over an application, watched; exit code 3 if it was sent back."""
+    """Let a published model take over an application, watched; exit code 3 if it may not, or was sent back."""
+    if beside and not alias:
+        raise ConfigError("--with names versions that get the tag of --alias, and there is none; add --alias champion")
+    if force and not why.strip():
+        raise ConfigError("to go past what does not hold takes a reason, which is recorded: --force --why TEXT")
     params: dict[str, Any] = {
-        "model": model, "app": app, "how": how, "steps": _percents(steps), "bake": bake, "rollback_if": rollback_if,
+        "app": app, "how": how, "steps": _percents(steps), "bake": bake, "rollback_if": rollback_if,
         "min_samples": min_samples, "patience": patience, "replicas": replicas,
         "max_replicas": max_replicas, "num_gpus": num_gpus, "max_batch_size": max_batch_size, "capture": capture,
         "capture_share": capture_share,
     }  # fmt: skip
-    return _run(f"{_RELEASING}:send_out", params, timeout, json, quiet)
+    if how == "ab":
+        params |= {"metric": metric, "split": split, "better": better, "horizon": horizon, "slices": slices or []}
+        params |= {} if min_effect is None else {"min_effect": min_effect}
+    params |= {} if sample is None else {"sample": sample}
+    params |= {"forced": why} if force else {"max_p99_ms": max_p99_ms, "max_size_bytes": int(max_size_mib * 2**20)}
+    runner = _standing_runner()
+    version = Models(runner.installation).releasable(model, stage, force)  # the very version that is checked goes out
+    params["promoted"] = _written(moves_out(runner.installation, version, alias, beside or []))
+    params["sent_back"] = [] if keep_tags else _written(moves_given(runner.installation, version))
+    return _run(runner, f"{_RELEASING}:send_out", {"model": version.address, **params}, timeout, json, quiet)
 
 
 def rollback(
     app: App,
-    to: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="as the router calls it")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="VERSION", help="as the router calls it; tags stay where they are")
+    ] = None,
+    keep_tags: KeepTags = False,
     timeout: TimeLimit = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Give all requests of an application to its last good version, at once; a release under way ends."""
-    return _run(f"{_RELEASING}:send_back", {"app": app} | ({} if to is None else {"to": to}), timeout, json, quiet)
+    """Give all requests of an application, with its tags, to its last good version; a release under way ends."""
+    runner = _standing_runner()
+    here = runner.installation
+    last = last_change(here, app)
+    if last is not None and last.pipeline == BACK and last.state == "running" and here.journal.owner(last.id) is None:
+        note(f"run {last.id} was interrupted half way back; it goes on")
+        return watch(here, lambda: runner.resume(last.id), timeout, False, json, quiet)
+    moves = [] if last is None or to is not None or keep_tags else moves_back(here, last)
+    params = {"app": app, "moves": _written(moves)} | ({} if to is None else {"to": to})
+    return _run(runner, f"{_RELEASING}:send_back", params, timeout, json, quiet)
 
 
 def preview(
@@ -105,13 +179,13 @@ def preview(
     if (target is not None) + (remove is not None) + listed != 1:
         raise ConfigError("say what to show (orc preview model:NAME@v3, or a run), or --list, or --remove NAME")
     if listed:
-        return _run(f"{_PREVIEWING}:look", {}, timeout, json, quiet)
+        return _run(_standing_runner(), f"{_PREVIEWING}:look", {}, timeout, json, quiet)
     if remove is not None:
-        return _run(f"{_PREVIEWING}:remove", {"name": remove}, timeout, json, quiet)
+        return _run(_standing_runner(), f"{_PREVIEWING}:remove", {"name": remove}, timeout, json, quiet)
     lasts_s = seconds(lasts)
     model, of_run = _previewed(Installation(), target or "")
     params = {"model": model, "name": name or of_run or git_branch(Path.cwd()) or model, "lasts_s": lasts_s}
-    return _run(f"{_PREVIEWING}:show", params, timeout, json, quiet)
+    return _run(_standing_runner(), f"{_PREVIEWING}:show", params, timeout, json, quiet)
 
 
 def _previewed(here: Installation, target: str) -> tuple[str, str]:
@@ -131,9 +205,17 @@ def _previewed(here: Installation, target: str) -> tuple[str, str]:
     )
 
 
-def _run(pipeline: str, params: dict[str, Any], timeout: str | None, json: bool, quiet: bool) -> int:
+def _written(moves: Sequence[TagMove]) -> list[tuple[Any, ...]]:
+    return [astuple(move) for move in moves]
+
+
+def _standing_runner() -> Runner:
     runner = Runner()
     _check_stays(runner.installation.settings)
+    return runner
+
+
+def _run(runner: Runner, pipeline: str, params: dict[str, Any], timeout: str | None, json: bool, quiet: bool) -> int:
     written = [f"{key}={value if isinstance(value, str) else json_text.dumps(value)}" for key, value in params.items()]
     job = load_job(pipeline, written)
     return watch(

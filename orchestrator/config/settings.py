@@ -24,6 +24,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ORC_STORE": "URL of the journal, sqlite:///… or postgresql://… (default ORC_HOME/journal.db)",
     "ORC_ARTIFACTS": "fsspec URL of the artifact store (default ORC_HOME/artifacts)",
     "ORC_RAY_ADDRESS": "address of the Ray cluster that runs every step (default: local workers, or a local Ray)",
+    "ORC_RELEASE_STAGE": "where a model has to stand to be released (default: production, once one was promoted)",
     "ORC_LEASE": "PostgreSQL: time after which the run of a silent driver may be taken over (default 10s)",
     "ORC_LARGE_TABLE": "larger tables of stages with scope= go through Ray Data (default 1GiB; off: none)",
     "ORC_SLOTS": "steps that may run at once on local workers (default: the CPUs of this process)",

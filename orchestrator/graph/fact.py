@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from orchestrator.graph.handover import TagMove
+
 RunState = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 FINISHED: frozenset[str] = frozenset({"succeeded", "degraded", "failed", "cancelled"})
 
@@ -344,6 +346,18 @@ class CursorMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class TagsMoved:
+    """A step that has just completed returned a ``Handover``: these tags move in the transaction of its outcome.
+
+    A tag that is not where its move says it is stays where it is, and so does one whose version is gone. The stage of
+    a model moves only back to a version that has been there.
+    """
+
+    node: str
+    moves: tuple[TagMove, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class VersionPublished:
     """The output of a step that has just completed is a version of a named data set or model.
 
@@ -425,8 +439,8 @@ class RunFinished:
 Fact: TypeAlias = (
     RunCreated | DriverStarted | CodeChanged | NodeAdded | MapExpanded | StepsStarted | BundleStarted | StepsCompleted
     | NodesCompleted | BatchesProduced | CacheMissed | AttemptFailed | StepFailed | StepsSkipped | MetricsReported
-    | ChecksReported | TableProfiled | CheckpointSaved | CursorsRead | CursorMoved | VersionPublished | LogsWritten
-    | WorkerStarted | WorkerLost | ApprovalRequested | CancelRequested | SupervisionEnded | RunFinished
+    | ChecksReported | TableProfiled | CheckpointSaved | CursorsRead | CursorMoved | VersionPublished | TagsMoved
+    | LogsWritten | WorkerStarted | WorkerLost | ApprovalRequested | CancelRequested | SupervisionEnded | RunFinished
 )  # fmt: skip
 
 

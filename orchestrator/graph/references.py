@@ -56,16 +56,24 @@ class Project:
 
     def module_file(self, name: str) -> ModuleFile | None:
         """A module of the project by its name, without importing it."""
-        module = sys.modules.get(name)
-        file = getattr(module, "__file__", None)
-        if module is None:
-            try:
-                spec = importlib.util.find_spec(name)
-            except (ImportError, ValueError, AttributeError):
-                return None
-            file = spec.origin if spec is not None else None
+        top = name.partition(".")[0]
+        package = _origin(top)
+        if name not in sys.modules and package is not None and not self._has_file(top, package):
+            return None  # to look for a part of a package is to import the package
+        file = _origin(name)
         known = file is not None and file.endswith(".py") and self._has_file(name, file)
         return ModuleFile(name, str(file)) if known else None
+
+
+def _origin(name: str) -> str | None:
+    module = sys.modules.get(name)
+    if module is not None:
+        return getattr(module, "__file__", None)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return spec.origin if spec is not None else None
 
 
 @functools.lru_cache(maxsize=4096)

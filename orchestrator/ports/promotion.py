@@ -146,6 +146,29 @@ def needs_checks(standing: Standing, number: int, to: ModelStage) -> bool:
     return goes_up and not (to == "production" and number in standing.served)
 
 
+def stage_for_release(standing: Standing) -> ModelStage:
+    """Where a version has to stand to be released if nobody says otherwise: production, once promotion is used."""
+    return "production" if standing.served or PROMOTION_TAGS & standing.tags.keys() else "dev"
+
+
+def check_release(standing: Standing, address: str, number: int, stage: ModelStage) -> None:
+    """Refuse to release a version that stands below a stage.
+
+    Raises:
+        PromotionRefused: it does; says what to do.
+    """
+    stands = standing.stage(number)
+    if MODEL_STAGES.index(stands) >= MODEL_STAGES.index(stage):
+        return
+    name = address.partition(":")[2]
+    raise PromotionRefused(
+        f"{address} is in {stands}, and a release takes a version in {stage}; promote it with: orc promote {name} --to "
+        f"{MODEL_STAGES[MODEL_STAGES.index(stands) + 1]}, release from where it is with --stage {stands}, or go past "
+        "this with --force --why TEXT",
+        version=address,
+    )
+
+
 def check_order(standing: Standing, wanted: Wanted) -> None:
     """Refuse what no check could make right.
 

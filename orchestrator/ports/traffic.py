@@ -34,6 +34,7 @@ class Traffic:
         release: The release that moves the weights, or empty.
         phase: How far that release is.
         slow_ms: Answers that took longer count as slow.
+        slices: Fields of a request's first row by whose values outcomes are told apart as well.
         by: Who made this change: a release, or a person.
     """
 
@@ -48,6 +49,7 @@ class Traffic:
     by: str = ""
     mirror_timeout_s: float = 5.0
     mirror_limit: int = 16
+    slices: tuple[str, ...] = ()
 
 
 class ClientTally(NamedTuple):
@@ -88,6 +90,7 @@ class Tally:
             ``LATENCY_BASE_MS * LATENCY_GROWTH ** b`` milliseconds.
         clients: By client key, for those that sent one; when there are very many, those that came first.
         outcomes: By metric.
+        slices: The same by metric and ``field=value`` of the request; when there are many, those that came first.
         compared, different: Of mirrored requests: compared with the answer that was given, and different from it.
     """
 
@@ -100,6 +103,7 @@ class Tally:
     latencies: Mapping[int, int] = field(default_factory=dict)
     clients: Mapping[str, ClientTally] = field(default_factory=dict)
     outcomes: Mapping[str, OutcomeTally] = field(default_factory=dict)
+    slices: Mapping[tuple[str, str], OutcomeTally] = field(default_factory=dict)
     compared: int = 0
     different: int = 0
 

@@ -4,8 +4,11 @@ Pure: strategies and guards are values, the controller (``advance``) turns a sta
 and instructions. Whoever drives it has the clock, the router and the journal.
 """
 
+from orchestrator.graph.handover import Handover, TagMove
 from orchestrator.ports.capture import Capture
 from orchestrator.ports.serving import Autoscaling, Load
+from orchestrator.ports.traffic import ClientTally, OutcomeTally, Tally
+from orchestrator.serving.batches import StagedScoring, staged_scoring
 from orchestrator.serving.card import CardBin, CardData, CardScore, CardSlice, ModelCard
 from orchestrator.serving.carry import Carrier, failed_at_start, send_back, without_another
 from orchestrator.serving.conditions import Condition
@@ -33,23 +36,30 @@ __all__ = [
     "CardScore",
     "CardSlice",
     "Carrier",
+    "ClientTally",
     "Condition",
     "Finish",
+    "Handover",
     "Instruction",
     "Load",
     "ModelCard",
     "Observation",
+    "OutcomeTally",
     "Release",
     "ReleaseState",
     "SetTraffic",
     "Shadow",
+    "StagedScoring",
     "Strategy",
+    "TagMove",
+    "Tally",
     "Transition",
     "advance",
     "begin",
     "failed_at_start",
     "release_from_json",
     "send_back",
+    "staged_scoring",
     "state_from_json",
     "strategy_from_json",
     "strategy_to_json",

@@ -23,8 +23,9 @@ from orchestrator.serving.trail import Trail
 LOOK_S = 0.25
 """How long between two looks."""
 
-KEEP_S = 5.0
-"""How often a state is stored in which nothing but counts has changed."""
+KEEP_S, KEEP_PART = 5.0, 0.005
+"""How often a state is stored in which nothing but counts has changed: in seconds, or as part of its age if that is
+more, so that a release of a week stores no more than a few thousand. Totals make up for what was seen meanwhile."""
 
 FAILURES = 20
 """How often in a row a router may fail to do what it is told before the release gives up."""
@@ -86,7 +87,8 @@ class Carrier:
         kept_at, failures = 0.0, 0
         while True:
             after, instructions = advance(state, self._seen(state), self.now())
-            if instructions or _stage(after) != _stage(state) or abs(self.now() - kept_at) >= KEEP_S:
+            apart_s = max(KEEP_S, KEEP_PART * (self.now() - state.began_at))
+            if instructions or _stage(after) != _stage(state) or abs(self.now() - kept_at) >= apart_s:
                 self.keep(after.to_json())
                 kept_at = self.now()
             self.tell(after)
@@ -140,7 +142,8 @@ def send_back(serving: Versions, router: Router, app: str, to: str | None = None
     Args:
         to: The version to go back to. If not given: while a release is under way the stable version, and otherwise the
             one that is still served beside it.
-        by: Who wants this; stands in the router's state and in the record of a release that it ends.
+        by: Who wants this; stands in the router's state and in the record of a release that it ends. If it is what was
+            done last, the same once more changes nothing.
 
     Returns:
         What the router does now.
@@ -154,13 +157,16 @@ def send_back(serving: Versions, router: Router, app: str, to: str | None = None
         now = router.traffic(app)
         if now is None:
             raise NotFound(f"{app} has no router, so nothing was released; see orc models for what is served")
+        if by and now.by == by and now.phase == "rolled_back":
+            return now  # done already; from here, back would be forth
         target = to or _to_go_back_to(serving, app, now)
         weights = {target: 100.0}
         if dict(now.weights) == weights and not now.mirrored:
             return now
         wanted = replace(
-            now, generation=now.generation + 1, weights=weights, stable=target, mirrored={}, phase="rolled_back", by=by
-        )
+            now, generation=now.generation + 1, weights=weights, stable=target, mirrored={}, slices=(),
+            phase="rolled_back", by=by,
+        )  # fmt: skip
         try:
             router.route(app, wanted)
             return wanted
@@ -189,7 +195,14 @@ def failed_at_start(state: ReleaseState, traffic: Traffic | None, message: str, 
 
 
 def without_another(
-    router: Router, id: str, app: str, version: str, strategy: Strategy, traffic: Traffic | None, now: float
+    router: Router,
+    id: str,
+    app: str,
+    version: str,
+    strategy: Strategy,
+    traffic: Traffic | None,
+    now: float,
+    forced: str = "",
 ) -> Release:
     """A release with nothing to compare it with: the application's first version, or the one that answers already.
 
@@ -206,5 +219,5 @@ def without_another(
     return Release(
         id=id, app=app, candidate=version, stable=version, strategy=strategy, outcome="promoted", cause=cause, why=why,
         claims=(), samples=0, step=0, began_at=now, ended_at=now, by=by, trail=Trail(), figures={},
-        url=router.route(app, traffic).url,
+        forced=forced, url=router.route(app, traffic).url,
     )  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from orchestrator.errors import ConfigError
 from orchestrator.serving.claims import Claim
+from orchestrator.serving.experiment import Slice
 from orchestrator.serving.strategy import Strategy, strategy_from_json, strategy_to_json
 from orchestrator.serving.trail import Trail
 
@@ -49,6 +50,8 @@ class Release:
         by: Who decided: the release itself, or a person.
         trail: How weights and guards went over time.
         figures: Further numbers of a shadow or an experiment.
+        slices: The effect of an experiment by parts of the requests.
+        forced: Why it went out although what came before did not hold; empty if it did.
         url: Where the application answers.
     """
 
@@ -68,6 +71,8 @@ class Release:
     by: str
     trail: Trail
     figures: Mapping[str, float]
+    slices: tuple[Slice, ...] = ()
+    forced: str = ""
     url: str = ""
 
     @property
@@ -93,6 +98,7 @@ class Release:
         return {
             "format": FORMAT, **plain, "strategy": strategy_to_json(self.strategy), "figures": dict(self.figures),
             "claims": [claim.to_json() for claim in self.claims], "trail": self.trail.to_json(),
+            "slices": [asdict(one) for one in self.slices], "forced": self.forced,
         }  # fmt: skip
 
     def text(self) -> str:
@@ -107,6 +113,7 @@ class Release:
             f"of {len(self.strategy.steps_taken)}",
         ]
         lines += [f"  {name:8} {value:.6g}" for name, value in self.figures.items()]
+        lines += [f"  forced   {self.forced}"] if self.forced else []
         proved = [claim for claim in self.claims if claim.proved]
         lines += [f"  proved   {claim.text()}" for claim in proved]
         lines += [f"  watched  {claim.text()}" for claim in self.claims if not claim.proved]
@@ -134,6 +141,8 @@ def release_from_json(document: Mapping[str, Any]) -> Release:
             claims=tuple(Claim.from_json(claim) for claim in document["claims"]),
             trail=Trail.from_json(document["trail"]),
             figures=document["figures"],
+            slices=tuple(Slice(**one) for one in document.get("slices", ())),
+            forced=document.get("forced", ""),
         )
     except (KeyError, TypeError) as error:
         raise ConfigError(f"the record of a release is broken: {type(error).__name__}: {error}") from None

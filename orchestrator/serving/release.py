@@ -16,12 +16,16 @@ from orchestrator.ports.serving import Served
 from orchestrator.ports.traffic import Phase, Tallies, Tally, Traffic
 from orchestrator.serving.claims import Claim, claims_of
 from orchestrator.serving.clusters import design_of, worth_clients
+from orchestrator.serving.experiment import Slice
 from orchestrator.serving.guard import Evidence, guards_of
 from orchestrator.serving.record import Cause, Outcome, Release
 from orchestrator.serving.state import ReleaseState
 from orchestrator.serving.strategy import AB, Shadow
 from orchestrator.serving.trail import Moment
 from orchestrator.serving.window import Window, added, difference
+
+SETTLE_S = 3.0
+"""So long after a split stands, what is counted may still come from before it."""
 
 _FINAL: Mapping[Outcome, Phase] = {"promoted": "promoted", "rolled_back": "rolled_back", "reported": "idle"}
 _OUTCOMES: Mapping[Phase, Outcome] = {phase: outcome for outcome, phase in _FINAL.items()}
@@ -226,7 +230,8 @@ def _look(state: ReleaseState, seen: Observation, traffic: Traffic, now: float) 
     claims = tuple(claims_of(state.strategy, guards, found))
     experiment = state.experiment
     if isinstance(state.strategy, AB):
-        experiment = experiment.after(state.strategy.metric, window)
+        stands = state.step_began_at is not None and before.looked_at >= state.step_began_at + SETTLE_S
+        experiment = experiment.after(state.strategy.metric, window, stands)
     none = Tally()
     counts = {
         "candidate": added(state.counts.get("candidate", none), mine),
@@ -243,10 +248,12 @@ def _look(state: ReleaseState, seen: Observation, traffic: Traffic, now: float) 
 def _moment(state: ReleaseState, claims: Sequence[Claim], weight: float, now: float) -> Moment:
     progress = {claim.said: round(claim.progress, 4) for claim in claims}
     shown: tuple[float, ...] = ()
+    split: tuple[float, ...] = ()
     if isinstance(state.strategy, AB):
         effect = state.experiment.effect(state.strategy)
         shown = () if effect is None else (effect.difference, effect.low, effect.high)
-    return Moment(now, weight, state.counts["candidate"].requests, progress, shown)
+        split = state.experiment.split(state.strategy)
+    return Moment(now, weight, state.counts["candidate"].requests, progress, shown, split)
 
 
 def _missing(state: ReleaseState, found: Mapping[str, Evidence]) -> str:
@@ -318,14 +325,16 @@ def _record(
 ) -> Release:  # fmt: skip
     mine = state.counts.get("candidate", Tally())
     figures: dict[str, float] = {}
+    slices: tuple[Slice, ...] = ()
     if isinstance(state.strategy, AB):
-        figures = state.experiment.figures(state.strategy)
+        figures, slices = state.experiment.figures(state.strategy), state.experiment.slices(state.strategy)
     elif isinstance(state.strategy, Shadow):
         figures = {"compared": mine.compared, "different": mine.different}
     return Release(
         id=state.id, app=state.app, candidate=state.candidate, stable=state.stable, strategy=state.strategy,
         outcome=outcome, cause=cause, why=why, claims=tuple(claims), samples=mine.requests, step=state.step,
-        began_at=state.began_at, ended_at=now, by=by or state.by, trail=state.trail, figures=figures,
+        began_at=state.began_at, ended_at=now, by=by or state.by, trail=state.trail, figures=figures, slices=slices,
+        forced=state.forced,
     )  # fmt: skip
 
 
@@ -365,7 +374,8 @@ def _traffic(
     else:
         slow = now.slow_ms if slow_ms is None else slow_ms
         wanted = replace(now, generation=now.generation + 1, weights=weights, stable=stable, slow_ms=slow)
+    slices = state.strategy.slices if isinstance(state.strategy, AB) and phase == "baking" else ()
     if isinstance(state.strategy, Shadow):
         shadow = state.strategy
         wanted = replace(wanted, mirror_timeout_s=shadow.timeout_s, mirror_limit=shadow.concurrency)
-    return replace(wanted, mirrored=mirrored, release=state.id, phase=phase, by=state.by)
+    return replace(wanted, mirrored=mirrored, slices=slices, release=state.id, phase=phase, by=state.by)

@@ -40,6 +40,7 @@ class ReleaseState:
         guards: State of each guard by its key.
         experiment: Of an A/B experiment.
         trail: How it went so far.
+        forced: As in ``Release``.
         decision: Once there is one.
     """
 
@@ -64,6 +65,7 @@ class ReleaseState:
     guards: Mapping[str, GuardState] = field(default_factory=dict)
     experiment: Experiment = field(default_factory=Experiment)
     trail: Trail = field(default_factory=Trail)
+    forced: str = ""
     decision: Release | None = None
 
     @property
@@ -80,7 +82,7 @@ class ReleaseState:
             "counts": {name: tally_to_json(tally) for name, tally in self.counts.items()},
             "floor": self.floor.to_json(), "design": self.design.to_json(),
             "guards": {key: dict(state) for key, state in self.guards.items()},
-            "experiment": self.experiment.to_json(), "trail": self.trail.to_json(),
+            "experiment": self.experiment.to_json(), "trail": self.trail.to_json(), "forced": self.forced,
             "decision": None if self.decision is None else self.decision.to_json(),
         }  # fmt: skip
 
@@ -108,7 +110,7 @@ def state_from_json(document: Mapping[str, Any]) -> ReleaseState:
             counts={name: tally_from_json(tally) for name, tally in document["counts"].items()},
             floor=Design.from_json(document["floor"]), design=Design.from_json(document["design"]),
             guards=document["guards"], experiment=Experiment.from_json(document["experiment"]),
-            trail=Trail.from_json(document["trail"]),
+            trail=Trail.from_json(document["trail"]), forced=document.get("forced", ""),
             decision=None if decision is None else release_from_json(decision),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
@@ -116,7 +118,15 @@ def state_from_json(document: Mapping[str, Any]) -> ReleaseState:
 
 
 def begin(
-    id: str, app: str, candidate: str, strategy: Strategy, traffic: Traffic | None, now: float, *, stable: str = ""
+    id: str,
+    app: str,
+    candidate: str,
+    strategy: Strategy,
+    traffic: Traffic | None,
+    now: float,
+    *,
+    stable: str = "",
+    forced: str = "",
 ) -> ReleaseState:
     """The first state of a release; store it before anything else.
 
@@ -124,6 +134,7 @@ def begin(
         traffic: What the router does now; None if there is none.
         now: Seconds since 1970.
         stable: The version that answers now, where there is no router to say so.
+        forced: Why it goes out although what came before did not hold.
 
     Raises:
         ConfigError: there is no other version to go back to, another release is under way, requests are split already,
@@ -145,4 +156,4 @@ def begin(
     if candidate == stable:
         raise ConfigError(f"{app}: {candidate} answers all requests already")
     base = 0 if traffic is None else traffic.generation
-    return ReleaseState(id, app, candidate, stable, strategy, now, base, generation=base, looked_at=now)
+    return ReleaseState(id, app, candidate, stable, strategy, now, base, generation=base, looked_at=now, forced=forced)

@@ -20,6 +20,10 @@ COMPARED = ("errors", "slow", "broken")
 """What a candidate is compared in with the stable version that answers beside it."""
 
 
+MOST_FIELDS = 5
+"""By so many fields of a request the outcomes of an experiment can be told apart."""
+
+
 class Step(NamedTuple):
     """Percent of the requests that a candidate answers, and of which it gets a copy."""
 
@@ -196,6 +200,8 @@ class AB(Strategy):
         horizon: When to end without a difference.
         wrong_winners: Bound on the chance to see a difference where there is none.
         min_effect: Smallest difference that matters, in the unit of the metric; for the power that is shown.
+        slices: Fields of a request's first row, at most ``MOST_FIELDS``: the effect is told for each of their values as
+            well. What is decided does not depend on them.
         promote: Whether a candidate that wins gets all requests; otherwise they go back and the result is told.
     """
 
@@ -207,10 +213,17 @@ class AB(Strategy):
     horizon: Duration = "7d"
     wrong_winners: float = 0.05
     min_effect: float | None = None
+    slices: tuple[str, ...] = ()
     promote: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "slices", tuple(self.slices))
+        if len(self.slices) > MOST_FIELDS or any(not 0 < len(name) <= 40 or "=" in name for name in self.slices):
+            raise ConfigError(
+                f"slices={self.slices!r} has to be at most {MOST_FIELDS} names of fields, of up to 40 characters "
+                "without '='"
+            )
         if not self.metric:
             raise ConfigError("metric='' names no business metric")
         if not 0 < self.split < 100:

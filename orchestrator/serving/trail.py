@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 MOST = 160
 """Points that are kept; then every second one goes and the distance doubles."""
 
 
-class Moment(NamedTuple):
-    """What was seen at one time.
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What was seen at one time; a dataclass, so that records are read back without running any code.
 
     Attributes:
         time: Seconds since 1970.
@@ -19,6 +20,8 @@ class Moment(NamedTuple):
         samples: Requests at the candidate so far.
         claims: How far each claim was proved, from 0 to 1.
         effect: Of an experiment: difference, lower and upper end; empty otherwise.
+        split: Of an experiment: percent of the requests that the candidate got, and the logarithm of the e-value
+            against that being what was asked for; empty otherwise.
     """
 
     time: float
@@ -26,6 +29,7 @@ class Moment(NamedTuple):
     samples: int
     claims: Mapping[str, float]
     effect: Sequence[float] = ()
+    split: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +61,17 @@ class Trail:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        moments = [[*moment[:3], dict(moment.claims), list(moment.effect)] for moment in self.moments]
+        moments = [
+            [one.time, one.weight, one.samples, dict(one.claims), list(one.effect), list(one.split)]
+            for one in self.moments
+        ]
         return {"apart_s": self.apart_s, "moments": moments}
 
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> Trail:
         """What ``to_json`` wrote."""
         moments = (
-            Moment(time, weight, samples, claims, tuple(effect))
-            for time, weight, samples, claims, effect in document["moments"]
+            Moment(time, weight, samples, claims, *map(tuple, more))
+            for time, weight, samples, claims, *more in document["moments"]
         )
         return Trail(tuple(moments), document["apart_s"])

@@ -60,12 +60,15 @@ def difference(now: Tally, before: Tally) -> Tally | None:
     counts = {name: getattr(now, name) - getattr(before, name) for name in (*_COUNTS, *_BESIDE)}
     latencies = {bucket: count - before.latencies.get(bucket, 0) for bucket, count in now.latencies.items()}
     outcomes = {name: _outcomes(entry, before.outcomes.get(name)) for name, entry in now.outcomes.items()}
-    if min(*counts.values(), *latencies.values(), *(entry.count for entry in outcomes.values())) < 0:
+    slices = {key: _outcomes(entry, before.slices.get(key)) for key, entry in now.slices.items()}
+    reported = [entry.count for entry in (*outcomes.values(), *slices.values())]
+    if min(*counts.values(), *latencies.values(), *reported) < 0:
         return None
     return Tally(
         **counts,
         latencies={bucket: count for bucket, count in latencies.items() if count},
         outcomes={name: entry for name, entry in outcomes.items() if entry.count},
+        slices={key: entry for key, entry in slices.items() if entry.count},
     )
 
 
@@ -89,6 +92,8 @@ def tally_to_json(tally: Tally) -> dict[str, Any]:
         document["latencies"] = {str(bucket): count for bucket, count in tally.latencies.items()}
     if tally.outcomes:
         document["outcomes"] = {name: list(astuple(entry)) for name, entry in tally.outcomes.items()}
+    if tally.slices:
+        document["slices"] = [[*key, *astuple(entry)] for key, entry in tally.slices.items()]
     return document
 
 
@@ -97,4 +102,5 @@ def tally_from_json(document: Mapping[str, Any]) -> Tally:
     given = dict(document)
     latencies = {int(bucket): count for bucket, count in given.pop("latencies", {}).items()}
     outcomes = {name: OutcomeTally(*entry) for name, entry in given.pop("outcomes", {}).items()}
-    return Tally(**given, latencies=latencies, outcomes=outcomes)
+    slices = {(metric, name): OutcomeTally(*entry) for metric, name, *entry in given.pop("slices", ())}
+    return Tally(**given, latencies=latencies, outcomes=outcomes, slices=slices)

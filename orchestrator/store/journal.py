@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from orchestrator.errors import JournalCorrupt, RunOwned
-from orchestrator.graph.fact import CursorMoved, Fact, Recorded, VersionPublished
+from orchestrator.graph.fact import CursorMoved, Fact, Recorded, TagsMoved, VersionPublished
 from orchestrator.ports.journal import Append, CacheEntry, InboxRow, Ownership, RunRow, Snapshot
 from orchestrator.ports.values import digest_bytes
 from orchestrator.store import schema
@@ -23,7 +23,7 @@ from orchestrator.store.cache import find_cached, find_nearest, keep
 from orchestrator.store.codec import decode_fact, decode_mapping, encode_fact, encode_mapping
 from orchestrator.store.database import Database, FactRow
 from orchestrator.store.fence import pass_fence, standing, state_after
-from orchestrator.store.registry import SqlRegistry, move, publish
+from orchestrator.store.registry import SqlRegistry, move, publish, retag
 from orchestrator.store.retention import forget_expired, forget_run, held_bytes, reusable_until
 from orchestrator.store.roots import Load, live_digests
 from orchestrator.store.runs import batches, find_run, list_runs, made_before, run_of_key
@@ -143,6 +143,8 @@ class SqlJournal:
             for fact in append.facts:
                 if isinstance(fact, VersionPublished):
                     publish(self._database.insert, connection, append.run, fact, append.at)
+                elif isinstance(fact, TagsMoved):
+                    retag(connection, append.run, fact, append.at)
                 elif isinstance(fact, CursorMoved):
                     move(self._database.insert, connection, append.run, fact, append.at)
 

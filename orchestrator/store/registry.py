@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
-from orchestrator.errors import CursorElsewhere, NotFound
-from orchestrator.graph.fact import CursorMoved, Position, VersionPublished
+from orchestrator.errors import CursorElsewhere, NotFound, PromotionRefused
+from orchestrator.graph.fact import CursorMoved, Position, TagsMoved, VersionPublished
+from orchestrator.graph.handover import TagMove
 from orchestrator.graph.version import NEWEST, VersionAddress
-from orchestrator.ports.promotion import Promotion, Standing, Wanted
+from orchestrator.ports.promotion import PROMOTION_TAGS, ModelStage, Promotion, Standing, Wanted
 from orchestrator.ports.registry import CursorRow, PublishedVersion
 from orchestrator.store import promotions
 from orchestrator.store.database import Database
@@ -26,6 +28,11 @@ _PER_READ = 256
 
 _OF_NAME = (named.c.name == bindparam("of_name"),)
 _LOCKED = update(named).where(*_OF_NAME).values(newest=named.c.newest).returning(named.c.newest, named.c.digest)
+_OF_TAG = (published_tag.c.name == bindparam("of_name"), published_tag.c.tag == bindparam("of_tag"))
+_TAGGED = select(published_tag.c.number).where(*_OF_TAG)
+_EXISTS = select(published.c.number).where(
+    published.c.name == bindparam("of_name"), published.c.number == bindparam("of_number")
+)
 _STANDS = (
     cursor.c.pipeline == bindparam("of_pipeline"),
     cursor.c.name == bindparam("of_name"),
@@ -85,6 +92,35 @@ def move(new_row: NewRow, connection: Connection, run: str, fact: CursorMoved, a
             run=run,
             cursor=fact.name,
         )
+
+
+def retag(connection: Connection, run: str, fact: TagsMoved, at: float) -> None:
+    """Move tags from where they are said to be; the stage of a model goes with a record of that."""
+    for change in sorted(fact.moves, key=lambda change: change.name):  # locks are taken in one order
+        connection.execute(_LOCKED, {"of_name": change.name})
+        place = {"of_name": change.name, "of_tag": change.tag}
+        is_there = change.after is None or connection.execute(_EXISTS, place | {"of_number": change.after}).first()
+        if not is_there or connection.execute(_TAGGED, place).scalar_one_or_none() != change.before:
+            continue
+        if change.name.startswith("model:") and change.tag in PROMOTION_TAGS:
+            _restage(connection, run, fact.node, change, at)
+            continue
+        connection.execute(delete(published_tag).where(*_OF_TAG), place)
+        if change.after is not None:
+            row = {"name": change.name, "tag": change.tag, "number": change.after, "at": at}
+            connection.execute(insert(published_tag), row)
+
+
+def _restage(connection: Connection, run: str, node: str, change: TagMove, at: float) -> None:
+    number = change.before if change.after is None else change.after
+    if number is None or change.tag not in ("staging", "production"):
+        return
+    up: ModelStage = "production" if change.tag == "production" else "staging"
+    to: ModelStage = "dev" if change.after is None else up
+    why = f"handed over by step {node} of run {run}"
+    wanted = Wanted(change.name, number, to, f"run {run}", at, why, run=run)
+    with contextlib.suppress(PromotionRefused):  # a way up without checks: it stays where it is
+        promotions.move(connection, wanted)
 
 
 def cells_of_versions(database: Database) -> Iterator[tuple[str, bytes]]:

@@ -13,6 +13,17 @@ from orchestrator.views.status import duration_text
 INK, FAINT, GROUND, LINE = "#1c2430", "#5b6675", "#f6f8fb", "#c3ccd8"
 CALM, ALARM, GOOD = "#0072b2", "#c44601", "#00806a"
 
+_AT_NIGHT = {
+    INK: "#e6ebf1",
+    FAINT: "#a3b0bf",
+    GROUND: "#1b2128",
+    LINE: "#46525f",
+    CALM: "#58b2ea",
+    ALARM: "#ff8c5a",
+    GOOD: "#3fc7a6",
+}
+"""What takes the place of each colour where the reader has chosen dark pages."""
+
 _NICE_S = (
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600,
 )  # fmt: skip
@@ -99,10 +110,17 @@ def label(
 
 
 def picture(title: str, width: float, height: float, body: Sequence[str]) -> str:
-    """The drawing, on a ground of its own that stands on light and dark pages."""
+    """The drawing, on a ground of its own; its colours follow the reader's choice of light or dark pages."""
+    night = "".join(
+        f".orc-panel [{part}='{day}']{{{part}:{dark}}}"
+        for day, dark in _AT_NIGHT.items()
+        for part in ("fill", "stroke")
+    )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" height="{height:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" class="orc-panel" '
+        f'width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FAMILY}"><title>{escape(title)}</title>\n'
+        f"<style>@media (prefers-color-scheme: dark){{{night}}}</style>\n"
         f'<rect width="{width:.0f}" height="{height:.0f}" rx="8" fill="{GROUND}"/>\n' + "\n".join(body) + "\n</svg>\n"
     )
 

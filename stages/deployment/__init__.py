@@ -6,17 +6,21 @@ from orchestrator.serving import (
     BlueGreen,
     Canary,
     Capture,
+    Handover,
     Load,
     ModelCard,
     Release,
     Shadow,
     Strategy,
+    TagMove,
 )
 from stages.deployment.card import model_card
+from stages.deployment.handing import hand_back, hand_over
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
 from stages.deployment.previewing import Preview, end_preview, preview, previews
 from stages.deployment.releasing import release, rollback
 from stages.deployment.replaying import Replay, replay
+from stages.deployment.scoring import Scored, score_staged
 from stages.deployment.serving import Deployment, Exercise, deploy, deploy_many, exercise, retire
 from stages.deployment.soundness import check_soundness
 
@@ -28,19 +32,24 @@ __all__ = [
     "Capture",
     "Deployment",
     "Exercise",
+    "Handover",
     "Load",
     "ModelCard",
     "Predictor",
     "Preview",
     "Release",
     "Replay",
+    "Scored",
     "Shadow",
     "Strategy",
+    "TagMove",
     "check_soundness",
     "deploy",
     "deploy_many",
     "end_preview",
     "exercise",
+    "hand_back",
+    "hand_over",
     "model_card",
     "model_from_payload",
     "model_to_payload",
@@ -50,4 +59,5 @@ __all__ = [
     "replay",
     "retire",
     "rollback",
+    "score_staged",
 ]

@@ -13,10 +13,12 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, OrchestratorError
 from stages.columns import suggestion
+from stages.deployment.examples import example_rows
 from stages.errors import RowRejected
 from stages.features import Calendar, Category, Features, Number
 from stages.training import Model, ModelFile, model_file_from_payload, model_file_to_payload
@@ -26,6 +28,13 @@ from stages.transforms import InputKind
 FORMAT = "stages.model/1"
 
 DEFAULT_MAX_ROWS = 10_000
+
+_WANTED = {
+    "numbers": "a list of finite numbers",
+    "text": "text",
+    "number": "a finite number",
+    "time": "an ISO time without a zone, like 2013-07-01T17:30",
+}
 
 _ARROW_TYPES = {
     "text": pa.string(),
@@ -80,6 +89,7 @@ class Predictor:
     def __init__(self, payload: bytes, config: Mapping[str, Any] | None = None) -> None:
         self.model = model_from_payload(payload)
         self.max_rows = int((config or {}).get("max_rows", DEFAULT_MAX_ROWS))
+        self._nullable: dict[str, bool] = {}
 
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Prediction of the target for each row.
@@ -93,7 +103,8 @@ class Predictor:
             for a regression ``{"value"}``.
 
         Raises:
-            RowRejected: a row lacks an input or carries one of the wrong kind, or there are too many rows.
+            RowRejected: a row lacks an input, carries one of the wrong kind, or null where the model gives no answer
+                without a value; or there are too many rows.
         """
         table = self.to_table(rows)
         if not table.num_rows:
@@ -101,6 +112,15 @@ class Predictor:
         if isinstance(self.model, ModelFile):
             return self.model.answers(table)
         return [{"probability": float(value)} for value in self.model.predict(table)]
+
+    def takes_null(self, name: str) -> bool:
+        """Whether an input may be unknown: an example row is answered with a finite number, and without it still."""
+        if name not in self._nullable:
+            example = example_rows(self.model, 1)
+            kind = _ARROW_TYPES[self.model.features.inputs[name]]
+            without = example.set_column(example.column_names.index(name), name, pa.nulls(1, kind))
+            self._nullable[name] = _answers(self.model, without) or not _answers(self.model, example)
+        return self._nullable[name]
 
     def to_table(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         """Checked rows as a table of the model's inputs; raises RowRejected."""
@@ -122,7 +142,21 @@ class Predictor:
                         input=name,
                     )
                 columns[name].append(_checked(row[name], kind, position, name))
+                if row[name] is None and not self.takes_null(name):
+                    raise RowRejected(
+                        f"Row {position}: {name!r} must be {_WANTED[kind]}, not null: this model gives no answer where "
+                        "it is unknown.",
+                        row=position,
+                        input=name,
+                    )
         return pa.table({name: pa.array(columns[name], _ARROW_TYPES[kind]) for name, kind in inputs.items()})
+
+
+def _answers(model: Model | ModelFile, table: pa.Table) -> bool:
+    try:
+        return bool(np.isfinite(np.asarray(model.predict(table), dtype=np.float64)).all())
+    except (OrchestratorError, ValueError):
+        return False
 
 
 def _checked(value: Any, kind: InputKind, position: int, name: str) -> Any:
@@ -138,13 +172,7 @@ def _checked(value: Any, kind: InputKind, position: int, name: str) -> Any:
         found = [_finite(entry) if isinstance(entry, int | float) else None for entry in value]
         if None not in found:
             return found
-    wanted = {
-        "numbers": "a list of finite numbers",
-        "text": "text",
-        "number": "a finite number",
-        "time": "an ISO time without a zone, like 2013-07-01T17:30",
-    }
-    raise RowRejected(f"Row {position}: {name!r} must be {wanted[kind]}, not {value!r}.", row=position, input=name)
+    raise RowRejected(f"Row {position}: {name!r} must be {_WANTED[kind]}, not {value!r}.", row=position, input=name)
 
 
 def _finite(value: int | float) -> float | None:

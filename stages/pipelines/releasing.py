@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator import pipeline, stage, version, when
 from orchestrator.errors import ConfigError
 from stages.deployment import (
+    AB,
     Autoscaling,
     BlueGreen,
     Canary,
     Capture,
+    Handover,
     Load,
     Release,
     Shadow,
     Strategy,
+    check_soundness,
+    hand_back,
+    hand_over,
     release,
     rollback,
 )
+from stages.deployment.handing import Moves
+from stages.validation import GateRecord
 
 
 @stage
-def say(record: Release) -> str:
-    """The record of a release in words; the release step keeps the record itself."""
-    return record.text().rstrip()
+def say(record: Release, handed: Handover) -> str:
+    """The record of a release in words, with the tags that moved; the release step keeps the record itself."""
+    return "\n".join([record.text().rstrip(), *(f"  tag      {move}" for move in handed.moves)])
+
+
+@stage
+def refuse(record: GateRecord) -> str:
+    """What is wrong with a model that does not go out."""
+    return "\n".join(["not released, because the model is not sound:", *(f"  {why}" for why in record.reasons)])
 
 
 @pipeline
@@ -43,13 +56,25 @@ def send_out(
     max_batch_size: int = 1,
     capture: str = "",
     capture_share: float = 0.01,
+    metric: str = "",
+    split: float = 50,
+    better: Literal["higher", "lower"] = "higher",
+    horizon: str = "7d",
+    min_effect: float | None = None,
+    slices: Sequence[str] = (),
+    sample: str | None = None,
+    max_p99_ms: float = 100.0,
+    max_size_bytes: int = 256 * 2**20,
+    forced: str = "",
+    promoted: Moves = (),
+    sent_back: Moves = (),
 ) -> str:
-    """Let a published model take over an application.
+    """Let a published model take over an application, if it is sound.
 
     Args:
         model: A version: ``model:flights``, ``model:flights@v3``, ``model:flights@staging``.
         app: Name of the application.
-        how: ``canary``, ``blue-green`` or ``shadow``.
+        how: ``canary``, ``blue-green``, ``shadow`` or ``ab``.
         steps: Percent of the requests at each step of a canary; the share that is copied, for a shadow, is the last.
         bake: How long each step is watched at least.
         rollback_if: Limits that send everything back, such as ``error_rate > 0.01 or p95_ms > 80``.
@@ -61,9 +86,14 @@ def send_out(
         max_batch_size: Requests that are answered in one call of the model.
         capture: Folder or URL where a share of the requests is kept with their answers; none if empty.
         capture_share: That share, up to 1.
+        metric, split, better, horizon, min_effect, slices: Of an A/B experiment, see ``AB``.
+        sample, max_p99_ms, max_size_bytes: What the model is asked with before, and its limits, see
+            ``check_soundness``.
+        forced: Why it goes out without being asked; stands in the record.
+        promoted, sent_back: Tags that move if it answers all requests in the end, or if it was sent back.
 
     Returns:
-        The record of the release in words.
+        The record of the release in words, or what is wrong with the model.
     """
     watched: dict[str, Any] = {"bake": bake, "min_samples": min_samples, "patience": patience}
     if rollback_if:
@@ -76,22 +106,38 @@ def send_out(
             strategy = BlueGreen(**watched)
         case "shadow":
             strategy = Shadow(percent=steps[-1], **watched)
+        case "ab":
+            strategy = AB(
+                metric=metric, split=split, better=better, horizon=horizon, min_effect=min_effect,
+                slices=tuple(slices), **watched,
+            )  # fmt: skip
         case _:
-            raise ConfigError(f"how={how!r}: write canary, blue-green or shadow")
+            raise ConfigError(f"how={how!r}: write canary, blue-green, shadow or ab")
     scaling = Autoscaling(max_replicas, min_replicas=replicas) if max_replicas else None
-    sent = release(
-        version(model), app, strategy=strategy, replicas=1 if scaling else replicas, num_gpus=num_gpus,
-        load=Load(max_batch_size=max_batch_size, autoscaling=scaling),
-        capture=Capture(capture, capture_share) if capture else None,
-    )  # fmt: skip
-    return when(sent.passed, then=lambda: say(sent), otherwise=lambda: say(sent))
+
+    def send() -> str:
+        sent = release(
+            version(model), app, strategy=strategy, replicas=1 if scaling else replicas, num_gpus=num_gpus,
+            load=Load(max_batch_size=max_batch_size, autoscaling=scaling),
+            capture=Capture(capture, capture_share) if capture else None, forced=forced,
+        )  # fmt: skip
+        handed = hand_over(sent, promoted, sent_back)
+        return when(sent.passed, then=lambda: say(sent, handed), otherwise=lambda: say(sent, handed))
+
+    if forced:
+        return send()
+    rows = None if sample is None else version(sample)
+    sound = check_soundness(version(model), rows, max_p99_ms=max_p99_ms, max_size_bytes=max_size_bytes)
+    return when(sound.passed, then=send, otherwise=lambda: refuse(sound))
 
 
 @pipeline
-def send_back(app: str, to: str | None = None) -> dict[str, Any]:
+def send_back(app: str, to: str | None = None, moves: Moves = ()) -> dict[str, Any]:
     """Give all requests of an application to its last good version.
 
     Args:
         to: The version to go back to, if it is not clear which.
+        moves: Tags that go back with them.
     """
-    return rollback(app, to)
+    gone = rollback(app, to)
+    return {"router": gone, "tags": hand_back(gone, moves).moves}

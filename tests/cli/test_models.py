@@ -32,7 +32,9 @@ def here(orc: Orc, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
 
 
 @pytest.mark.timeout(900)
-def test_a_model_from_the_run_to_production_and_its_card(orc: Orc, here: Here, tmp_path: Path) -> None:
+def test_a_model_from_the_run_to_production_and_its_card(
+    orc: Orc, here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert orc("run", CHURN, "-q").code == 0
     assert orc("run", CHURN, "strength=0.1", "min_auc=2.0", "-q").code == 3
     sample = ("--sample", "data:customers", "--max-p99-ms", "1e6", "--json", "-q")
@@ -43,6 +45,13 @@ def test_a_model_from_the_run_to_production_and_its_card(orc: Orc, here: Here, t
     assert all(check["passed"] for check in document["checks"])
     assert {"run", "gate", "size in bytes"} <= {check["name"] for check in document["checks"]}
     assert here("promote", "churn@v1", "--to", "staging", "--json").document("promote")["reason"].endswith("already")
+
+    monkeypatch.setenv("ORC_RAY_ADDRESS", "127.0.0.1:9")  # nobody is asked
+    early = here("release", "churn@v1", "churn")
+    assert (early.code, "promote it with: orc promote churn@v1 --to production" in early.err) == (3, True), early.err
+    assert here("release", "churn@v1", "churn", "--stage", "live").code == 2
+    assert "takes a reason" in here("release", "churn@v1", "churn", "--force").err
+    monkeypatch.delenv("ORC_RAY_ADDRESS")
 
     refused = orc("promote", "churn@v2", "--to", "staging", "--max-size-mib", "0.0001", "-q")
     assert refused.code == 3

@@ -79,14 +79,16 @@ def test_what_a_release_takes_on_is_checked_before_anything_runs(options: list[s
 
 
 @pytest.mark.parametrize(
-    ("how", "node"), [("canary", "release"), ("blue-green", "release"), ("shadow", "release"), ("", "")]
+    ("how", "node"),
+    [("canary", "release"), ("blue-green", "release"), ("shadow", "release"), ("ab", "release"), ("", "")],
 )
 def test_every_way_is_a_pipeline_that_can_be_drawn(how: str, node: str) -> None:
-    job = load_job("stages.pipelines.releasing:send_out", ["model=model:flights@v1", "app=flights", f"how={how}"])
+    given = ["model=model:flights@v1", "app=flights", f"how={how}", "metric=late", 'slices=["carrier"]']
+    job = load_job("stages.pipelines.releasing:send_out", given)
     if not how:
-        with pytest.raises(Exception, match="write canary, blue-green or shadow"):
+        with pytest.raises(Exception, match="write canary, blue-green, shadow or ab"):
             job.pipeline.graph(**job.params)
         return
     graph = job.pipeline.graph(**job.params)
-    assert node in {one.id for one in graph.nodes}
+    assert f"when/then/{node}" in {one.id for one in graph.nodes}
     assert load_job("stages.pipelines.releasing:send_back", ["app=flights"]).pipeline.graph(app="flights").nodes

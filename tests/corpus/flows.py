@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from orchestrator import Retry, approve, dynamic, pipeline, signal, stage, step, when
+from orchestrator.serving import Handover, TagMove
 from stages.quality import in_range, row_count
 
 
@@ -154,9 +155,16 @@ def more(n: int) -> list[int]:
     return list(range(first, first + n))
 
 
+@stage(effects=True)
+def marked(rows: list[int]) -> Handover:
+    return Handover("numbers", [TagMove("data:numbers", "whole", None, 1)], f"{len(rows)} of them")
+
+
 @pipeline
 def growing() -> int:
-    return total(more(3))
+    rows = more(3)
+    marked(rows)
+    return total(rows)
 
 
 @pipeline

@@ -297,3 +297,15 @@ def island() -> int:
 
 def test_stages_reachable_from_a_dynamic_body() -> None:
     assert set(reachable(island.function, Stage)) == {deep, leaf, island}
+
+
+def test_packages_that_a_body_would_import_are_not_imported_to_look_at_it() -> None:
+    def lazy() -> object:
+        from wsgiref.handlers import SimpleHandler
+
+        return SimpleHandler
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "wsgiref"]:
+        del sys.modules[name]
+    fingerprint(lazy)
+    assert "wsgiref" not in sys.modules

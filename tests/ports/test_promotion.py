@@ -13,8 +13,10 @@ from orchestrator.ports.promotion import (
     Promotion,
     Standing,
     Wanted,
+    check_release,
     needs_checks,
     promote,
+    stage_for_release,
 )
 
 GOOD = (GateCheck("gate", True),)
@@ -102,3 +104,15 @@ def test_what_did_not_pass_stays_and_says_why() -> None:
     assert (record.forced, record.why) == (True, "a fire")
     record, _ = promote(Standing(), wanted(1, "staging", GOOD, force=True, why="to be sure"))
     assert not record.forced
+
+
+def test_a_release_takes_what_stands_high_enough() -> None:
+    unused, used = Standing({"champion": 1}), after(wanted(1, "staging"), wanted(1, "production"), wanted(2, "staging"))
+    assert (stage_for_release(unused), stage_for_release(used)) == ("dev", "production")
+    check_release(unused, "model:m@v1", 1, "dev")
+    check_release(used, "model:m@v1", 1, "production")
+    check_release(used, "model:m@v2", 2, "staging")
+    with pytest.raises(PromotionRefused, match=r"v2 is in staging.*orc promote m@v2 --to production"):
+        check_release(used, "model:m@v2", 2, "production")
+    with pytest.raises(PromotionRefused, match=r"v3 is in dev.*orc promote m@v3 --to staging"):
+        check_release(used, "model:m@v3", 3, "production")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 
-from orchestrator.ports.traffic import OutcomeTally
+from orchestrator.ports.traffic import OutcomeTally, Tally
+from orchestrator.serving import AB, advance, begin
+from orchestrator.serving.experiment import MOST_SLICES, Experiment
 from orchestrator.serving.means import (
     Effect,
     Moments,
@@ -18,6 +21,8 @@ from orchestrator.serving.means import (
     sample_ratio_log_e,
     width,
 )
+from orchestrator.serving.window import Window
+from tests.serving.world import APP, CANDIDATE, STABLE, Behaviour, World, drive
 
 
 def of(values: np.ndarray) -> Moments:
@@ -91,3 +96,42 @@ def test_power_grows_with_values() -> None:
 
 def test_the_sequence_is_wider_than_an_interval_for_one_look() -> None:
     assert 1.96 < width(2000, 0.05) < 4
+
+
+def test_slices_share_the_risk_and_are_never_too_many() -> None:
+    strategy = AB(metric="bought", min_outcomes=10, slices=("plan",))
+    experiment = Experiment()
+    values = OutcomeTally(40, 20.0, 20.0, 0.0, 1.0)
+    for number in range(MOST_SLICES + 5):
+        tally = Tally(40, outcomes={"bought": values}, slices={("bought", f"plan={number:02}"): values})
+        experiment = experiment.after("bought", Window(tally, tally), stands=number > 1)
+    experiment = Experiment.from_json(json.loads(json.dumps(experiment.to_json())))
+    found = experiment.slices(strategy)
+    assert [one.name for one in found] == [f"plan={number:02}" for number in range(MOST_SLICES)]
+    alone = effect(Moments(40, 20.0, 20.0), Moments(40, 20.0, 20.0), 0.05)
+    assert alone is not None
+    assert found[0].low is not None
+    assert found[0].low < alone.low
+    assert experiment.candidate_units == 40 * (MOST_SLICES + 5 - 2)
+
+
+def test_a_slice_with_few_values_says_nothing() -> None:
+    few = {("bought", "plan=x"): OutcomeTally(9, 3.0, 3.0, 0.0, 1.0)}
+    experiment = Experiment().after("bought", Window(Tally(9, slices=few), Tally(9, slices=few)), stands=True)
+    (found,) = experiment.slices(AB(metric="bought", min_outcomes=10))
+    assert (found.candidate_values, found.difference) == (9, None)
+    assert experiment.slices(AB(metric="other", min_outcomes=1))[0].difference is not None
+
+
+def test_what_came_before_the_split_stood_is_no_sign_of_a_wrong_one() -> None:
+    world = World(behaviours={STABLE: Behaviour(converts=0.4), CANDIDATE: Behaviour(converts=0.4)})
+    strategy = AB(metric="conversion", bake="5s", horizon="20s")
+    state = begin("r1", APP, CANDIDATE, strategy, world.traffic, world.now)
+    state, instructions = advance(state, world.seen(), world.now)
+    world.batch(3000, 0.5)  # the router needs a moment to follow, and to report
+    for instruction in instructions:
+        world.route(instruction.traffic)  # type: ignore[union-attr]
+    record = drive(state, world)
+    assert record is not None
+    assert record.cause == "no_effect", record.why
+    assert abs(record.figures["candidate_percent"] - 50) < 6

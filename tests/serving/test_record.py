@@ -60,7 +60,7 @@ def test_an_experiment_tells_effect_split_and_power() -> None:
     record = recorded(strategy, Behaviour(converts=0.4), Behaviour(converts=0.6))
     assert (record.outcome, record.cause) == ("rolled_back", "effect")
     assert record.figures["effect_high"] < 0
-    assert record.figures["candidate_percent"] == pytest.approx(50, abs=8)
+    assert record.figures["candidate_percent"] == pytest.approx(50, abs=15)
     assert 0 <= record.figures["power"] <= 1
     assert (
         recorded(replace(strategy, better="lower"), Behaviour(converts=0.4), Behaviour(converts=0.6)).outcome

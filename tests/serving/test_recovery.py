@@ -35,7 +35,11 @@ STRATEGIES: list[tuple[Strategy, Behaviour, str]] = [
     (BlueGreen(bake="3s", min_samples=5), BAD, "rolled_back"),
     (Shadow(bake="3s", min_samples=5), GOOD, "reported"),
     (Shadow(bake="3s", min_samples=5), BAD, "rolled_back"),
-    (AB(metric="conversion", bake="2s", min_samples=5, min_outcomes=20), Behaviour(converts=0.9), "promoted"),
+    (
+        AB(metric="conversion", bake="2s", min_samples=5, min_outcomes=20, slices=("plan",)),
+        Behaviour(converts=0.9),
+        "promoted",
+    ),
 ]
 
 

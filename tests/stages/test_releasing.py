@@ -19,7 +19,9 @@ from stages.deployment import Canary, Release, Replay, release, replay, retire, 
 from stages.features import Features, transform
 from stages.pipelines.flights import TARGET
 from stages.pipelines.flights_live import LiveResult
+from stages.pipelines.releasing import send_out as by_hand
 from stages.training import Fitted, Model, train_boosted
+from tests.stages.churners import offer
 
 QUICK = Canary(
     steps=(30, 100), bake="1s", min_samples=30, min_outcomes=100, patience="2m", rollback_if="brier > 0.28",
@@ -136,3 +138,28 @@ def test_what_does_not_answer_a_sample_is_not_deployed(
         here.run(send_out, model=replace(fitted.model, text="no trees"), sample=months[2].slice(0, 5))
     assert serving.status() == []
     assert here.run(send_out, model=fitted.model, sample=months[2].slice(0, 5)).result().passed
+
+
+@pipeline
+def make(model: Model) -> Model:
+    return offer(model)
+
+
+def test_a_model_that_is_not_sound_goes_out_only_with_a_reason(
+    here: InProcess, serving: LocalServing, fitted: Fitted, baseline: Model
+) -> None:
+    here.run(make, model=fitted.model)
+    asked: dict[str, Any] = {"model": "model:churn@v1", "app": "churn", "max_p99_ms": 1e6}
+    small = here.run(by_hand, **asked, max_size_bytes=10)
+    assert (small.finished and small.finished.outcome, serving.status()) == ("refused", [])
+    assert "size in bytes" in small.result()
+    sent = here.run(by_hand, **asked, max_size_bytes=10, forced="a smaller one comes tomorrow")
+    assert "forced   a smaller one comes tomorrow" in sent.result()
+    assert here.run(by_hand, **asked).result().startswith("churn: ")
+    deploy = serving.deploy
+    serving.deploy = lambda app, version, predictor, *args, **kwargs: deploy(  # type: ignore[method-assign]
+        app, version, "tests.backends.predictors:Broken", *args, **kwargs
+    )
+    here.run(make, model=baseline)
+    back = here.run(by_hand, **{**asked, "model": "model:churn@v2"})
+    assert (back.finished and back.finished.outcome, "the payload is no model" in back.result()) == ("refused", True)

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from orchestrator.testing import LocalServing
-from stages.deployment import model_to_payload
+from stages.deployment import Predictor, model_to_payload
 from stages.deployment.serving import PREDICTOR, plain_rows
-from tests.stages.churners import customers, trained
+from stages.errors import RowRejected
+from tests.stages.churners import customers, learn, trained
 
 ROW = plain_rows(customers(1).select(["income", "plan", "since"]))[0]
 
@@ -48,7 +49,8 @@ def test_a_row_of_the_training_inputs_is_answered_and_what_else_it_holds_is_igno
         ({"income": True}, "income", "must be a finite number"),
         ({"income": float("nan")}, "income", "must be a finite number"),
         ({"income": [1]}, "income", "must be a finite number"),
-        ({"income": None}, "income", "cannot predict these rows (not finite: ['income'])"),
+        ({"income": None}, "income", "'income' must be a finite number, not null"),
+        ({"since": None}, "since", "'since' must be an ISO time without a zone, like 2013-07-01T17:30, not null"),
         ({"plan": 3}, "plan", "must be text, not 3"),
         ({"plan": "gold"}, "plan", "holds 'gold' in row 0, which training did not see"),
         ({"since": "yesterday"}, "since", "must be an ISO time without a zone"),
@@ -61,6 +63,15 @@ def test_a_bad_field_is_a_422_that_names_it(url: str, change: dict[str, Any], fi
     assert (status, answer["field"]) == (422, field)
     assert answer.get("row", 0) == 0
     assert said in answer["error"]
+
+
+def test_null_is_refused_by_a_model_that_would_answer_it_with_no_number() -> None:
+    predictor = Predictor(model_to_payload(learn(customers())))
+    assert predictor.predict([{**ROW, "plan": None}])
+    for field in ("income", "since"):
+        with pytest.raises(RowRejected, match=f"Row 1: '{field}' must be .*, not null") as refused:
+            predictor.predict([ROW, {**ROW, field: None}])
+        assert (refused.value.details["row"], refused.value.details["input"]) == (1, field)
 
 
 @pytest.mark.parametrize(

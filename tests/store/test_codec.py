@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import JournalCorrupt
 from orchestrator.graph import fact as f
+from orchestrator.graph.handover import TagMove
 from orchestrator.store.codec import decode_fact, encode_fact
 
 JSON = st.recursive(
@@ -35,6 +36,7 @@ KNOWN = {
     "cursors": st.dictionaries(TEXTS, st.builds(f.Position, TEXTS, NUMBERS)),
     "versions": st.dictionaries(TEXTS, TEXTS),
     "proposed": st.dictionaries(TEXTS, TEXTS),
+    "moves": st.lists(st.builds(TagMove, TEXTS, TEXTS, st.none() | NUMBERS, st.none() | NUMBERS)).map(tuple),
     "cell": st.binary(),
     "offsets": st.lists(NUMBERS).map(tuple),
     "elapsed_us": st.binary(),

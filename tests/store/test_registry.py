@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import pytest
 
 from orchestrator.errors import CursorElsewhere, NotFound, PromotionRefused
 from orchestrator.graph import fact as f
+from orchestrator.graph.handover import TagMove
 from orchestrator.graph.version import parse_version
 from orchestrator.ports.promotion import GateCheck, ModelStage, Standing, Wanted
 from orchestrator.ports.values import digest_bytes, encode_cell
@@ -149,3 +151,42 @@ def test_promotions_at_once_come_one_after_the_other(backend: Backend) -> None:
     assert [entry.replaced for entry in kept] == [None, *(entry.number for entry in kept[:-1])]
     assert sorted(entry.number for entry in kept) == list(range(1, 9))
     assert journals[1].registry.standing("model:m").tags["staging"] == kept[-1].number
+
+
+def tagged(*moves: TagMove) -> f.TagsMoved:
+    return f.TagsMoved("hand_over", moves)
+
+
+def test_tags_move_with_their_fact_from_where_they_are_said_to_be_only(journal: SqlJournal) -> None:
+    epoch, registry = begun(journal, "r1"), journal.registry
+    made = [published(value, name) for name in ("data:rows", "model:m") for value in "ab"]
+    journal.append(append(epoch, 0, [*made, tagged(TagMove("data:rows", "live", None, 1))]))
+    both = tagged(TagMove("model:m", "live", None, 2), TagMove("data:rows", "live", 1, 2))
+    with pytest.raises(CursorElsewhere):
+        journal.append(append(epoch, 5, [both, moved("1", 7)]))
+    assert registry.standing("data:rows").tags == {"live": 1}
+    journal.append(append(epoch, 5, [both, both]))
+    assert (registry.standing("data:rows").tags, registry.standing("model:m").tags) == ({"live": 2}, {"live": 2})
+    elsewhere, gone = TagMove("data:rows", "live", 1, None), TagMove("model:m", "live", 2, 9)
+    journal.append(append(epoch, 7, [tagged(elsewhere, gone, TagMove("model:never", "live", None, 1))]))
+    assert (registry.standing("data:rows").tags, registry.standing("model:m").tags) == ({"live": 2}, {"live": 2})
+    journal.append(append(epoch, 8, [tagged(TagMove("data:rows", "live", 2, None))]))
+    assert registry.standing("data:rows").tags == {}
+
+
+def test_the_stage_of_a_model_moves_only_back(journal: SqlJournal) -> None:
+    epoch, registry = begun(journal, "r1"), journal.registry
+    journal.append(append(epoch, 0, [published(value, "model:m") for value in "abc"]))
+    for number in (1, 2):
+        for to in ("staging", "production"):
+            registry.promote(dataclasses.replace(wanted(number, to), alias=""))
+    journal.append(
+        append(epoch, 3, [tagged(TagMove("model:m", "production", 2, 3), TagMove("model:m", "previous", 1, 3))])
+    )
+    assert registry.standing("model:m").tags == {"production": 2, "previous": 1}
+    journal.append(append(epoch, 4, [tagged(TagMove("model:m", "production", 2, 1))]))
+    assert registry.standing("model:m").tags == {"production": 1, "previous": 2}
+    record = registry.promotions("model:m")[0]
+    assert (record.number, record.replaced, record.by, record.run) == (1, 2, "run r1", "r1")
+    journal.append(append(epoch, 5, [tagged(TagMove("model:m", "production", 1, None))]))
+    assert registry.standing("model:m").stage(1) == "dev"
