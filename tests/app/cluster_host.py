@@ -30,7 +30,7 @@ class Host:
             "_system_config": QUICK_HEALTH,
         }
         self.nodes = NodeCluster(initialize_head=True, head_node_args=head)
-        self.far = self.nodes.add_node(num_cpus=1)
+        self.far = self._node()
         self.view = HeadView(self.nodes.address)
 
     def use(self) -> dict[str, Any]:
@@ -40,8 +40,17 @@ class Host:
     def lose(self) -> dict[str, Any]:
         """Kill the second node, and start another."""
         self.nodes.remove_node(self.far, allow_graceful=False)
-        self.far = self.nodes.add_node(num_cpus=1)
+        self.far = self._node()
         return {"lost": True}
+
+    def _node(self) -> Any:
+        for tries_left in (2, 1, 0):
+            try:
+                return self.nodes.add_node(num_cpus=1)
+            except Exception as error:  # a bare one of Ray's: on a busy machine a node is not up in half a minute
+                if not tries_left:
+                    raise
+                print(f"another try: {error}", file=sys.stderr, flush=True)
 
     def answers(self) -> Iterator[dict[str, Any]]:
         """What to print."""
