@@ -13,6 +13,7 @@ import typer
 
 from orchestrator.app.installation import Installation
 from orchestrator.app.models import Lineage, Models, ModelVersion, model_address
+from orchestrator.app.outputs import Outputs, StoredValues
 from orchestrator.app.run import Run
 from orchestrator.app.runner import Runner
 from orchestrator.cli.exit_code import ExitCode
@@ -28,7 +29,6 @@ from orchestrator.cli.model_documents import (
 )
 from orchestrator.cli.output import iso, local_time, note, size, table, write, write_json
 from orchestrator.cli.running import Quiet, TimeLimit, drive
-from orchestrator.cli.values import Outputs, StoredValues
 from orchestrator.config.job import load_job
 from orchestrator.errors import ConfigError, PromotionRefused
 from orchestrator.graph.version import parse_version

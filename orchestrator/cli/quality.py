@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.app.installation import Installation
+from orchestrator.app.outputs import Outputs
 from orchestrator.app.quality import CheckTotal, QualityRecord, quality_of
 from orchestrator.app.run import Run
 from orchestrator.cli.data_documents import CheckedItem, ProfileItem, QualityDocument, QualityItem
@@ -16,7 +17,6 @@ from orchestrator.cli.listing import Json
 from orchestrator.cli.output import note, size, table, write, write_json
 from orchestrator.cli.running import RunId
 from orchestrator.cli.text import as_text
-from orchestrator.cli.values import Outputs
 from orchestrator.errors import ConfigError
 from orchestrator.views.quality import QualitySection, quality_html
 

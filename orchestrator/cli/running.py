@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 import typer
 
+from orchestrator.app.outputs import Outputs
 from orchestrator.app.runner import Runner, refuse_ended
 from orchestrator.cli.documents import RunEnded
 from orchestrator.cli.exit_code import ExitCode
@@ -16,7 +17,6 @@ from orchestrator.cli.following import CONTROL_KINDS, Follower
 from orchestrator.cli.output import counted, note, write, write_json_line
 from orchestrator.cli.progress import open_progress
 from orchestrator.cli.text import as_text
-from orchestrator.cli.values import Outputs
 from orchestrator.config.job import load_job
 from orchestrator.errors import ConfigError, NotFound
 from orchestrator.graph.fact import FINISHED, RunState

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from orchestrator.app.installation import Installation
+from orchestrator.app.outputs import Outputs
+from orchestrator.app.reasons import reasons_of
 from orchestrator.app.run import Run
 from orchestrator.cli.documents import ReasonItem, ValueDocument, WhyDocument
 from orchestrator.cli.following import Follower
@@ -17,13 +18,11 @@ from orchestrator.cli.listing import Json
 from orchestrator.cli.output import iso, local_time, note, size, write, write_json
 from orchestrator.cli.running import RunId
 from orchestrator.cli.text import as_text
-from orchestrator.cli.values import Outputs
 from orchestrator.cli.versions import get_version
 from orchestrator.errors import ConfigError
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import dependencies
 from orchestrator.graph.version import names_version
-from orchestrator.views.status import duration_text
 
 Address = Annotated[
     str, typer.Argument(metavar="STEP", help="scope/name#2[7]; the last part is enough if it is unique")
@@ -79,7 +78,7 @@ def why(run_id: RunId, address: Address, json: Json = False) -> None:
         ReasonItem(iso(recorded.at) or "", *said)
         for recorded in follower.advance()
         for fact in f.apart(recorded.fact)
-        for said in _reasons(fact, recorded.at, node, item)
+        for said in reasons_of(fact, recorded.at, node, item)
     ]
     state = follower.step(node)
     needs = list(dict.fromkeys(ref.node for ref in dependencies(follower.fold.nodes[node].node)))
@@ -99,68 +98,3 @@ def why(run_id: RunId, address: Address, json: Json = False) -> None:
 def _run(run_id: str) -> Run:
     here = Installation()
     return Run(here, here.journal.run(run_id).id)
-
-
-def _reasons(fact: Any, at: float, node: str, item: int | None) -> Iterator[tuple[str, str]]:
-    """What a fact says about a step; for a whole map, about any of its items."""
-    if isinstance(fact, f.CodeChanged):
-        if node in fact.dropped and node not in fact.kept:
-            yield "code", "other code: what it had finished does not count any more"
-        return
-    if getattr(fact, "node", None) != node or not _concerns(fact, item):
-        return
-    if isinstance(fact, f.CacheMissed):
-        yield "not cached", fact.reason
-    elif isinstance(fact, f.StepsStarted):
-        yield "started", f"{_items(fact)}on {fact.worker}"
-    elif isinstance(fact, f.StepsCompleted):
-        if fact.cached:
-            yield "cached", f"{_items(fact)}same code and inputs as in {fact.cached}"
-        else:
-            yield "degraded" if fact.degraded else "succeeded", _items(fact) + ("a fallback" if fact.degraded else "")
-    elif isinstance(fact, f.AttemptFailed):
-        blame = "" if fact.failure.charged else " (the worker's fault, not the step's)"
-        again = duration_text(max(fact.retry_at - at, 0))
-        yield "retry", f"[{fact.index}] {fact.failure.name}: {fact.failure.message}{blame}; again in {again}"
-    elif isinstance(fact, f.StepFailed):
-        yield "failed", f"[{fact.index}] {fact.failure.name}: {fact.failure.message} ({fact.action})"
-    elif isinstance(fact, f.StepsSkipped):
-        yield "skipped", f"{_items(fact)}{_SKIPPED[fact.reason]}"
-    elif isinstance(fact, f.ApprovalRequested):
-        yield "waits", fact.text
-    elif isinstance(fact, f.ChecksReported):
-        yield from _checked(fact)
-    elif isinstance(fact, f.MapExpanded):
-        yield "expanded", f"{fact.width} items"
-
-
-def _checked(fact: f.ChecksReported) -> Iterator[tuple[str, str]]:
-    passed = sum(one.passed for one in fact.results)
-    yield "checked", f"[{fact.index}] {passed} of {len(fact.results)} checks passed"
-    for one in fact.results:
-        if not one.passed:
-            yield one.state if one.state == "warned" else "blocked", f"[{fact.index}] {one.name}: {one.message}"
-
-
-_SKIPPED = {
-    "branch": "its branch was not taken",
-    "dropped": "what it needs was dropped",
-    "cancelled": "the run was cancelled",
-    "upstream_failed": "what it needs failed",
-}
-
-
-def _concerns(fact: Any, item: int | None) -> bool:
-    if item is None:
-        return True
-    index = getattr(fact, "index", None)
-    if index is not None:
-        return bool(index == item)
-    start, stop = getattr(fact, "start", None), getattr(fact, "stop", None)
-    return start is None or stop is None or start <= item < stop
-
-
-def _items(fact: Any) -> str:
-    if fact.stop - fact.start == 1 and fact.start == 0:
-        return ""
-    return f"[{fact.start}] " if fact.stop - fact.start == 1 else f"[{fact.start}..{fact.stop - 1}] "

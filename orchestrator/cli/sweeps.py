@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.app.outputs import Outputs
 from orchestrator.app.run import Run
 from orchestrator.cli.data_documents import SweepDocument, TrialItem
 from orchestrator.cli.output import table, write, write_json
-from orchestrator.cli.values import Outputs
 from orchestrator.errors import NotFound
 from orchestrator.ports.tune import Trial
 from orchestrator.ports.values import Entry

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.app.installation import Installation
+from orchestrator.app.outputs import StoredValues
 from orchestrator.app.versions import Version, Versions
 from orchestrator.cli.data_documents import (
     ColumnDifferenceItem,
@@ -23,7 +24,6 @@ from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.listing import Json
 from orchestrator.cli.output import counted, iso, local_time, note, size, table, write, write_json
 from orchestrator.cli.text import as_text
-from orchestrator.cli.values import StoredValues
 from orchestrator.errors import ConfigError
 from orchestrator.graph.version import parse_version
 
