@@ -216,9 +216,20 @@ class Journal(Records, Protocol):
         ...
 
     def runs(
-        self, pipeline: str | None = None, state: str | None = None, limit: int = 50, before: float | None = None
+        self,
+        pipeline: str | None = None,
+        state: str | None = None,
+        limit: int = 50,
+        before: float | None = None,
+        before_id: str = "",
+        search: str = "",
     ) -> list[RunRow]:
-        """Runs, newest first; ``before`` pages by creation time."""
+        """Runs, newest first.
+
+        Args:
+            before: Only runs made before this time, or at it with an id below ``before_id``: what follows on a page.
+            search: Only runs with this text in their id, pipeline or the value of a tag; ASCII case does not count.
+        """
         ...
 
     def live_digests(

@@ -26,7 +26,7 @@ from orchestrator.store.fence import pass_fence, standing, state_after
 from orchestrator.store.registry import SqlRegistry, move, publish, retag
 from orchestrator.store.retention import forget_expired, forget_run, held_bytes, reusable_until
 from orchestrator.store.roots import Load, live_digests
-from orchestrator.store.runs import batches, find_run, list_runs, made_before, run_of_key
+from orchestrator.store.runs import Wanted, batches, find_run, list_runs, made_before, run_of_key
 from orchestrator.types import Digest
 
 T = TypeVar("T")
@@ -246,10 +246,17 @@ class SqlJournal:
         return self._ask(lambda connection: run_of_key(connection, trigger_key))
 
     def runs(
-        self, pipeline: str | None = None, state: str | None = None, limit: int = 50, before: float | None = None
+        self,
+        pipeline: str | None = None,
+        state: str | None = None,
+        limit: int = 50,
+        before: float | None = None,
+        before_id: str = "",
+        search: str = "",
     ) -> list[RunRow]:
-        """Runs, newest first; ``before`` pages by creation time."""
-        return self._ask(lambda connection: list_runs(connection, pipeline, state, limit, before))
+        """Runs, newest first; see ``Journal.runs``."""
+        wanted = Wanted(pipeline, state, before, before_id, search)
+        return self._ask(lambda connection: list_runs(connection, wanted, limit))
 
     def live_digests(self, load: Load, without: Collection[str] = ()) -> Iterator[Digest]:
         """Every digest that some fact, chunk, graph, capsule or unexpired cache entry names, some more than once.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, or_, select
 
 from orchestrator.errors import NotFound
 from orchestrator.ports.journal import RunRow
@@ -58,17 +58,34 @@ def find_run(connection: Connection, beginning: str) -> RunRow:
     return _with_tags(connection, matching[:1])[0]
 
 
-def list_runs(
-    connection: Connection, pipeline: str | None, state: str | None, limit: int, before: float | None
-) -> list[RunRow]:
+class Wanted(NamedTuple):
+    """Which runs to list; see ``Journal.runs``."""
+
+    pipeline: str | None
+    state: str | None
+    before: float | None
+    before_id: str
+    search: str
+
+
+def list_runs(connection: Connection, wanted: Wanted, limit: int) -> list[RunRow]:
     """Runs that match, newest first."""
+    if not f"{wanted.pipeline}{wanted.search}{wanted.before_id}".isprintable():
+        return []  # in no run, and not all of it can be sent to a database
     query = select(*_SHOWN_COLUMNS).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(max(limit, 0))
-    if pipeline is not None:
-        query = query.where(runs.c.pipeline == pipeline)
-    if state is not None:
-        query = query.where(runs.c.state == state)
-    if before is not None:
-        query = query.where(runs.c.created_at < before)
+    if wanted.pipeline is not None:
+        query = query.where(runs.c.pipeline == wanted.pipeline)
+    if wanted.state is not None:
+        query = query.where(runs.c.state == wanted.state)
+    if wanted.before is not None:
+        same = (runs.c.created_at == wanted.before) & (runs.c.id < wanted.before_id)
+        query = query.where((runs.c.created_at < wanted.before) | same)
+    if wanted.search:
+        tagged = select(tags.c.run).where(
+            tags.c.run == runs.c.id, tags.c.value.icontains(wanted.search, autoescape=True)
+        )
+        named = (column.icontains(wanted.search, autoescape=True) for column in (runs.c.id, runs.c.pipeline))
+        query = query.where(or_(*named, tagged.exists()))
     return _with_tags(connection, connection.execute(query).all())
 
 

@@ -90,12 +90,17 @@ class Panel:
     def times(self) -> Iterator[str]:
         """Times since the beginning, written under the lower edge."""
         lasted = self.end - self.begin
-        step = next((nice for nice in _NICE_S if lasted / nice <= 6), math.ceil(lasted / 6 / 604800) * 604800)
+        step = nice_step(lasted)
         down = self.top + self.height
         for number in range(math.floor(lasted / step) + 1):
             x = self.x(self.begin + number * step)
             yield f'<line x1="{x:.1f}" y1="{down:.1f}" x2="{x:.1f}" y2="{down + 4:.1f}" stroke="{LINE}"/>'
             yield label(x, down + 17, _time(number * step), anchor="middle", colour=FAINT)
+
+
+def nice_step(lasted: float) -> float:
+    """Seconds between ticks, at most seven of them, so that people can read the times beside them."""
+    return next((nice for nice in _NICE_S if lasted / nice <= 6), math.ceil(lasted / 6 / 604800) * 604800)
 
 
 def label(

@@ -5,7 +5,7 @@ Cards have their own light ground; everything else is drawn in mid-greys that st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from orchestrator.graph.node import Graph
 from orchestrator.views.cards import RESULT, Card, Picture, picture, scopes_of, status_text
@@ -25,13 +25,15 @@ _FAINT = "#5b6675"
 _GROUND = "#f6f8fb"
 
 
-def graph_svg(graph: Graph, status: Mapping[str, NodeStatus] | None = None) -> str:
-    """Draw a graph; with ``status`` (by node id), the state of a run of it on every node."""
-    return picture_svg(picture(graph, status))
+def graph_svg(
+    graph: Graph, status: Mapping[str, NodeStatus] | None = None, link: Callable[[str], str] | None = None
+) -> str:
+    """Draw a graph; with ``status`` (by node id), the state of a run of it on every node; ``link`` names its page."""
+    return picture_svg(picture(graph, status), link)
 
 
-def picture_svg(shown: Picture) -> str:
-    """Draw a picture."""
+def picture_svg(shown: Picture, link: Callable[[str], str] | None = None) -> str:
+    """Draw a picture; with ``link`` (by key of a card), its cards lead to pages."""
     leaves = [Leaf(card.key, tuple(scopes_of(card)), _size(card)) for card in shown.cards]
     wires = [(edge.source, edge.target) for edge in shown.edges]
     if shown.results:
@@ -50,7 +52,7 @@ def picture_svg(shown: Picture) -> str:
         f'<g transform="translate({MARGIN + shift:.1f} {MARGIN + 30:g})">',
         *_scopes(layout),
         *_edges(shown, layout),
-        *(line for card in shown.cards for line in _card(card, layout.cards[card.key])),
+        *(line for card in shown.cards for line in _linked(card, layout.cards[card.key], link)),
         *_result(shown, layout),
         "</g>",
         *([f'<g transform="translate({MARGIN:g} {MARGIN + 30:g})">', *legend, "</g>"] if legend else []),
@@ -161,6 +163,15 @@ def _curve(points: list[Point]) -> str:
             parts.append(f"C{x:.1f} {middle:.1f} {next_x:.1f} {middle:.1f} {next_x:.1f} {next_y:.1f}")
         x, y = next_x, next_y
     return " ".join(parts)
+
+
+def _linked(card: Card, area: Area, link: Callable[[str], str] | None) -> Iterable[str]:
+    if link is None:
+        yield from _card(card, area)
+        return
+    yield f'<a href="{escape(link(card.key))}">'
+    yield from _card(card, area)
+    yield "</a>"
 
 
 def _card(card: Card, area: Area) -> Iterable[str]:

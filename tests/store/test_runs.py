@@ -63,6 +63,22 @@ def test_runs_of_a_pipeline_and_in_a_state(filled: SqlJournal) -> None:
     assert filled.runs(pipeline="churn", state="failed") == []
 
 
+def test_pages_of_runs_made_at_the_same_time(journal: SqlJournal) -> None:
+    for run in "abcde":
+        journal.create(row(run, created_at=1.0), [], {})
+    first = journal.runs(limit=2)
+    second = journal.runs(before=first[-1].created_at, before_id=first[-1].id)
+    assert [found.id for found in first + second] == ["e", "d", "c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("ABC", ["abc12", "abc1"]), ("LIGHT", ["a%", "abd", "abc1"]), ("%", ["a%"]), ("4", ["a%"]), ("\0", []), ("_", ["x_y"])],
+)
+def test_runs_with_a_text_in_id_pipeline_or_tag(filled: SqlJournal, text: str, found: list[str]) -> None:
+    assert [one.id for one in filled.runs(search=text)] == found
+
+
 def test_tags_of_many_runs(journal: SqlJournal) -> None:
     for number in range(600):
         journal.create(row(f"r{number}", tags={"n": str(number)}), [], {})

@@ -184,14 +184,22 @@ class Store:
         return self.stored(run).row
 
     def runs(
-        self, pipeline: str | None = None, state: str | None = None, limit: int = 50, before: float | None = None
+        self,
+        pipeline: str | None = None,
+        state: str | None = None,
+        limit: int = 50,
+        before: float | None = None,
+        before_id: str = "",
+        search: str = "",
     ) -> list[RunRow]:
         """See ``Journal.runs``."""
         rows = [
             s.row for s in self._runs.values() if pipeline in (None, s.row.pipeline) and state in (None, s.row.state)
         ]
-        rows = [row for row in rows if before is None or row.created_at < before]
-        return sorted(rows, key=lambda row: row.created_at, reverse=True)[:limit]
+        rows = [row for row in rows if before is None or (row.created_at, row.id) < (before, before_id)]
+        told = [(row, (row.id, row.pipeline, *row.tags.values())) for row in rows]
+        rows = [row for row, texts in told if any(search.lower() in text.lower() for text in texts)]
+        return sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)[:limit]
 
     def live_digests(self, load: Callable[[Digest], bytes | memoryview]) -> Iterator[Digest]:
         """Chunks only: nothing is collected here."""

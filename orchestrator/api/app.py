@@ -1,0 +1,64 @@
+"""The web application: guard, API, pages and static files over one installation."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+import orchestrator
+from orchestrator.api import pages, routes
+from orchestrator.api.guard import Guard
+from orchestrator.api.place import Place
+from orchestrator.api.problems import Refused, answer, problem_of, wants_page
+from orchestrator.app.installation import Installation
+from orchestrator.errors import OrchestratorError
+
+_STATIC = Path(__file__).parent / "static"
+_TYPES = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+_log = logging.getLogger(__name__)
+
+
+def make_app(installation: Installation, token: str = "") -> FastAPI:
+    """The application.
+
+    Args:
+        installation: Whose runs are shown.
+        token: Wanted from everybody; empty for none, which is for the loopback interface only.
+    """
+    place = Place(installation)
+    app = FastAPI(
+        title="ray-orchestrator", version=orchestrator.__version__, openapi_url=f"{routes.PREFIX}/openapi.json",
+        docs_url=None, redoc_url=None, description=(
+            "Runs of machine-learning pipelines: what is on record of them, and actions on them. Lists are paged with "
+            "`next`; documents have ETags; errors are problem+json with the codes of the reference; requests that "
+            "change something need an Idempotency-Key."
+        ),
+    )  # fmt: skip
+    app.include_router(routes.router(place))
+    app.include_router(pages.router(place, token))
+
+    @app.get("/static/{name}", include_in_schema=False)
+    def static(name: str) -> Response:
+        if name not in _TYPES:
+            raise HTTPException(404, f"there is no file {name!r}")
+        return FileResponse(_STATIC / name, media_type=_TYPES[name], headers={"Cache-Control": "no-cache"})
+
+    async def failed(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        if problem.status >= 500:
+            _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return pages.problem_page(request, problem) if wants_page(request) else answer(problem)
+
+    kinds: tuple[Any, ...] = (OrchestratorError, Refused, RequestValidationError, HTTPException, Exception)
+    for kind in kinds:
+        app.add_exception_handler(kind, failed)
+    app.add_middleware(Guard, token=token)
+    return app

@@ -1,0 +1,217 @@
+"""Records of runs as documents of the API; pages show the same documents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal, cast
+
+from orchestrator.api import schemas as s
+from orchestrator.app.following import CONTROL_KINDS
+from orchestrator.app.reasons import reasons_of
+from orchestrator.app.record import Item, NodeTimes, RunRecord
+from orchestrator.artifacts.preview import described
+from orchestrator.engine.state import NodeState
+from orchestrator.graph import fact as f
+from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Ref, SecretRef, dependencies
+from orchestrator.ports.journal import RunRow
+from orchestrator.ports.values import decode_cell, shorten
+from orchestrator.views.status import LOOKS, NodeStatus
+
+MOST_REASONS = 200
+
+
+def iso(at: float | None) -> str | None:
+    """A wall-clock time as ISO 8601 in UTC."""
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def run_of(row: RunRow, driver: str | None) -> s.Run:
+    """A run."""
+    return s.Run(
+        id=row.id, pipeline=row.pipeline, state=row.state, driver=driver, created_at=iso(row.created_at) or "",
+        started_at=iso(row.started_at), finished_at=iso(row.finished_at), tags=dict(row.tags), seq=row.seq,
+    )  # fmt: skip
+
+
+def detail_of(record: RunRecord) -> s.RunDetail:
+    """A run with what it was started with and how it ended."""
+    fold, row = record.fold, record.row
+    created, finished = fold.created, fold.finished
+    counts: Counter[str] = Counter()
+    for node, status in record.statuses().items():
+        if fold.nodes[node].node.kind not in CONTROL_KINDS:
+            counts.update(status.counts)
+    waiting = [
+        s.Waiting(step=node, kind=fold.nodes[node].node.kind, text=asked.text, deadline=iso(asked.deadline))
+        for node, asked in fold.waiting.items()
+    ]
+    return s.RunDetail(
+        run=run_of(row, record.driver),
+        params=dict(created.params) if created else {},
+        backend=created.on if created else "",
+        git_commit=created.git_commit if created else "",
+        origin=created.origin if created else "",
+        reason=finished.reason if finished else "",
+        outcome=finished.outcome if finished else "",
+        nodes=sum(state.node.kind not in CONTROL_KINDS for state in fold.nodes.values()),
+        counts={state: counts[state] for state in LOOKS if counts[state]},
+        waiting=waiting,
+        critical=record.critical(),
+        actions=_actions(record, bool(waiting)),
+    )
+
+
+def _actions(record: RunRecord, waiting: bool) -> list[Literal["cancel", "resume", "answer"]]:
+    if record.row.state in f.FINISHED:
+        return []
+    found: list[Literal["cancel", "resume", "answer"]] = ["answer"] if waiting else []
+    return [*found, *(["resume"] if record.driver is None else []), "cancel"]  # type: ignore[list-item]
+
+
+def nodes_of(record: RunRecord, control: bool = False) -> list[s.Node]:
+    """Nodes of a run in the order of the graph; wiring only if asked for."""
+    statuses, times = record.statuses(), record.times()
+    return [
+        node_of(record, state, statuses[name], times[name])
+        for name, state in record.fold.nodes.items()
+        if control or state.node.kind not in CONTROL_KINDS
+    ]
+
+
+def one_node(record: RunRecord, state: NodeState) -> s.Node:
+    """One node of a run."""
+    name = state.node.id
+    return node_of(record, state, record.statuses()[name], record.times()[name])
+
+
+def node_of(record: RunRecord, state: NodeState, status: NodeStatus, times: NodeTimes) -> s.Node:
+    """A node with its state and times."""
+    node = state.node
+    failures = state.failures
+    checks = Counter(total.state for total in record.following.quality.totals(node.id))
+    return s.Node(
+        address=node.id,
+        kind=node.kind,
+        stage=node.stage.ref if node.stage else "",
+        is_map=node.many,
+        state=cast(s.StepStateName, status.state),
+        steps=state.length if state.closed else None,
+        counts=dict(status.ordered()),
+        ready_at=iso(times.ready_at),
+        started_at=iso(times.started_at),
+        ended_at=iso(times.ended_at),
+        needs=list(dict.fromkeys(ref.node for ref in dependencies(node))),
+        reason=record.items.of(node.id).reason,
+        checks=", ".join(f"{checks[name]} {name}" for name in ("failed", "warned", "passed") if checks[name]),
+        error=failure_of(failures[min(failures)]) if failures else None,
+        source=f"{node.source.file}:{node.source.line}" if node.source else "",
+    )
+
+
+def failure_of(failure: f.Failure | None) -> s.Failure | None:
+    """A failure."""
+    if failure is None:
+        return None
+    return s.Failure(error=failure.name, message=failure.message, frames=list(failure.frames))
+
+
+def item_of(item: Item) -> s.Item:
+    """One step of a node."""
+    return s.Item(
+        index=item.index, state=cast(s.StepStateName, item.state), attempts=item.attempts,
+        started_at=iso(item.started_at), elapsed_s=item.elapsed_s, worker=item.worker,
+        error=failure_of(item.failure), preview="" if item.state in _EMPTY else described(item.cell),
+    )  # fmt: skip
+
+
+_EMPTY = frozenset({"pending", "running", "waiting", "retrying", "failed", "skipped", "cancelled"})
+
+
+def step_of(record: RunRecord, state: NodeState, index: int | None) -> s.StepDetail:
+    """One step, or a map as a whole."""
+    single = index if index is not None else None if state.node.many else 0
+    item = record.page(state, [single])[0] if single is not None and single < state.length else None
+    node = state.node.id
+    checks = [
+        s.Check(name=one.name, severity=one.severity, state=one.state, message=one.message)
+        for one in record.following.quality.totals(node)
+    ]
+    return s.StepDetail(
+        run=record.row.id,
+        address=node if index is None else f"{node}[{index}]",
+        node=one_node(record, state),
+        item=item_of(item) if item else None,
+        attempts=[] if single is None else _attempts(record, node, single),
+        inputs=[input_of(name, expr) for name, expr in state.node.args.items()],
+        checks=checks,
+        metrics=[] if single is None else record.items.of(node).metrics_of(single),
+        has_output=single is not None and state.outputs.find(single) is not None,
+    )
+
+
+def _attempts(record: RunRecord, node: str, item: int) -> list[s.Attempt]:
+    return [
+        s.Attempt(
+            number=number, started_at=iso(one.started_at), ended_at=iso(one.ended_at), worker=one.worker,
+            error=failure_of(one.failure), retry_at=iso(one.retry_at),
+        )
+        for number, one in enumerate(record.items.of(node).attempts(item), 1)
+    ]  # fmt: skip
+
+
+def input_of(name: str, expr: Expr) -> s.Input:
+    """An argument of a step."""
+    return s.Input(name=name, value=expr_text(expr), step=expr.node if isinstance(expr, Ref) else None)
+
+
+def expr_text(expr: Expr) -> str:
+    """An argument in a few characters."""
+    if isinstance(expr, Const):
+        return shorten(repr(expr.value)) if expr.cell is None else described(decode_cell(expr.cell))
+    if isinstance(expr, SecretRef):
+        return f"secret {expr.reference}"
+    if isinstance(expr, ListExpr):
+        return shorten(f"[{', '.join(map(expr_text, expr.items[:20]))}]")
+    if isinstance(expr, DictExpr):
+        return shorten(f"{{{', '.join(f'{key}: {expr_text(item)}' for key, item in list(expr.items.items())[:20])}}}")
+    return expr.node + "".join(f".{one}" if isinstance(one, str) else f"[{one!r}]" for one in expr.path)
+
+
+def reasons(record: RunRecord, node: str, item: int | None) -> list[s.Reason]:
+    """What happened to a step, in order; the last of it if that is very much."""
+    journal = record.installation.journal
+    found: list[s.Reason] = []
+    for recorded in journal.facts(record.row.id):
+        for fact in f.apart(recorded.fact):
+            found += [
+                s.Reason(at=iso(recorded.at), what=what, why=why)
+                for what, why in reasons_of(fact, recorded.at, node, item)
+            ]
+        if len(found) > 2 * MOST_REASONS:
+            del found[:-MOST_REASONS]
+    if not found:
+        state = record.fold.nodes[node]
+        needs = dict.fromkeys(ref.node for ref in dependencies(state.node))
+        open_ = [need for need in needs if need in record.fold.nodes and not record.fold.nodes[need].is_settled]
+        if not state.is_settled:
+            found = [s.Reason(at=None, what="waits", why=f"needs {', '.join(open_)}" if open_ else "for a worker")]
+    return found[-MOST_REASONS:]
+
+
+def facts_of(recorded: f.Recorded) -> Sequence[s.Fact]:
+    """A fact as the stream tells it: several lines with one number if it is about several nodes."""
+    return [_fact(recorded.seq, recorded.at, fact) for fact in f.apart(recorded.fact)]
+
+
+def _fact(seq: int, at: float, fact: f.Fact) -> s.Fact:
+    index, node = getattr(fact, "index", None), getattr(fact, "node", "")
+    failure = getattr(fact, "failure", None)
+    message = f"{failure.name}: {failure.message}" if failure else getattr(fact, "reason", "")
+    name = "".join(f"_{char.lower()}" if char.isupper() else char for char in type(fact).__name__).lstrip("_")
+    return s.Fact(
+        event=name, at=iso(at) or "", seq=seq, node=node if isinstance(node, str) else "",
+        start=getattr(fact, "start", index), stop=getattr(fact, "stop", None if index is None else index + 1),
+        state=getattr(fact, "state", ""), message=message or getattr(fact, "text", ""),
+    )  # fmt: skip

@@ -1,0 +1,52 @@
+"""Drawings of a run for API and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from orchestrator.api import schemas as s
+from orchestrator.app.picture import run_graph
+from orchestrator.app.record import RunRecord
+from orchestrator.graph.fact import FINISHED
+from orchestrator.graph.node import Const
+from orchestrator.views.svg import graph_svg
+from orchestrator.views.timeline import TimelineRow, timeline_svg
+
+MOST_NODES = 400
+"""Larger graphs take long to lay out and nobody can read them; the table has all of them."""
+
+Link = Callable[[str], str] | None
+
+
+def graph_of(record: RunRecord, link: Link) -> str:
+    """The graph of a run; of a very large one its beginning."""
+    graph = run_graph(record.fold)
+    if len(graph.nodes) > MOST_NODES:
+        graph = replace(graph, nodes=graph.nodes[:MOST_NODES], output=Const(None))
+    return graph_svg(graph, record.statuses(), link)
+
+
+def timeline_of(record: RunRecord, nodes: Sequence[s.Node], link: Link) -> str:
+    """When nodes of a run waited and ran."""
+    critical = set(record.critical())
+    rows = [
+        TimelineRow(
+            node.address, node.state, seconds(node.ready_at), seconds(node.started_at), seconds(node.ended_at),
+            node.address in critical, link(node.address) if link else "",
+        )
+        for node in nodes
+    ]  # fmt: skip
+    row = record.row
+    known = [at for one in rows for at in (one.started_at, one.ended_at) if at is not None]
+    begin = min([row.started_at or row.created_at, *known])
+    end = row.finished_at if row.state in FINISHED else record.installation.clock.now()
+    if row.state not in FINISHED and record.driver is None:
+        end = max(known, default=begin)
+    return timeline_svg(rows, begin, max([end or begin, *known]))
+
+
+def seconds(at: str | None) -> float | None:
+    """Wall-clock seconds of a time in a document."""
+    return None if at is None else datetime.fromisoformat(at).timestamp()

@@ -1,0 +1,172 @@
+"""When, where and how often the steps of each node ran: a fold over facts, kept as ranges.
+
+A map of a million items stays a few thousand ranges; items are looked at a page at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from orchestrator.graph import fact as f
+
+
+class Start(NamedTuple):
+    """Items ``start..stop`` went to a worker."""
+
+    start: int
+    stop: int
+    at: float
+    worker: str
+
+
+class End(NamedTuple):
+    """Items ``start..stop`` have their outputs; ``elapsed_us`` as in ``StepsCompleted``."""
+
+    start: int
+    stop: int
+    at: float
+    elapsed_us: bytes
+    cached: str
+
+    def elapsed_s(self, index: int) -> float | None:
+        """Wall time of the body of an item; None if it was not measured."""
+        place = 4 * (index - self.start)
+        cut = self.elapsed_us[place : place + 4]
+        return int.from_bytes(cut, "little") / 1e6 if len(cut) == 4 else None
+
+
+class Attempt(NamedTuple):
+    """One attempt of a step: ``failure`` is None if it completed or is under way."""
+
+    item: int
+    started_at: float | None
+    ended_at: float | None
+    worker: str
+    failure: f.Failure | None
+    retry_at: float | None
+
+
+class ItemTimes(NamedTuple):
+    """One item of a node: the times of its last attempt; None where nothing is known."""
+
+    started_at: float | None
+    elapsed_s: float | None
+    worker: str
+    running: bool
+    cached: str
+
+
+@dataclass(slots=True)
+class NodeItems:
+    """What happened to the steps of one node.
+
+    Attributes:
+        live: How many of ``starts`` belong to drivers before the present one; what these began is not running.
+        failures: Failed attempts, in order: what failed, when, and when it was to be tried again.
+    """
+
+    starts: list[Start] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
+    live: int = 0
+    failures: list[tuple[f.AttemptFailed | f.StepFailed, float]] = field(default_factory=list)
+    metrics: list[f.MetricsReported] = field(default_factory=list)
+    reason: str = ""
+
+    def metrics_of(self, item: int) -> list[dict[str, float]]:
+        """What an item reported, in order."""
+        return [dict(one.metrics) for one in self.metrics if one.index == item]
+
+    def page(self, start: int, stop: int) -> list[ItemTimes]:
+        """Items ``start..stop``."""
+        begun: list[Start | None] = [None] * (stop - start)
+        running = [False] * (stop - start)
+        ended: list[End | None] = [None] * (stop - start)
+        for number, one in enumerate(self.starts):
+            for index in range(max(one.start, start), min(one.stop, stop)):
+                begun[index - start], running[index - start] = one, number >= self.live
+        for failure, at in self.failures:
+            if start <= failure.index < stop:
+                running[failure.index - start] = _begun_after(begun[failure.index - start], at)
+        for end in self.ends:
+            for index in range(max(end.start, start), min(end.stop, stop)):
+                ended[index - start], running[index - start] = end, False
+        return [_times(start + place, begun[place], ended[place], running[place]) for place in range(stop - start)]
+
+    def attempts(self, item: int) -> list[Attempt]:
+        """Attempts of one item, in order."""
+        begun = [one for one in self.starts if one.start <= item < one.stop]
+        failed = [(fact, at) for fact, at in self.failures if fact.index == item]
+        end = next((end for end in self.ends if end.start <= item < end.stop), None)
+        found: list[Attempt] = []
+        for place, one in enumerate(begun):
+            later = begun[place + 1].at if place + 1 < len(begun) else float("inf")
+            failure = next(((fact, at) for fact, at in failed if one.at <= at <= later), None)
+            if failure is not None:
+                fact, at = failure
+                failed.remove(failure)
+                found.append(Attempt(item, one.at, at, one.worker, fact.failure, getattr(fact, "retry_at", None)))
+            else:
+                last = end is not None and place + 1 == len(begun)
+                found.append(Attempt(item, one.at, end.at if end and last else None, one.worker, None, None))
+        return found
+
+
+def _begun_after(one: Start | None, at: float) -> bool:
+    """Whether an item was sent out again after a moment."""
+    return one is not None and one.at > at
+
+
+def _times(item: int, begun: Start | None, end: End | None, running: bool) -> ItemTimes:
+    return ItemTimes(
+        begun.at if begun else None,
+        end.elapsed_s(item) if end else None,
+        begun.worker if begun else "",
+        running,
+        end.cached if end else "",
+    )
+
+
+@dataclass(slots=True)
+class Items:
+    """Items of all nodes of one run."""
+
+    nodes: dict[str, NodeItems] = field(default_factory=dict)
+
+    def of(self, node: str) -> NodeItems:
+        """Those of one node; empty if nothing happened to it."""
+        return self.nodes.get(node) or NodeItems()
+
+    def add(self, fact: f.Fact, at: float) -> None:
+        """Take a fact in."""
+        if isinstance(fact, f.DriverStarted):
+            for items in self.nodes.values():
+                items.live = len(items.starts)
+        elif isinstance(fact, f.CodeChanged):
+            self._rename(fact)
+        else:
+            for one in f.apart(fact):
+                self._add(one, at)
+
+    def _rename(self, fact: f.CodeChanged) -> None:
+        gone = {*fact.kept.values(), *fact.dropped}
+        calls = {node: items for node, items in self.nodes.items() if node not in gone}
+        self.nodes = calls | {node: self.nodes[was] for node, was in fact.kept.items() if was in self.nodes}
+
+    def _add(self, fact: f.Fact, at: float) -> None:
+        node = getattr(fact, "node", None)
+        if not isinstance(node, str):
+            return
+        items = self.nodes.setdefault(node, NodeItems())
+        if isinstance(fact, f.StepsStarted):
+            items.starts.append(Start(fact.start, fact.stop, at, fact.worker))
+        elif isinstance(fact, f.StepsCompleted):
+            items.ends.append(End(fact.start, fact.stop, at, fact.elapsed_us, fact.cached))
+            if fact.cached:
+                items.reason = f"reused from run {fact.cached}: same code and inputs"
+        elif isinstance(fact, f.AttemptFailed | f.StepFailed):
+            items.failures.append((fact, at))
+        elif isinstance(fact, f.MetricsReported):
+            items.metrics.append(fact)
+        elif isinstance(fact, f.CacheMissed):
+            items.reason = f"not in the cache: {fact.reason}"
