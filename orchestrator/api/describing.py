@@ -50,7 +50,7 @@ def detail_of(record: RunRecord) -> s.RunDetail:
     return s.RunDetail(
         run=run_of(row, record.driver),
         params=dict(created.params) if created else {},
-        backend=created.on if created else "",
+        backend=record.drivers[-1][1].backend if record.drivers else "",
         git_commit=created.git_commit if created else "",
         origin=created.origin if created else "",
         reason=finished.reason if finished else "",

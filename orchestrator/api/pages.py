@@ -36,6 +36,7 @@ RUNS, NODES, ITEMS = 50, 100, 100
 
 _PIPELINES, _RECENT = 6, 24
 _LOG_LINES = 500
+_REASONS, _MAP_REASONS = 200, 20
 
 Short = Annotated[str, Query(max_length=200)]
 
@@ -115,10 +116,11 @@ def _add_step(routes: APIRouter, place: Place) -> None:
             node, index = record.find(address)
             detail = step_of(record, node, index)
             many = index is None and node.node.many
+            told = reasons(record, node.node.id, index)[-(_MAP_REASONS if many else _REASONS) :]
             return show(
                 request, "step.html", detail=detail, run=run_of(record.row, record.driver), item_index=index,
                 output=_output(place, record, address, part) if detail.has_output else None, part=part,
-                reasons=reasons(record, node.node.id, index), log=None if many else _log(place, record, node, index, q),
+                reasons=told, log=None if many else _log(place, record, node, index, q),
                 items=_items(record, node, state, cursor) if many else None,
                 asked={"state": state, "q": q},
             )  # fmt: skip
@@ -151,7 +153,7 @@ def _add_forms(routes: APIRouter, place: Place) -> None:
     async def act(request: Request, run: str) -> Response:
         given = dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
         await run_in_threadpool(perform, place, run, given)
-        return RedirectResponse(given.get("back") if _is_ours(given.get("back", "")) else run_url(run), 303)
+        return RedirectResponse(run_url(run), 303)
 
 
 def perform(place: Place, run: str, given: Mapping[str, str]) -> None:

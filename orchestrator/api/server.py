@@ -19,6 +19,8 @@ from orchestrator.backends.standing import process_identity
 from orchestrator.errors import BackendError, ConfigError
 from orchestrator.graph.secret import resolve_reference
 
+LOOPBACK = "127.0.0.1"
+
 PORT = 8710
 """The port if none is asked for; another one if it is taken."""
 
@@ -35,7 +37,7 @@ class Web:
         token: Where the token is found: ``env:NAME`` or ``file:PATH``; empty for none.
     """
 
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
     port: int | None = None
     token: str = ""
 
@@ -148,8 +150,15 @@ def remove_record(home: Path) -> None:
             (home / RECORD).unlink()
 
 
-def address(home: Path) -> str | None:
-    """Where the server of an installation listens; None if none is up."""
+def address(home: Path, wait_s: float = 0.0) -> str | None:
+    """Where the server of an installation listens; None if none is up, also not within a while."""
+    deadline = time.monotonic() + wait_s
+    while (found := _recorded(home)) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def _recorded(home: Path) -> str | None:
     try:
         found = json.loads((home / RECORD).read_text())
         return str(found["url"]) if process_identity(int(found["pid"])) == found["identity"] else None

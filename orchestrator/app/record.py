@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -130,12 +130,17 @@ class RunRecord:
         """The chain of nodes that the end of the run waited for, first to last; empty before anything has ended."""
         times = self.times()
         ended = {node: one.ended_at for node, one in times.items() if one.ended_at is not None and one.started_at}
+        order = {node: place for place, node in enumerate(self.fold.nodes)}
         chain: list[str] = []
-        node = max(ended, key=lambda name: ended[name] or 0.0, default=None)
+
+        def last(nodes: Iterable[str]) -> str | None:
+            """What ended last; of what ended in one commit, what comes last in the graph."""
+            return max(nodes, key=lambda name: (ended[name] or 0.0, order[name]), default=None)
+
+        node = last(ended)
         while node is not None:
             chain.append(node)
-            needs = self._behind(node)
-            node = max((need for need in needs if need in ended), key=lambda name: ended[name] or 0.0, default=None)
+            node = last(need for need in self._behind(node) if need in ended)
         return chain[::-1]
 
     def _behind(self, node: str) -> set[str]:
@@ -178,7 +183,7 @@ class RunRecord:
         else:
             times = {index: kept.page(index, index + 1)[0] for index in indexes}
         cells = self.installation.cells(self.fold.run)
-        found = []
+        found: list[Item] = []
         for index in indexes:
             time, span = times[index], state.outputs.find(index)
             found.append(
@@ -199,7 +204,8 @@ class RunRecord:
         """Up to ``limit`` items behind ``after`` that are in a state; in any if ``wanted`` is empty."""
         if not wanted:
             return list(range(after + 1, min(after + 1 + limit, state.length)))
-        mark, found, place = ITEM_STATES[wanted], [], after
+        found: list[int] = []
+        mark, place = ITEM_STATES[wanted], after
         while len(found) < limit and (place := state.status.find(mark, place + 1)) >= 0:
             found.append(place)
         return found

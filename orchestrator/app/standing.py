@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from orchestrator.backends.standing_keeper import Wish, keep
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ClusterUnreachable, NotFound
 
-__all__ = ["ClusterUse", "StandingRay", "Up", "Wish", "end", "keep", "running", "start_in_background",
+__all__ = ["ClusterUse", "Keeper", "StandingRay", "Up", "Wish", "end", "find", "keep", "running", "start_in_background",
            "use"]  # fmt: skip
 
 START_S = 150.0
@@ -37,9 +37,19 @@ _LOOK_S = 0.05
 _ANSWER_S = 10.0
 _ROOT = str(Path(__file__).resolve().parents[2])
 _START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from orchestrator.backends.standing_keeper import main; sys.exit(main(*sys.argv[2:]))"
+    "import sys; sys.path.insert(0, sys.argv[1]); from importlib import import_module; "
+    "sys.exit(import_module(sys.argv[2]).main(*sys.argv[3:]))"
 )
+
+
+class Keeper(NamedTuple):
+    """The module whose ``main`` keeps a Ray, told of ``ORC_HOME``, of the wish in JSON, and of ``more``."""
+
+    module: str
+    more: Sequence[str] = ()
+
+
+RAY_ONLY = Keeper("orchestrator.backends.standing_keeper")
 
 
 class Up(NamedTuple):
@@ -49,11 +59,14 @@ class Up(NamedTuple):
     started: bool
 
 
-def start_in_background(settings: Settings, wish: Wish, starting: Callable[[StandingRay | None], None]) -> Up:
+def start_in_background(
+    settings: Settings, wish: Wish, starting: Callable[[StandingRay | None], None], keeper: Keeper = RAY_ONLY
+) -> Up:
     """The standing Ray of an installation, started if it is not up; it outlives this process.
 
     Args:
         starting: Called if it has to be started, which takes some seconds; with the one that ended unexpectedly.
+        keeper: What keeps it.
 
     Raises:
         ClusterUnreachable: it could not be started; says why, or where the log is.
@@ -65,7 +78,8 @@ def start_in_background(settings: Settings, wish: Wish, starting: Callable[[Stan
     log = log_path(settings)
     with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, _ROOT, str(settings.home), json.dumps(asdict(wish))],
+            [sys.executable, "-P", "-c", _START, _ROOT, keeper.module, str(settings.home), json.dumps(asdict(wish)),
+             *keeper.more],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd=settings.home, start_new_session=True,
         )  # fmt: skip
     deadline = time.monotonic() + START_S
@@ -102,6 +116,12 @@ def running(settings: Settings) -> StandingRay:
             f"{log_path(settings)}; start it again with: orc up --background"
         )
     return found
+
+
+def find(settings: Settings) -> StandingRay | None:
+    """The standing Ray that is up, if one is."""
+    found = standing.find(settings.home)
+    return found if found is not None and found.alive else None
 
 
 def use(ray: StandingRay) -> ClusterUse:

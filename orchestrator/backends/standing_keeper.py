@@ -174,15 +174,18 @@ def _listen_for_signals(stop: threading.Event) -> None:
         signal.signal(number, lambda *_: stop.set())
 
 
-def main(home: str, wish: str) -> int:
+def main(home: str, wish: str, begin: Callable[[], None] | None = None) -> int:
     """Keep a Ray in this process, which nobody watches: says on standard output why it could not start.
 
     Args:
         home: ``ORC_HOME``.
         wish: ``Wish`` in JSON.
+        begin: Called once the Ray is up, if it is ours.
     """
 
     def ready(found: StandingRay, ours: bool) -> None:
+        if ours and begin is not None:
+            begin()
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)

@@ -302,7 +302,8 @@ class UpDocument(Struct, frozen=True):
     """Output of ``orc up`` with ``--json``: a local Ray that is up; ``started`` if this command did it.
 
     It has no dashboard (null). What is in use is null except with ``--status``; ``drivers`` are processes that are
-    attached, ``actors`` what lives on it. Without ``idle_s`` it stays until it is ended.
+    attached, ``actors`` what lives on it. ``pages`` is where the web pages are. Without ``idle_s`` it stays until it is
+    ended.
     """
 
     address: str
@@ -320,6 +321,13 @@ class UpDocument(Struct, frozen=True):
     gpus_used: float | None
     drivers: int | None
     actors: int | None
+    pages: str | None = None
+
+
+class ServedDocument(Struct, frozen=True):
+    """Output of ``orc up --no-ray --json``, once the web pages are there."""
+
+    pages: str
 
 
 class DownDocument(Struct, frozen=True):
@@ -379,6 +387,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "submit": SubmitDocument,
     "torture": TortureDocument,
     "sweep": SweepDocument,
+    "served": ServedDocument,
     "up": UpDocument,
     "versions": list[VersionItem],
     "verification": VerificationDocument,

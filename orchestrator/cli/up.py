@@ -1,17 +1,22 @@
-"""``orc up`` and ``orc down``: a local Ray that stays up between commands, so that runs on Ray need not start one."""
+"""``orc up`` and ``orc down``: the web pages, and a local Ray that stays up so that runs on Ray need not start one."""
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.api.server import LOOPBACK, Web, address, bind, serving, token_of
 from orchestrator.app import standing
-from orchestrator.cli.documents import DownDocument, UpDocument
+from orchestrator.app.installation import Installation
+from orchestrator.cli.documents import DownDocument, ServedDocument, UpDocument
 from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.listing import Json
-from orchestrator.cli.output import counted, iso, local_time, note, size, table, write, write_json
+from orchestrator.cli.output import counted, iso, local_time, note, size, table, write, write_json, write_json_line
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError
 from orchestrator.types import seconds
@@ -20,10 +25,23 @@ from orchestrator.views.status import duration_text
 if TYPE_CHECKING:
     from orchestrator.app.standing import ClusterUse, StandingRay
 
+_PAGES_S = 30.0
+
 Background = Annotated[bool, typer.Option("--background", "-b", help="return when it is up; end it with orc down")]
 Status = Annotated[bool, typer.Option("--status", help="only say what is up: exit code 4 if nothing is")]
 Cpus = Annotated[int | None, typer.Option("--num-cpus", min=1, help="CPUs it has (default: all of this machine)")]
 Gpus = Annotated[int | None, typer.Option("--num-gpus", min=0, help="GPUs it has (default: all of this machine)")]
+Host = Annotated[
+    str, typer.Option("--host", metavar="ADDRESS", help="where to listen; others than this machine need a token")
+]
+Port = Annotated[
+    int | None,
+    typer.Option("--port", min=0, max=65535, help="of the web pages (default: 8710, or any if that is taken)"),
+]
+Token = Annotated[
+    str, typer.Option("--token", metavar="env:NAME|file:PATH", help="where the token is that everybody has to send")
+]
+NoRay = Annotated[bool, typer.Option("--no-ray", help="only the web pages; runs on Ray start their own")]
 Idle = Annotated[
     str | None, typer.Option("--idle", metavar="DURATION", help="end when nobody was attached for so long")
 ]
@@ -35,22 +53,36 @@ def up(
     num_cpus: Cpus = None,
     num_gpus: Gpus = None,
     idle: Idle = None,
+    host: Host = LOOPBACK,
+    port: Port = None,
+    token: Token = "",
+    no_ray: NoRay = False,
     json: Json = False,
 ) -> int:
-    """Keep a local Ray up, to which later runs attach; until Ctrl-C, or in the background."""
-    if status and (background or num_cpus is not None or num_gpus is not None or idle is not None):
+    """Serve the web pages and keep a local Ray up, to which later runs attach; until Ctrl-C, or in the background."""
+    wish = standing.Wish(num_cpus, num_gpus, None if idle is None else seconds(idle))
+    asked = wish != standing.Wish()
+    if status and (background or asked or no_ray or token or port is not None or host != LOOPBACK):
         raise ConfigError("--status starts nothing: leave the other options out")
     settings = Settings.from_environment().create_home()
     if status:
-        _show(standing.running(settings), json)
+        _show(settings, standing.running(settings), json)
         return ExitCode.OK
+    if no_ray:
+        if background or asked:
+            raise ConfigError("--no-ray keeps no Ray and stays in the foreground: leave the other options out")
+        return _serve(Web(host, port, token), json)
     if settings.ray_address:
         note(f"runs go to the Ray at {settings.ray_address} as long as ORC_RAY_ADDRESS is set")
-    wish = standing.Wish(num_cpus, num_gpus, None if idle is None else seconds(idle))
+    web = Web(host, port, token)
+    token_of(web)
+    if standing.find(settings) is None:
+        bind(web).close()  # who asked for a port that is taken should know before Ray has started
     if not background:
-        return _keep(settings, wish, json)
-    found = standing.start_in_background(settings, wish, _starting)
-    _tell(found.ray, found.started, json)
+        return _keep(settings, wish, web, json)
+    keeper = standing.Keeper("orchestrator.api.keeping", (web.to_json(),))
+    found = standing.start_in_background(settings, wish, _starting, keeper)
+    _tell(settings, found.ray, found.started, json)
     return ExitCode.OK
 
 
@@ -71,35 +103,59 @@ def _starting(before: StandingRay | None) -> None:
     note("starting Ray …")
 
 
-def _keep(settings: Settings, wish: standing.Wish, json: bool) -> int:
-    """Keep a Ray in this process."""
+def _keep(settings: Settings, wish: standing.Wish, web: Web, json: bool) -> int:
+    """Keep a Ray in this process and, as long as it is kept, serve."""
     note("starting Ray …")
+    with ExitStack() as served:
 
-    def ready(ray: StandingRay, ours: bool) -> None:
-        _tell(ray, ours, json)
-        if ours:
-            note("runs attach to it now; Ctrl-C ends it")
+        def ready(ray: StandingRay, ours: bool) -> None:
+            if ours:
+                served.enter_context(serving(Installation(settings), web))
+            _tell(settings, ray, ours, json)
+            if ours:
+                note("runs attach to it now; Ctrl-C ends it")
 
-    reason = standing.keep(settings.home, wish, ready)
+        reason = standing.keep(settings.home, wish, ready)
     if reason:
         note(f"the Ray has ended: {reason}")
     return ExitCode.OK
 
 
-def _tell(ray: StandingRay, started: bool, json: bool) -> None:
+def _serve(web: Web, json: bool) -> int:
+    """Serve in this process, until a signal says that it is enough."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    with serving(Installation(), web) as url:
+        if json:
+            write_json_line(ServedDocument(url))
+        else:
+            note(f"web pages: {url} (Ctrl-C ends them)")
+        while not stop.wait(1.0):
+            continue
+    return ExitCode.OK
+
+
+def _tell(settings: Settings, ray: StandingRay, started: bool, json: bool) -> None:
+    url = address(settings.home, _PAGES_S if started else 0.0)
     if json:
-        write_json(_document(ray, started, None))
+        write_json(_document(ray, started, None, url))
         return
+    if url is not None:
+        note(f"web pages: {url}")
+    elif started:
+        note(f"the web pages did not come up; see {standing.log_path(settings)}")
     note(f"a Ray {'is' if started else 'was already'} up: {_where(ray)}")
     note(f"it has {_amounts(ray)}, no dashboard; see it with orc up --status, end it with orc down")
 
 
-def _show(ray: StandingRay, json: bool) -> None:
-    use = standing.use(ray)
+def _show(settings: Settings, ray: StandingRay, json: bool) -> None:
+    use, url = standing.use(ray), address(settings.home)
     if json:
-        write_json(_document(ray, False, use))
+        write_json(_document(ray, False, use, url))
         return
     rows = [
+        ("pages", url or "-"),
         ("address", ray.address),
         ("process", str(ray.pid)),
         ("since", f"{local_time(ray.started_at)} ({duration_text(time.time() - ray.started_at)})"),
@@ -114,7 +170,7 @@ def _show(ray: StandingRay, json: bool) -> None:
         note(f"runs cannot attach to it from here: {difference}")
 
 
-def _document(ray: StandingRay, started: bool, use: ClusterUse | None) -> UpDocument:
+def _document(ray: StandingRay, started: bool, use: ClusterUse | None, url: str | None) -> UpDocument:
     return UpDocument(
         address=ray.address,
         pid=ray.pid,
@@ -131,6 +187,7 @@ def _document(ray: StandingRay, started: bool, use: ClusterUse | None) -> UpDocu
         gpus_used=None if use is None else _used(use, "GPU"),
         drivers=None if use is None else len(use.drivers),
         actors=None if use is None else use.actors,
+        pages=url,
     )
 
 

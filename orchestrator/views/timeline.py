@@ -14,7 +14,7 @@ from orchestrator.views.panel import nice_step
 from orchestrator.views.status import LOOKS, duration_text
 
 _ROW, _BAR, _TOP, _SIZE = 26.0, 12.0, 26.0, 12.0
-_PLOT, _RIGHT, _LEAST = 620.0, 150.0, 2.5
+_PLOT, _RIGHT, _LEAST = 860.0, 90.0, 2.5
 _MOST_LABEL = 300.0
 
 

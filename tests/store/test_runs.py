@@ -73,7 +73,14 @@ def test_pages_of_runs_made_at_the_same_time(journal: SqlJournal) -> None:
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("ABC", ["abc12", "abc1"]), ("LIGHT", ["a%", "abd", "abc1"]), ("%", ["a%"]), ("4", ["a%"]), ("\0", []), ("_", ["x_y"])],
+    [
+        ("ABC", ["abc12", "abc1"]),
+        ("LIGHT", ["a%", "abd", "abc1"]),
+        ("%", ["a%"]),
+        ("4", ["a%"]),
+        ("\0", []),
+        ("_", ["x_y"]),
+    ],
 )
 def test_runs_with_a_text_in_id_pipeline_or_tag(filled: SqlJournal, text: str, found: list[str]) -> None:
     assert [one.id for one in filled.runs(search=text)] == found
