@@ -42,11 +42,16 @@ def resume_apart(here: Installation, run: str) -> str | None:
     if owner is not None:
         raise RunOwned(f"run {row.id} is driven by {owner}")
     log = here.settings.logs_dir / f"driver-{row.id}.log"
+    settings = here.settings
+    environ = {
+        "ORC_HOME": str(settings.home), "ORC_STORE": settings.journal_url, "ORC_ARTIFACTS": settings.artifacts_url
+    }  # fmt: skip
     with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as said:
         place = said.tell()
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", _DRIVE, _ROOT, row.id],
-            stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=here.settings.home, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=settings.home, start_new_session=True,
+            env=os.environ | environ,
         )  # fmt: skip
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:

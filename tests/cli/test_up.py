@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -75,7 +76,10 @@ def test_what_is_up_is_told(home: Orc) -> None:
     told = home("up", "--status")
     assert told.code == 0
     assert "0 of 1 in use" in told.out
-    assert up(home, "--background")["started"] is False
+    again = up(home, "--background")
+    assert again["started"] is False
+    with urlopen(f"{again['pages']}api/v1/runs", timeout=60) as answer:  # the same process serves the pages
+        assert json.load(answer)["items"]
     mode = (home.home / standing.RECORD).stat().st_mode
     assert mode & 0o077 == 0
 
