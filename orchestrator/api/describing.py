@@ -46,6 +46,7 @@ def detail_of(record: RunRecord) -> s.RunDetail:
     waiting = [
         s.Waiting(step=node, kind=fold.nodes[node].node.kind, text=asked.text, deadline=iso(asked.deadline))
         for node, asked in fold.waiting.items()
+        if row.state not in f.FINISHED
     ]
     return s.RunDetail(
         run=run_of(row, record.driver),

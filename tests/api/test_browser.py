@@ -1,0 +1,75 @@
+"""The main journeys in a real browser: with the keyboard alone, and live."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from orchestrator.app.run import Run
+from tests.api.browser import Page, browser, find_browser
+from tests.api.conftest import Served
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page of a browser; without one on this machine the tests are skipped, but fail in CI."""
+    program = find_browser()
+    if program is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no Chromium; install it, for instance with apt-get install chromium")
+        pytest.skip("no Chromium on this machine")
+    with browser(program, tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+def test_from_the_list_to_an_error_with_the_keyboard_alone(page: Page, home: Served) -> None:
+    page.open(home.client.url)
+    page.press("Tab")
+    assert page.evaluate("document.activeElement.innerText") == "Skip to content"
+    page.press("/")
+    page.type("failing")
+    page.press("Enter")
+    page.until("location.search.includes('q=failing') && document.readyState === 'complete'")
+    assert page.evaluate("document.querySelectorAll('tbody tr').length") == 1
+    page.tab_to(home.runs["failing"])
+    page.press("Enter")
+    page.until(f"location.pathname === '/runs/{home.runs['failing']}' && document.readyState === 'complete'")
+    page.tab_to("Table")
+    page.press("Enter")
+    page.until("location.search === '?view=table' && document.readyState === 'complete'")
+    page.tab_to("broken")
+    page.press("Enter")
+    page.until("document.querySelector('.frames li') !== null")
+    assert "in _inner" in page.evaluate("document.querySelector('.frames li').innerText")
+    assert page.complaints == []
+    assert all(url.startswith(home.client.url) for url in page.asked)  # also usable without a network
+
+
+def test_a_page_follows_its_run_without_reload(page: Page, waiting: Served) -> None:
+    run = waiting.runs["asking"]
+    page.open(f"{waiting.client.url}runs/{run}")
+    page.evaluate("window.untouched = true")
+    page.until("document.querySelector('h1').innerText.includes('waiting')")
+    page.until("document.querySelector('.live').innerText === 'live'")
+    page.evaluate("document.querySelector('button[value=approve]').focus()")
+    Run(waiting.process.installation, run).cancel("enough")
+    waiting.process.resume(run)
+    page.until("document.querySelector('h1').innerText.includes('cancelled')")
+    page.until("document.querySelector('.live').hidden")
+    assert page.evaluate("document.querySelector('form') === null")  # there is nothing to be done about it any more
+    assert page.evaluate("window.untouched") is True
+    assert page.complaints == []
+
+
+def test_a_button_does_what_it_says(page: Page, waiting: Served) -> None:
+    run, journal = waiting.runs["asking"], waiting.process.installation.journal
+    page.open(f"{waiting.client.url}runs/{run}")
+    page.evaluate("document.querySelector('button[value=reject]').click()")
+    page.until("performance.getEntriesByType('navigation')[0].redirectCount === 1")  # a form was sent
+    assert [row.body["value"] for row in journal.inbox(run)] == [False]
+    waiting.process.resume(run)
+    page.until("document.querySelector('h1').innerText.includes('succeeded')")
+    skipped = [node["address"] for node in waiting.client.api(f"/runs/{run}/nodes?state=skipped")["items"]]
+    assert [address.rpartition("/")[2] for address in skipped] == ["go", "ship"]
