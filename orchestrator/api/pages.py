@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl, quote, urlencode
 from blake3 import blake3
 from fastapi import APIRouter, Query, Request
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -96,7 +95,7 @@ def _add_run(routes: APIRouter, place: Place) -> None:
                 picture = timeline_of(record, items, step_link(name))
             return show(
                 request, "run.html", detail=detail_of(record), nodes=items, picked=len(picked), view=view,
-                picture=Markup(picture), following=following, start=start, asked={"view": view, "state": state},
+                picture=picture, following=following, start=start, asked={"view": view, "state": state},
                 all_nodes=nodes, cut=view == "graph" and len(record.fold.nodes) > MOST_NODES, most=MOST_NODES,
             )  # fmt: skip
 
@@ -230,9 +229,9 @@ def environment() -> Environment:
     )  # fmt: skip
     found.globals.update(
         run_url=run_url, step_url=step_url, with_query=with_query, took=took, waited=waited,
-        spark=lambda runs: Markup(sparkline_svg([(duration(run), run.state) for run in runs if run.finished_at])),
-        icon=lambda state: Markup(icon_svg(state)),
-        bar=lambda counts: Markup(bar_svg(list(counts.items()))), pretty=pretty, api_url=api_url,
+        spark=lambda runs: sparkline_svg([(duration(run), run.state) for run in runs if run.finished_at]),
+        icon=icon_svg,
+        bar=lambda counts: bar_svg(list(counts.items())), pretty=pretty, api_url=api_url,
     )  # fmt: skip
     found.filters.update(local=local, count=lambda number: f"{number:,}", size=size, duration=duration_text)
     return found
@@ -264,12 +263,12 @@ def with_query(asked: Mapping[str, Any], **changed: Any) -> str:
     return f"?{urlencode(query, doseq=True)}" if query else ""
 
 
-def local(at: str | None) -> Markup:
-    """A time for people, in the server's time zone."""
+def local(at: str | None) -> str:
+    """A time for people, in the server's time zone, as HTML."""
     if at is None:
-        return Markup("–")
+        return "–"
     moment = datetime.fromisoformat(at).astimezone()
-    return Markup('<time datetime="{}">{}</time>').format(at, moment.strftime("%Y-%m-%d %H:%M:%S"))
+    return f'<time datetime="{moment.isoformat()}">{moment:%Y-%m-%d %H:%M:%S}</time>'
 
 
 def duration(run: s.Run) -> float:

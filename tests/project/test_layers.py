@@ -33,13 +33,16 @@ DISTRIBUTIONS = {
 
 OWNERS = {
     "alembic": {"orchestrator.store"},
+    "fastapi": {"orchestrator.api"},
     "fsspec": {"orchestrator.artifacts"},
+    "jinja2": {"orchestrator.api"},
     "pysqlite3": {"orchestrator.store"},
     "ray": {"orchestrator.backends"},
     "rich": {"orchestrator.cli"},
     "sqlalchemy": {"orchestrator.store", "stages.ingestion"},
     "sqlite3": {"orchestrator.store"},
     "typer": {"orchestrator.cli"},
+    "uvicorn": {"orchestrator.api"},
     "yaml": {"orchestrator.config"},
 }
 """Packages that only one part of the engine may import."""
@@ -54,7 +57,9 @@ LAZY = (
 """Where imports inside functions may be, besides the package root."""
 
 LAZY_BESIDES = {
+    "orchestrator.api.server": "the web framework, once there is something to serve",
     "orchestrator.artifacts.files": "fsspec, where a path is no local file",
+    "orchestrator.artifacts.preview": "pyarrow and numpy, where a value is a table or an array",
     "orchestrator.artifacts.store": "fsspec, where the store is no local directory",
     "orchestrator.config.schema": "jsonschema, where there is a file or an option of a stage to check",
     "orchestrator.store.opening": "psycopg and what needs it, where the journal is on a server",
