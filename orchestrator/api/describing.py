@@ -12,7 +12,8 @@ from orchestrator.app.following import CONTROL_KINDS
 from orchestrator.app.reasons import reasons_of
 from orchestrator.app.record import Item, NodeTimes, RunRecord
 from orchestrator.artifacts.preview import described
-from orchestrator.engine.state import NodeState
+from orchestrator.engine.state import DONE, NodeState
+from orchestrator.errors import StoreError
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Ref, SecretRef, dependencies
 from orchestrator.ports.journal import RunRow
@@ -90,7 +91,7 @@ def one_node(record: RunRecord, state: NodeState) -> s.Node:
 def node_of(record: RunRecord, state: NodeState, status: NodeStatus, times: NodeTimes) -> s.Node:
     """A node with its state and times."""
     node = state.node
-    failures = state.failures
+    failures = [index for index in sorted(state.failures) if state.status[index] != DONE or index in state.degraded]
     checks = Counter(total.state for total in record.following.quality.totals(node.id))
     return s.Node(
         address=node.id,
@@ -106,7 +107,7 @@ def node_of(record: RunRecord, state: NodeState, status: NodeStatus, times: Node
         needs=list(dict.fromkeys(ref.node for ref in dependencies(node))),
         reason=record.items.of(node.id).reason,
         checks=", ".join(f"{checks[name]} {name}" for name in ("failed", "warned", "passed") if checks[name]),
-        error=failure_of(failures[min(failures)]) if failures else None,
+        error=failure_of(state.failures[failures[0]]) if failures else None,
         source=f"{node.source.file}:{node.source.line}" if node.source else "",
     )
 
@@ -120,10 +121,11 @@ def failure_of(failure: f.Failure | None) -> s.Failure | None:
 
 def item_of(item: Item) -> s.Item:
     """One step of a node."""
+    failed = None if item.state in ("succeeded", "cached") else failure_of(item.failure)
+    seen = "" if item.state in _EMPTY else described(item.cell)
     return s.Item(
         index=item.index, state=cast(s.StepStateName, item.state), attempts=item.attempts,
-        started_at=iso(item.started_at), elapsed_s=item.elapsed_s, worker=item.worker,
-        error=failure_of(item.failure), preview="" if item.state in _EMPTY else described(item.cell),
+        started_at=iso(item.started_at), elapsed_s=item.elapsed_s, worker=item.worker, error=failed, preview=seen,
     )  # fmt: skip
 
 
@@ -145,7 +147,7 @@ def step_of(record: RunRecord, state: NodeState, index: int | None) -> s.StepDet
         node=one_node(record, state),
         item=item_of(item) if item else None,
         attempts=[] if single is None else _attempts(record, node, single),
-        inputs=[input_of(name, expr) for name, expr in state.node.args.items()],
+        inputs=[input_of(record, name, expr) for name, expr in state.node.args.items()],
         checks=checks,
         metrics=[] if single is None else record.items.of(node).metrics_of(single),
         has_output=single is not None and state.outputs.find(single) is not None,
@@ -162,9 +164,26 @@ def _attempts(record: RunRecord, node: str, item: int) -> list[s.Attempt]:
     ]  # fmt: skip
 
 
-def input_of(name: str, expr: Expr) -> s.Input:
+def input_of(record: RunRecord, name: str, expr: Expr) -> s.Input:
     """An argument of a step."""
-    return s.Input(name=name, value=expr_text(expr), step=expr.node if isinstance(expr, Ref) else None)
+    if not isinstance(expr, Ref):
+        return s.Input(name=name, value=expr_text(expr), step=None, preview="")
+    return s.Input(name=name, value=expr_text(expr), step=expr.node, preview=_looks_like(record, expr))
+
+
+def _looks_like(record: RunRecord, ref: Ref) -> str:
+    state = record.fold.nodes.get(ref.node)
+    if state is None or state.node.many:
+        return f"{state.length:,} items" if state is not None and state.closed else ""
+    span, cells = state.outputs.find(0), record.installation.cells(record.row.id)
+    if span is None:
+        return ""
+    try:
+        whole = not ref.path
+        cell = cells.at(span) if whole else cells.part(span, ref.path)
+    except StoreError:  # the page of that step says what is the matter with its output
+        return ""
+    return "" if cell is None and not whole else described(cell)
 
 
 def expr_text(expr: Expr) -> str:

@@ -122,7 +122,7 @@ class NodePage(Document):
 
 
 class Item(Document):
-    """One step of a node: the last of its attempts, and what its output looks like."""
+    """One step of a node: the last of its attempts, and what its output looks like; ``error`` if it has none."""
 
     index: int
     state: StepStateName
@@ -154,11 +154,15 @@ class Attempt(Document):
 
 
 class Input(Document):
-    """An argument of a step: a constant in a few characters, or the ``step`` whose output it takes."""
+    """An argument of a step: a constant in a few characters, or the ``step`` whose output it takes.
+
+    ``preview`` is what that looks like, if it is one output and there.
+    """
 
     name: str
     value: str
     step: str | None
+    preview: str
 
 
 class Reason(Document):

@@ -90,10 +90,9 @@ class Streams:
                 lines = feed.since(seq)
                 if lines is None:
                     lines = await asyncio.to_thread(self._older, run, seq)
-                for line in lines:
-                    yield line.data
-                    seq = line.seq
                 if lines:
+                    seq = lines[-1].seq
+                    yield b"".join(line.data for line in lines)
                     continue
                 if feed.state != state:
                     state = feed.state
@@ -162,10 +161,11 @@ class Streams:
         feed.tell()
 
     def _fresh(self, run: str, seq: int) -> tuple[int, tuple[bytes, bool], list[Line]]:
-        """New facts; at first none but how many there are."""
+        """New facts; at first the last of those that are there."""
         row = self._here.journal.run(run)
         lines: list[Line] = []
-        if seq and row.seq > seq:
+        if row.seq > seq:
+            seq = max(seq, row.seq - _KEPT)
             lines = [Line(one.seq, encode(one)) for one in self._here.journal.facts(run, seq)]
         ended = row.state in FINISHED
         driver = None if ended else self._here.journal.owner(run)

@@ -123,8 +123,18 @@ class RunRecord:
             if activity is None and state.is_settled:
                 ended = ready
             since = activity.since if activity else None
+            if not state.many and state.parent is None:
+                since = self._began(state, since, ready, ended)
             found[node] = NodeTimes(ready if since is None or ready is None else min(ready, since), since, ended)
         return found
+
+    def _began(self, state: NodeState, sent: float | None, ready: float | None, ended: float | None) -> float | None:
+        """When a single step began: it may have been sent with what it needs, or to a worker that had to start."""
+        if sent is None or ready is None or (ended is None and self.driver is None):
+            return None
+        ends = self.items.of(state.node.id).ends
+        elapsed_s = ends[-1].elapsed_s(0) if ends else None
+        return max(sent, ready, ended - elapsed_s if ended is not None and elapsed_s is not None else sent)
 
     def critical(self) -> list[str]:
         """The chain of nodes that the end of the run waited for, first to last; empty before anything has ended."""

@@ -45,6 +45,11 @@ def parts(rows: pa.Table) -> Parts:
     return Parts(rows, {"a": 1.5, "nan": float("nan"), "text": "<script>alert(1)</script>"})
 
 
+@stage(publish="model:toy")
+def fit(xs: list[int]) -> dict[str, int]:
+    return {"width": len(xs)}
+
+
 @stage
 def picture(xs: list[int]) -> np.ndarray:
     return np.zeros((20, 30, 3), np.uint8)
@@ -95,6 +100,7 @@ def shapes(n: int = 80) -> int:
     rows = table(xs)
     parts(rows)
     picture(xs)
+    fit(xs)
     pickled(xs)
     return flaky(xs)
 

@@ -142,6 +142,27 @@ def test_what_has_not_changed_is_not_sent_again(get: Client, home: Served) -> No
         assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
 
 
+def test_versions_of_models_and_the_steps_that_made_them(get: Client, home: Served) -> None:
+    (version,) = get.api("/models")["items"]
+    found = [version[name] for name in ("name", "version", "stage", "run", "step")]
+    assert found == ["model:toy", 1, "dev", home.runs["shapes"], "fit"]
+    page = get.page("/models")
+    assert "model:toy@v1" in page
+    assert f"/runs/{home.runs['shapes']}/steps/fit" in page
+    assert get("/api/v1/models?name=data:x").json["code"] == "ORC-140"
+
+
+def test_times_say_who_waited_and_what_the_end_waited_for(get: Client, home: Served) -> None:
+    nodes = {node["address"]: node for node in get.api(f"/runs/{home.runs['shapes']}/nodes")["items"]}
+    for node in nodes.values():
+        assert node["ready_at"] <= node["started_at"] <= node["ended_at"]
+        assert all(nodes[need]["ended_at"] <= node["started_at"] for need in node["needs"])
+    chain = get.api(f"/runs/{home.runs['shapes']}")["critical"]
+    assert chain[0] == "load"
+    assert nodes[chain[-1]]["ended_at"] == max(node["ended_at"] for node in nodes.values())
+    assert nodes["flaky"]["error"] is None  # it succeeded in the end; its attempts say what went wrong before
+
+
 @pytest.mark.parametrize("what", ["graph.svg", "timeline.svg"])
 def test_drawings(get: Client, home: Served, what: str) -> None:
     got = get(f"/api/v1/runs/{home.runs['shapes']}/{what}")
