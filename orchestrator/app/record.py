@@ -184,23 +184,16 @@ class RunRecord:
 
     def page(self, state: NodeState, indexes: list[int]) -> list[Item]:
         """Some steps of a node, by ascending index."""
-        if not indexes:
-            return []
-        low, high = indexes[0], indexes[-1] + 1
-        kept = self.items.of(state.node.id)
-        if high - low <= 4 * len(indexes):
-            times = dict(zip(range(low, high), kept.page(low, high), strict=True))
-        else:
-            times = {index: kept.page(index, index + 1)[0] for index in indexes}
+        times = self.items.of(state.node.id).page(indexes)
         cells = self.installation.cells(self.fold.run)
         found: list[Item] = []
-        for index in indexes:
-            time, span = times[index], state.outputs.find(index)
+        for index, time in zip(indexes, times, strict=True):
+            span = state.outputs.find(index)
             found.append(
                 Item(
                     index,
                     self._item_state(state, index, time),
-                    len([one for one in kept.starts if one.start <= index < one.stop]),
+                    time.attempts,
                     time.started_at,
                     time.elapsed_s,
                     time.worker,

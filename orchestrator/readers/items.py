@@ -5,6 +5,8 @@ A map of a million items stays a few thousand ranges; items are looked at a page
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,6 +57,7 @@ class ItemTimes(NamedTuple):
     worker: str
     running: bool
     cached: str
+    attempts: int
 
 
 @dataclass(slots=True)
@@ -77,21 +80,27 @@ class NodeItems:
         """What an item reported, in order."""
         return [dict(one.metrics) for one in self.metrics if one.index == item]
 
-    def page(self, start: int, stop: int) -> list[ItemTimes]:
-        """Items ``start..stop``."""
-        begun: list[Start | None] = [None] * (stop - start)
-        running = [False] * (stop - start)
-        ended: list[End | None] = [None] * (stop - start)
+    def page(self, indexes: Sequence[int]) -> list[ItemTimes]:
+        """Some items, given by ascending index."""
+        count = len(indexes)
+        begun: list[Start | None] = [None] * count
+        ended: list[End | None] = [None] * count
+        attempts, running = [0] * count, [False] * count
         for number, one in enumerate(self.starts):
-            for index in range(max(one.start, start), min(one.stop, stop)):
-                begun[index - start], running[index - start] = one, number >= self.live
+            for place in _places(indexes, one.start, one.stop):
+                begun[place], running[place] = one, number >= self.live
+                attempts[place] += 1
         for failure, at in self.failures:
-            if start <= failure.index < stop:
-                running[failure.index - start] = _begun_after(begun[failure.index - start], at)
+            for place in _places(indexes, failure.index, failure.index + 1):
+                last = begun[place]
+                running[place] = running[place] and last is not None and last.at > at  # it was sent out again
         for end in self.ends:
-            for index in range(max(end.start, start), min(end.stop, stop)):
-                ended[index - start], running[index - start] = end, False
-        return [_times(start + place, begun[place], ended[place], running[place]) for place in range(stop - start)]
+            for place in _places(indexes, end.start, end.stop):
+                ended[place], running[place] = end, False
+        return [
+            _times(index, begun[place], ended[place], running[place], attempts[place])
+            for place, index in enumerate(indexes)
+        ]
 
     def attempts(self, item: int) -> list[Attempt]:
         """Attempts of one item, in order."""
@@ -112,18 +121,19 @@ class NodeItems:
         return found
 
 
-def _begun_after(one: Start | None, at: float) -> bool:
-    """Whether an item was sent out again after a moment."""
-    return one is not None and one.at > at
+def _places(indexes: Sequence[int], start: int, stop: int) -> range:
+    """Which of these indexes are in ``start..stop``."""
+    return range(bisect_left(indexes, start), bisect_left(indexes, stop))
 
 
-def _times(item: int, begun: Start | None, end: End | None, running: bool) -> ItemTimes:
+def _times(item: int, begun: Start | None, end: End | None, running: bool, attempts: int) -> ItemTimes:
     return ItemTimes(
         begun.at if begun else None,
         end.elapsed_s(item) if end else None,
         begun.worker if begun else "",
         running,
         end.cached if end else "",
+        attempts,
     )
 
 
