@@ -19,7 +19,7 @@ from orchestrator.api import schemas as s
 from orchestrator.api.describing import detail_of, item_of, nodes_of, reasons, run_of, step_of
 from orchestrator.api.guard import COOKIE, LOGIN, same, session_of
 from orchestrator.api.outputs import output_of
-from orchestrator.api.pictures import MOST_NODES, graph_of, seconds, timeline_of
+from orchestrator.api.pictures import PAGE_NODES, graph_of, seconds, timeline_of
 from orchestrator.api.place import Place, RunFilter, number_cursor, page, tagged
 from orchestrator.api.problems import Refused
 from orchestrator.api.routes import ItemState, model_versions
@@ -90,13 +90,13 @@ def _add_run(routes: APIRouter, place: Place) -> None:
             items, following = page(picked, start, NODES)
             picture = ""
             if view == "graph":
-                picture = graph_of(record, step_link(name))
+                picture = graph_of(record, step_link(name), PAGE_NODES)
             elif view == "timeline":
                 picture = timeline_of(record, items, step_link(name))
             return show(
                 request, "run.html", detail=detail_of(record), nodes=items, picked=len(picked), view=view,
                 picture=picture, following=following, start=start, asked={"view": view, "state": state},
-                all_nodes=nodes, cut=view == "graph" and len(record.fold.nodes) > MOST_NODES, most=MOST_NODES,
+                all_nodes=nodes, cut=view == "graph" and len(record.fold.nodes) > PAGE_NODES, most=PAGE_NODES,
             )  # fmt: skip
 
 

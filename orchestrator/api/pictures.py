@@ -14,17 +14,17 @@ from orchestrator.graph.node import Const
 from orchestrator.views.svg import graph_svg
 from orchestrator.views.timeline import TimelineRow, timeline_svg
 
-MOST_NODES = 400
-"""Larger graphs take long to lay out and nobody can read them; the table has all of them."""
+MOST_NODES, PAGE_NODES = 400, 100
+"""Larger graphs take long to lay out, make pages heavy, and nobody can read them; the table has all nodes."""
 
 Link = Callable[[str], str] | None
 
 
-def graph_of(record: RunRecord, link: Link) -> str:
+def graph_of(record: RunRecord, link: Link, most: int = MOST_NODES) -> str:
     """The graph of a run; of a very large one its beginning."""
     graph = run_graph(record.fold)
-    if len(graph.nodes) > MOST_NODES:
-        graph = replace(graph, nodes=graph.nodes[:MOST_NODES], output=Const(None))
+    if len(graph.nodes) > most:
+        graph = replace(graph, nodes=graph.nodes[:most], output=Const(None))
     return graph_svg(graph, record.statuses(), link)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
+import sys
 from urllib.request import urlopen
 
 import pytest
 
-from tests.cli.conftest import FLOW, Orc, validate
+from tests.cli.conftest import FLOW, ROOT, Orc, validate
 
 
 def test_pages_without_a_ray(orc: Orc) -> None:
@@ -47,3 +49,12 @@ def test_a_port_that_is_taken_is_said_before_ray_starts(orc: Orc) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = orc("up", "--port", str(taken.getsockname()[1]))
     assert (done.code, "choose another with --port" in done.err, "starting Ray" in done.err) == (2, True, False)
+
+
+def test_only_what_serves_loads_the_web_framework() -> None:
+    code = (
+        "import sys, orchestrator.cli.up, orchestrator.cli.listing, orchestrator.cli.running; "
+        "print(*sorted({'fastapi', 'uvicorn', 'jinja2'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
