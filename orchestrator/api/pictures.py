@@ -8,9 +8,10 @@ from datetime import datetime
 
 from orchestrator.api import schemas as s
 from orchestrator.app.picture import run_graph
-from orchestrator.app.record import RunRecord
+from orchestrator.app.record import NodeTimes, RunRecord
 from orchestrator.graph.fact import FINISHED
 from orchestrator.graph.node import Const
+from orchestrator.views.status import NodeStatus
 from orchestrator.views.svg import graph_svg
 from orchestrator.views.timeline import TimelineRow, timeline_svg
 
@@ -25,7 +26,15 @@ def graph_of(record: RunRecord, link: Link, most: int = MOST_NODES) -> str:
     graph = run_graph(record.fold)
     if len(graph.nodes) > most:
         graph = replace(graph, nodes=graph.nodes[:most], output=Const(None))
-    return graph_svg(graph, record.statuses(), link)
+    times = record.times()
+    return graph_svg(graph, {node: _timed(one, times[node]) for node, one in record.statuses().items()}, link)
+
+
+def _timed(status: NodeStatus, times: NodeTimes) -> NodeStatus:
+    """With the time of the body, which a step that was sent in a bundle spends only a part of."""
+    if times.started_at is None or times.ended_at is None:
+        return status
+    return replace(status, elapsed_s=times.ended_at - times.started_at)
 
 
 def timeline_of(record: RunRecord, nodes: Sequence[s.Node], link: Link) -> str:
