@@ -79,7 +79,7 @@ def test_what_is_up_is_told(home: Orc) -> None:
     again = up(home, "--background")
     assert again["started"] is False
     with urlopen(f"{again['pages']}api/v1/runs", timeout=60) as answer:  # the same process serves the pages
-        assert json.load(answer)["items"]
+        assert "items" in json.load(answer)
     mode = (home.home / standing.RECORD).stat().st_mode
     assert mode & 0o077 == 0
 
