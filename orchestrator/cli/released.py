@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orchestrator.cli.values import StoredValues
+from orchestrator.app.outputs import StoredValues
 from orchestrator.errors import ArtifactMissing
 from orchestrator.graph import fact as f
 from orchestrator.ports.values import Cell, Entry
