@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import NotFound
 from orchestrator.graph import fact as f
+from orchestrator.graph.quality import CheckOutcome
 from orchestrator.ports.values import Cell
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class CheckReport:
 
     item: int
     attempt: int
-    outcome: f.CheckOutcome
+    outcome: CheckOutcome
     _read: Callable[[], Any]
 
     @property
@@ -75,7 +76,7 @@ class QualityRecord:
 
     def totals(self, node: str) -> list[CheckTotal]:
         """What each check of a node found, in order."""
-        found: dict[str, list[f.CheckOutcome]] = {}
+        found: dict[str, list[CheckOutcome]] = {}
         for _, report in sorted(self.reports.get(node, {}).items()):
             for outcome in report.results:
                 found.setdefault(outcome.name, []).append(outcome)
@@ -116,7 +117,7 @@ def quality_of(facts: Iterable[f.Recorded]) -> QualityRecord:
     return record
 
 
-def _reader(here: Installation, run: str, report: f.ChecksReported, outcome: f.CheckOutcome) -> Callable[[], Any]:
+def _reader(here: Installation, run: str, report: f.ChecksReported, outcome: CheckOutcome) -> Callable[[], Any]:
     def read() -> Any:
         if outcome.rows is None:
             raise NotFound(f"run {run}: no failing rows of check {outcome.name!r} of {report.node} were kept")
@@ -125,7 +126,7 @@ def _reader(here: Installation, run: str, report: f.ChecksReported, outcome: f.C
     return read
 
 
-def _total(outcomes: list[f.CheckOutcome]) -> CheckTotal:
+def _total(outcomes: list[CheckOutcome]) -> CheckTotal:
     missed = [outcome for outcome in outcomes if not outcome.passed]
     states = {outcome.state for outcome in outcomes}
     told = missed[0] if missed else outcomes[0]

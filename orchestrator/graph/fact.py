@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from orchestrator.graph.handover import TagMove
+from orchestrator.graph.quality import CheckOutcome
 
 RunState = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 FINISHED: frozenset[str] = frozenset({"succeeded", "degraded", "failed", "cancelled"})
@@ -260,31 +261,6 @@ class MetricsReported:
     node: str
     index: int
     metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckOutcome:
-    """What one check found in an output.
-
-    Attributes:
-        checked, failed: Rows looked at and rows that fail; 0 and 0 for what concerns the whole output.
-        column: The column it is about; empty for none or several.
-        rows: The first failing rows: which cell of the fact's chunk.
-    """
-
-    name: str
-    severity: Literal["block", "warn"]
-    passed: bool
-    checked: int = 0
-    failed: int = 0
-    message: str = ""
-    column: str = ""
-    rows: int | None = None
-
-    @property
-    def state(self) -> Literal["passed", "warned", "failed"]:
-        """What that means for the step."""
-        return "passed" if self.passed else "warned" if self.severity == "warn" else "failed"
 
 
 @dataclass(frozen=True, slots=True)

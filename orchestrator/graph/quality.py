@@ -122,3 +122,28 @@ def _read(stage: str, entry: Any) -> Any:
 def described(check: Any) -> str:
     """A check in words, with its severity where it is not the usual one."""
     return f"{check.name} (warns)" if check.severity == "warn" else str(check.name)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOutcome:
+    """What one check found in an output.
+
+    Attributes:
+        checked, failed: Rows looked at and rows that fail; 0 and 0 for what concerns the whole output.
+        column: The column it is about; empty for none or several.
+        rows: The first failing rows: which cell of the fact's chunk.
+    """
+
+    name: str
+    severity: Literal["block", "warn"]
+    passed: bool
+    checked: int = 0
+    failed: int = 0
+    message: str = ""
+    column: str = ""
+    rows: int | None = None
+
+    @property
+    def state(self) -> Literal["passed", "warned", "failed"]:
+        """What that means for the step."""
+        return "passed" if self.passed else "warned" if self.severity == "warn" else "failed"

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from orchestrator.graph.fact import CheckOutcome
+from orchestrator.graph.quality import CheckOutcome
 from orchestrator.types import Digest
 
 CHECKPOINTS = "checkpoints of earlier attempts"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import JournalCorrupt
 from orchestrator.graph import fact as f
 from orchestrator.graph.handover import TagMove
+from orchestrator.graph.quality import CheckOutcome
 from orchestrator.store.codec import decode_fact, encode_fact
 
 JSON = st.recursive(
@@ -48,7 +49,7 @@ KNOWN = {
     "length": st.none() | NUMBERS,
     "results": st.lists(
         st.builds(
-            f.CheckOutcome,
+            CheckOutcome,
             TEXTS,
             st.sampled_from(["block", "warn"]),
             st.booleans(),

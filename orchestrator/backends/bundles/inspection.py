@@ -16,9 +16,8 @@ from orchestrator.backends.bundles.conformance import KEPT_ROWS, conforms
 from orchestrator.backends.bundles.profile import Profiler
 from orchestrator.backends.bundles.tables import as_table
 from orchestrator.errors import ChecksFailed
-from orchestrator.graph.fact import CheckOutcome
 from orchestrator.graph.node import Node
-from orchestrator.graph.quality import CheckResult, Conforms
+from orchestrator.graph.quality import CheckOutcome, CheckResult, Conforms
 from orchestrator.ports.values import Values, decode_cell
 
 if TYPE_CHECKING:

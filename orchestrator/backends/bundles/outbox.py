@@ -14,7 +14,7 @@ from dataclasses import replace
 from sys import byteorder
 
 from orchestrator.backends.bundles.failure import describe_failure, not_the_bodys
-from orchestrator.graph.fact import CheckOutcome
+from orchestrator.graph.quality import CheckOutcome
 from orchestrator.ports.frames import (
     Call,
     Checked,
