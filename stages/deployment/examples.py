@@ -41,7 +41,7 @@ def _known(features: FeaturePlan | Features) -> dict[str, Any]:
     for step in features.steps:
         values, width = getattr(step, "values", None), getattr(step, "width", None)
         if width is not None:
-            found |= dict.fromkeys(step.columns, width)
+            found |= {name: width for name in step.columns if features.inputs.get(name) != "text"}
         elif isinstance(values, list) and len(values) == len(step.columns):
             learned = zip(step.columns, values, strict=True)
             found |= {name: texts for name, texts in learned if isinstance(texts, list) and name not in found}

@@ -41,7 +41,9 @@ class LoopbackServing:
         self._until = until
         self.served: list[Endpoint] = []
 
-    def deploy(self, app: str, version: str, predictor: str, payload: bytes, config: dict[str, Any]) -> Endpoint:
+    def deploy(
+        self, app: str, version: str, predictor: str, payload: bytes, config: dict[str, Any], **_: Any
+    ) -> Endpoint:
         model = Predictor(payload, config)
         answering = self._http_server(lambda document: (200, {"predictions": model.predict(document["rows"])}))
         self.served.append(Endpoint(app, version, self._until.enter_context(answering)))

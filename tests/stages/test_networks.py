@@ -19,7 +19,7 @@ from orchestrator import pipeline
 from orchestrator.errors import ConfigError, NotFound
 from orchestrator.graph.context import StepContext, active
 from stages.deployment import Predictor, model_to_payload
-from stages.errors import DataRejected
+from stages.errors import DataRejected, RowRejected
 from stages.features import Planned, embed, fit_plan, transform
 from stages.preprocessing import Split, split_stratified
 from stages.training import ModelFile, Trained, export_onnx, train_estimator, train_network
@@ -324,7 +324,7 @@ def test_embeddings_of_a_plan_are_the_same_alone_and_in_a_batch(reviews: pa.Tabl
     batch = reviews.filter(pa.compute.is_valid(reviews.column("job"))).select(["job"])
     alone = [server.predict([row])[0]["value"] for row in batch.to_pylist()]
     np.testing.assert_allclose(alone, model.predict(batch), rtol=1e-9)
-    with pytest.raises(DataRejected, match="cannot predict these rows"):
+    with pytest.raises(RowRejected, match="'job' must be text, not null"):
         server.predict([{"job": None}])
     (step,) = model.features.steps  # type: ignore[union-attr]
     other = dataclasses.replace(step, digest="0" * 32)
