@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class OneRay(LoadScopeScheduling):
-    """With ``-n 3`` a process runs whole files; one of them all that share a Ray, one at a time all with their own."""
+    """With ``-n 2`` a process runs whole files; one of them all that share a Ray, one at a time all with their own."""
 
     def __init__(self, config: pytest.Config, log: Any) -> None:
         super().__init__(config, log)

@@ -15,7 +15,7 @@ from tests.store.postgres_server import find_program
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.ray, pytest.mark.own_ray, pytest.mark.slow, pytest.mark.timeout(950)]
+pytestmark = [pytest.mark.ray, pytest.mark.own_ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_every_fault_once(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_every_fault_once(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.chaos", "--json", "--store", "both" if both else "sqlite"]
     errors = tmp_path / "errors"
     with errors.open("wb") as said:
-        ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=said, timeout=900)
+        ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=said, timeout=1700)
     assert ended.stdout, errors.read_text()
     report = json.loads(ended.stdout)
     assert [line for outcome in report["outcomes"] for line in outcome["violations"]] == [], errors.read_text()
