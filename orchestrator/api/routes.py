@@ -48,6 +48,7 @@ def router(place: Place) -> APIRouter:
     """All routes of the API."""
     routes = APIRouter(prefix=PREFIX, responses=PROBLEM)
     _add_runs(routes, place)
+    _add_graph(routes, place)
     _add_steps(routes, place)
     _add_outputs(routes, place)
     _add_actions(routes, place)
@@ -99,6 +100,8 @@ def _add_runs(routes: APIRouter, place: Place) -> None:
         name = place.here.journal.run(run).id
         return _streaming(place.streams.run(name, number_cursor(last_event_id) if last_event_id else after))
 
+
+def _add_graph(routes: APIRouter, place: Place) -> None:
     @routes.get("/runs/{run}/nodes", response_model=s.NodePage, tags=["runs"])
     def nodes(
         request: Request,

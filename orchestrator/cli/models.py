@@ -28,6 +28,7 @@ from orchestrator.cli.model_documents import (
     SourceItem,
 )
 from orchestrator.cli.output import iso, local_time, note, size, table, write, write_json
+from orchestrator.cli.release_options import MaxP99Ms, MaxSizeMib, Sample, Why
 from orchestrator.cli.running import Quiet, TimeLimit, drive
 from orchestrator.config.job import load_job
 from orchestrator.errors import ConfigError, PromotionRefused
@@ -76,20 +77,14 @@ def models(
 def promote(
     address: Address,
     to: Annotated[str, typer.Option("--to", metavar="staging|production|dev", help="where it goes")],
-    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="the reason, which is recorded")] = "",
+    why: Why = "",
     alias: Annotated[
         str, typer.Option("--alias", metavar="TAG", help="give it this tag at once, such as champion")
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="although checks did not pass; needs --why")] = False,
-    sample: Annotated[
-        str | None, typer.Option("--sample", metavar="VERSION", help="data:NAME with rows to ask the model with")
-    ] = None,
-    max_p99_ms: Annotated[
-        float, typer.Option("--max-p99-ms", metavar="MS", help="limit of the time for one row")
-    ] = 100.0,
-    max_size_mib: Annotated[
-        float, typer.Option("--max-size-mib", metavar="MIB", help="limit of the size of the model")
-    ] = 256.0,
+    sample: Sample = None,
+    max_p99_ms: MaxP99Ms = 100.0,
+    max_size_mib: MaxSizeMib = 256.0,
     timeout: TimeLimit = None,
     json: Json = False,
     quiet: Quiet = False,

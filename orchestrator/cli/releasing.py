@@ -21,6 +21,37 @@ from orchestrator.app.models import Models
 from orchestrator.app.runner import Runner
 from orchestrator.app.standing import running
 from orchestrator.cli.output import note
+from orchestrator.cli.release_options import (
+    Alias,
+    App,
+    Bake,
+    Beside,
+    Better,
+    CaptureFolder,
+    CaptureShare,
+    Force,
+    Horizon,
+    How,
+    KeepTags,
+    MaxBatchSize,
+    MaxP99Ms,
+    MaxReplicas,
+    MaxSizeMib,
+    Metric,
+    MinEffect,
+    MinSamples,
+    NumGpus,
+    Patience,
+    Replicas,
+    RollbackIf,
+    Sample,
+    Slices,
+    Split,
+    Stage,
+    Steps,
+    Version,
+    Why,
+)
 from orchestrator.cli.running import Json, Quiet, TimeLimit, watch
 from orchestrator.config.job import load_job
 from orchestrator.config.settings import Settings
@@ -31,85 +62,36 @@ from orchestrator.types import seconds
 _RELEASING = "stages.pipelines.releasing"
 _PREVIEWING = "stages.pipelines.previewing"
 
-KeepTags = Annotated[bool, typer.Option("--keep-tags", help="leave stage and aliases where they are")]
-App = Annotated[str, typer.Argument(metavar="APP", help="name of the application, also part of its URL")]
-
 
 def release(
-    model: Annotated[str, typer.Argument(metavar="VERSION", help="model:NAME, then @v3 or @TAG")],
+    model: Version,
     app: App,
-    how: Annotated[
-        str, typer.Option("--how", metavar="canary|blue-green|shadow|ab", help="how requests move")
-    ] = "canary",
-    steps: Annotated[
-        str, typer.Option("--steps", metavar="PERCENT,…", help="of the requests, at each step of a canary")
-    ] = "5,25,100",
-    bake: Annotated[
-        str, typer.Option("--bake", metavar="DURATION", help="each step is watched at least so long")
-    ] = "2m",
-    rollback_if: Annotated[
-        str, typer.Option("--rollback-if", metavar="LIMITS", help="such as 'error_rate > 0.01 or p95_ms > 80'")
-    ] = "",
-    min_samples: Annotated[
-        int, typer.Option("--min-samples", metavar="N", help="requests without which a step does not end")
-    ] = 100,
-    patience: Annotated[
-        str, typer.Option("--patience", metavar="DURATION", help="how long a step waits for those after its bake")
-    ] = "1h",
-    replicas: Annotated[int, typer.Option("--replicas", metavar="N", help="of the new version")] = 1,
-    max_replicas: Annotated[
-        int, typer.Option("--max-replicas", metavar="N", help="as many there may be if there is much to do")
-    ] = 0,
-    num_gpus: Annotated[float, typer.Option("--num-gpus", metavar="N", help="of each replica, such as 0.25")] = 0.0,
-    max_batch_size: Annotated[
-        int, typer.Option("--max-batch-size", metavar="N", help="requests answered in one call of the model")
-    ] = 1,
-    capture: Annotated[
-        str, typer.Option("--capture", metavar="FOLDER", help="path or URL where requests and answers are kept")
-    ] = "",
-    capture_share: Annotated[
-        float, typer.Option("--capture-share", metavar="SHARE", help="part of the requests that is kept, up to 1")
-    ] = 0.01,
-    metric: Annotated[str, typer.Option("--metric", metavar="NAME", help="that an A/B experiment is about")] = "",
-    split: Annotated[float, typer.Option("--split", metavar="PERCENT", help="of an A/B, for the new version")] = 50,
-    better: Annotated[
-        str, typer.Option("--better", metavar="higher|lower", help="whether more or less of the metric is good")
-    ] = "higher",
-    horizon: Annotated[
-        str, typer.Option("--horizon", metavar="DURATION", help="when an A/B ends without a difference")
-    ] = "7d",
-    min_effect: Annotated[
-        float | None, typer.Option("--min-effect", metavar="X", help="smallest effect of an A/B that matters")
-    ] = None,
-    slices: Annotated[
-        list[str] | None, typer.Option("--slice", metavar="FIELD", help="of requests, to tell an A/B's effect by")
-    ] = None,
-    stage: Annotated[
-        str | None,
-        typer.Option(
-            "--stage",
-            metavar="production|staging|dev",
-            envvar="ORC_RELEASE_STAGE",
-            help="where the version has to stand; production, once any version of the model was promoted",
-        ),
-    ] = None,
-    sample: Annotated[
-        str | None, typer.Option("--sample", metavar="VERSION", help="data:NAME with rows to ask the model with before")
-    ] = None,
-    max_p99_ms: Annotated[
-        float, typer.Option("--max-p99-ms", metavar="MS", help="limit of the time for one row")
-    ] = 100.0,
-    max_size_mib: Annotated[
-        float, typer.Option("--max-size-mib", metavar="MIB", help="limit of the size of the model")
-    ] = 256.0,
-    force: Annotated[bool, typer.Option("--force", help="past its stage and unsound; needs --why")] = False,
-    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="the reason, which is recorded")] = "",
-    alias: Annotated[
-        str, typer.Option("--alias", metavar="TAG", help="that the model gets when it answers all, such as champion")
-    ] = "",
-    beside: Annotated[
-        list[str] | None, typer.Option("--with", metavar="VERSION", help="data:NAME@v7 that gets this tag at once")
-    ] = None,
+    how: How = "canary",
+    steps: Steps = "5,25,100",
+    bake: Bake = "2m",
+    rollback_if: RollbackIf = "",
+    min_samples: MinSamples = 100,
+    patience: Patience = "1h",
+    replicas: Replicas = 1,
+    max_replicas: MaxReplicas = 0,
+    num_gpus: NumGpus = 0.0,
+    max_batch_size: MaxBatchSize = 1,
+    capture: CaptureFolder = "",
+    capture_share: CaptureShare = 0.01,
+    metric: Metric = "",
+    split: Split = 50,
+    better: Better = "higher",
+    horizon: Horizon = "7d",
+    min_effect: MinEffect = None,
+    slices: Slices = None,
+    stage: Stage = None,
+    sample: Sample = None,
+    max_p99_ms: MaxP99Ms = 100.0,
+    max_size_mib: MaxSizeMib = 256.0,
+    force: Force = False,
+    why: Why = "",
+    alias: Alias = "",
+    beside: Beside = None,
     keep_tags: KeepTags = False,
     timeout: TimeLimit = None,
     json: Json = False,

@@ -98,21 +98,8 @@ def send_out(
     watched: dict[str, Any] = {"bake": bake, "min_samples": min_samples, "patience": patience}
     if rollback_if:
         watched["rollback_if"] = rollback_if
-    strategy: Strategy
-    match how:
-        case "canary":
-            strategy = Canary(steps=tuple(steps), **watched)
-        case "blue-green":
-            strategy = BlueGreen(**watched)
-        case "shadow":
-            strategy = Shadow(percent=steps[-1], **watched)
-        case "ab":
-            strategy = AB(
-                metric=metric, split=split, better=better, horizon=horizon, min_effect=min_effect,
-                slices=tuple(slices), **watched,
-            )  # fmt: skip
-        case _:
-            raise ConfigError(f"how={how!r}: write canary, blue-green, shadow or ab")
+    experiment = {"metric": metric, "split": split, "better": better, "horizon": horizon, "min_effect": min_effect}
+    strategy = _strategy(how, tuple(steps), watched, {**experiment, "slices": tuple(slices)})
     scaling = Autoscaling(max_replicas, min_replicas=replicas) if max_replicas else None
 
     def send() -> str:
@@ -129,6 +116,19 @@ def send_out(
     rows = None if sample is None else version(sample)
     sound = check_soundness(version(model), rows, max_p99_ms=max_p99_ms, max_size_bytes=max_size_bytes)
     return when(sound.passed, then=send, otherwise=lambda: refuse(sound))
+
+
+def _strategy(how: str, steps: tuple[float, ...], watched: dict[str, Any], experiment: dict[str, Any]) -> Strategy:
+    match how:
+        case "canary":
+            return Canary(steps=steps, **watched)
+        case "blue-green":
+            return BlueGreen(**watched)
+        case "shadow":
+            return Shadow(percent=steps[-1], **watched)
+        case "ab":
+            return AB(**experiment, **watched)
+    raise ConfigError(f"how={how!r}: write canary, blue-green, shadow or ab")
 
 
 @pipeline
