@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple, TypeAlias
 from typing import Literal as Kind
 
 from orchestrator.graph.policy import DEFAULT_POLICY, Policy
@@ -73,6 +74,9 @@ class DictExpr:
 Expr: TypeAlias = Const | SecretRef | Ref | ListExpr | DictExpr
 
 
+_NO_ARGS: Mapping[str, Expr] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """The node runs only if ``branch`` (a node of kind ``branch``) came out as ``expected``."""
@@ -116,9 +120,8 @@ class StageSpec:
     merge: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One call of a stage (or a control node) in the graph.
+class Node(NamedTuple):
+    """One call of a stage (or a control node) in the graph; a tuple, because graphs have thousands.
 
     Attributes:
         id: ``scope/name#2``: scope path, name, and ordinal from the second of that name on. Stable between runs.
@@ -133,7 +136,7 @@ class Node:
     id: str
     kind: NodeKind
     stage: StageSpec | None = None
-    args: Mapping[str, Expr] = field(default_factory=dict)
+    args: Mapping[str, Expr] = _NO_ARGS
     mapped: tuple[str, ...] = ()
     guards: tuple[Guard, ...] = ()
     fallback: Const | None = None
