@@ -33,7 +33,7 @@ PROBLEM: dict[int | str, dict[str, Any]] = {
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
-_SVG: dict[int | str, dict[str, Any]] = {
+SVG: dict[int | str, dict[str, Any]] = {
     200: {"description": "A drawing", "content": {"image/svg+xml": {"schema": {"type": "string"}}}}
 }
 _TEXT: dict[int | str, dict[str, Any]] = {
@@ -117,13 +117,13 @@ def _add_graph(routes: APIRouter, place: Place) -> None:
         items, following = page(found, number_cursor(cursor), limit)
         return document(request, s.NodePage(items=items, next=following))
 
-    @routes.get("/runs/{run}/graph.svg", responses=_SVG, response_class=Response, tags=["runs"])
+    @routes.get("/runs/{run}/graph.svg", responses=SVG, response_class=Response, tags=["runs"])
     def graph(request: Request, run: RunId) -> Response:
         """The graph with the state of each node."""
         with place.records.reading(run) as record:
             return tagged(request, graph_of(record, None).encode(), "image/svg+xml")
 
-    @routes.get("/runs/{run}/timeline.svg", responses=_SVG, response_class=Response, tags=["runs"])
+    @routes.get("/runs/{run}/timeline.svg", responses=SVG, response_class=Response, tags=["runs"])
     def timeline(request: Request, run: RunId) -> Response:
         """When each node waited and ran."""
         with place.records.reading(run) as record:

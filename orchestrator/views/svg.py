@@ -140,7 +140,7 @@ def _edges(shown: Picture, layout: Layout) -> Iterable[str]:
         dashed = ' stroke-dasharray="3 3"' if key in guards else ""
         told = escape(f"{', '.join(labels.get(key, [key[0]]))} → {key[1].rstrip('/')}")
         yield (
-            f'<path d="{_curve(points)}" fill="none" stroke="{_GREY}" stroke-width="1.3"{dashed}>'
+            f'<path d="{curve(points)}" fill="none" stroke="{_GREY}" stroke-width="1.3"{dashed}>'
             f"<title>{told}</title></path>"
         )
         x, y = points[-1]
@@ -152,7 +152,8 @@ def _edges(shown: Picture, layout: Layout) -> Iterable[str]:
             )
 
 
-def _curve(points: list[Point]) -> str:
+def curve(points: list[Point]) -> str:
+    """Path data of a line that goes down through these points."""
     x, y = points[0]
     parts = [f"M{x:.1f} {y:.1f}"]
     for next_x, next_y in points[1:]:
