@@ -30,7 +30,7 @@ ItemState = Literal["", "pending", "succeeded", "failed", "skipped", "dropped", 
 PROBLEM: dict[int | str, dict[str, Any]] = {
     "default": {"description": "Refused or failed", "content": {MEDIA_TYPE: {"schema": s.Problem.model_json_schema()}}}
 }
-_EVENTS: dict[int | str, dict[str, Any]] = {
+EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
 SVG: dict[int | str, dict[str, Any]] = {
@@ -79,10 +79,10 @@ def _add_runs(routes: APIRouter, place: Place) -> None:
         items = [run_of(row, place.driver(row)) for row in rows]
         return document(request, s.RunPage(items=items, next=following))
 
-    @routes.get("/runs/events", responses=_EVENTS, response_class=StreamingResponse, tags=["runs"])
+    @routes.get("/runs/events", responses=EVENTS, response_class=StreamingResponse, tags=["runs"])
     async def runs_events(last_event_id: Annotated[str, Header(max_length=100)] = "") -> StreamingResponse:
         """An event `runs` whenever something about the newest runs has changed."""
-        return _streaming(place.streams.runs(last_event_id))
+        return streaming(place.streams.runs(last_event_id))
 
     @routes.get("/runs/{run}", response_model=s.RunDetail, tags=["runs"])
     def one_run(request: Request, run: RunId) -> Response:
@@ -90,7 +90,7 @@ def _add_runs(routes: APIRouter, place: Place) -> None:
         with place.records.reading(run) as record:
             return document(request, detail_of(record))
 
-    @routes.get("/runs/{run}/events", responses=_EVENTS, response_class=StreamingResponse, tags=["runs"])
+    @routes.get("/runs/{run}/events", responses=EVENTS, response_class=StreamingResponse, tags=["runs"])
     async def events(
         run: RunId,
         after: Annotated[int, Query(ge=0, description="only facts with a greater number")] = 0,
@@ -98,7 +98,7 @@ def _add_runs(routes: APIRouter, place: Place) -> None:
     ) -> StreamingResponse:
         """Facts of a run as events `fact`, as they come; `state` when its state or driver changes, `end` at its end."""
         name = place.here.journal.run(run).id
-        return _streaming(place.streams.run(name, number_cursor(last_event_id) if last_event_id else after))
+        return streaming(place.streams.run(name, number_cursor(last_event_id) if last_event_id else after))
 
 
 def _add_graph(routes: APIRouter, place: Place) -> None:
@@ -213,7 +213,8 @@ def _add_actions(routes: APIRouter, place: Place) -> None:
         return place.actions.answer(run, body, key)
 
 
-def _streaming(events: Any) -> StreamingResponse:
+def streaming(events: Any) -> StreamingResponse:
+    """Events as they come, kept by nobody on the way."""
     return StreamingResponse(
         events, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
