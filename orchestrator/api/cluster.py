@@ -14,6 +14,7 @@ from orchestrator.api.describing import iso
 from orchestrator.api.pages import run_url, show, size, step_url
 from orchestrator.api.place import Place, document
 from orchestrator.api.routes import EVENTS, PREFIX, PROBLEM, streaming
+from orchestrator.api.step_waiting import wait_of
 from orchestrator.app.cluster import ClusterWatch, RunNow, runs_now
 from orchestrator.backends.supply import describe_need
 from orchestrator.ports.cluster import Holder
@@ -89,8 +90,7 @@ def _run(run: RunNow) -> s.RunUnderWay:
         slots=run.slots,
         workers=[s.RunWorker(name=one.name, host=one.host, pid=one.pid, steps=[_steps(run, f) for f in one.flights])
                  for one in run.workers],
-        waits=[s.RunWait(node=one.node, steps=one.steps, kind=one.kind, text=one.text, on=list(one.on),
-                         needs=one.needs, since=iso(one.since), until=iso(one.until)) for one in run.waits],
+        waits=[wait_of(one) for one in run.waits],
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orchestrator.api.schemas import Document
+from orchestrator.api.schemas import Document, StepWait
 
 
 class HeldSteps(Document):
@@ -50,19 +50,6 @@ class ClusterDemand(Document):
     name: str
 
 
-class RunWait(Document):
-    """Steps of a node that wait: for an ``input``, a ``worker``, an ``answer``, a ``retry`` or a ``driver``."""
-
-    node: str
-    steps: int | None
-    kind: Literal["input", "worker", "answer", "retry", "driver"]
-    text: str
-    on: list[str]
-    needs: str
-    since: str | None
-    until: str | None
-
-
 class RunWorker(Document):
     """A worker process of a run and what it has."""
 
@@ -83,7 +70,7 @@ class RunUnderWay(Document):
     host: str
     slots: int
     workers: list[RunWorker]
-    waits: list[RunWait]
+    waits: list[StepWait]
 
 
 class ClusterState(Document):

@@ -9,11 +9,12 @@ from starlette.responses import Response, StreamingResponse
 
 import orchestrator
 from orchestrator.api import schemas as s
-from orchestrator.api.describing import detail_of, iso, item_of, nodes_of, reasons, run_of, step_of
+from orchestrator.api.describing import detail_of, iso, item_of, nodes_of, reasons, run_of
 from orchestrator.api.outputs import image_of, output_of
 from orchestrator.api.pictures import graph_of, timeline_of
 from orchestrator.api.place import Place, RunFilter, document, number_cursor, page, tagged
 from orchestrator.api.problems import MEDIA_TYPE
+from orchestrator.api.step_waiting import whole_step
 from orchestrator.app.models import Models
 
 PREFIX = "/api/v1"
@@ -135,7 +136,7 @@ def _add_steps(routes: APIRouter, place: Place) -> None:
     def step(request: Request, run: RunId, address: Address) -> Response:
         """One step, or all steps of a map."""
         with place.records.reading(run) as record:
-            return document(request, step_of(record, *record.find(address)))
+            return document(request, whole_step(record, *record.find(address)))
 
     @routes.get("/runs/{run}/items/{address:path}", response_model=s.ItemPage, tags=["steps"])
     def items(

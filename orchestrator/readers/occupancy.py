@@ -17,6 +17,7 @@ class Flight:
     worker: str
     at: float
     left: int
+    bundle: str = ""
 
     def holds(self, item: int) -> bool:
         """True if the item is among them."""
@@ -29,13 +30,11 @@ class Occupancy:
 
     Attributes:
         workers: As they came up, by name.
-        log_ends: Where the log of each worker ends, as far as its steps have told.
     """
 
     driver: f.DriverStarted | None = None
     workers: dict[str, f.WorkerStarted] = field(default_factory=dict)
     flights: dict[str, list[Flight]] = field(default_factory=dict)
-    log_ends: dict[str, int] = field(default_factory=dict)
 
     def add(self, fact: f.Fact, at: float) -> None:
         """Take a fact in."""
@@ -56,14 +55,13 @@ class Occupancy:
 
     def _add(self, fact: f.Fact, at: float) -> None:
         if isinstance(fact, f.StepsStarted):
-            flight = Flight(fact.node, fact.start, fact.stop, fact.worker, at, fact.stop - fact.start)
+            width = fact.stop - fact.start
+            flight = Flight(fact.node, fact.start, fact.stop, fact.worker, at, width, fact.bundle)
             self.flights.setdefault(fact.node, []).append(flight)
         elif isinstance(fact, f.StepsCompleted | f.StepsSkipped):
             self._settle(fact.node, fact.start, fact.stop)
         elif isinstance(fact, f.AttemptFailed | f.StepFailed):
             self._settle(fact.node, fact.index, fact.index + 1)
-        elif isinstance(fact, f.LogsWritten):
-            self.log_ends[fact.file] = max(self.log_ends.get(fact.file, 0), *fact.offsets)
 
     def _lose(self, worker: str) -> None:
         self.workers.pop(worker, None)

@@ -51,8 +51,3 @@ def test_lost_workers_and_drivers_before_hold_nothing() -> None:
     assert held(told(*begun, f.WorkerLost("w1", "killed"))) == {"w2": [("m", 2, 4, 2)]}
     assert held(told(*begun, f.DriverStarted(2, "d", "h", 2, "local"))) == {}
     assert held(told(*begun, f.RunFinished("failed"))) == {}
-
-
-def test_logs_say_how_far_a_worker_has_written() -> None:
-    found = told(*BEGUN, f.LogsWritten("m", 0, 2, "w1", (0, 10, 10, 25)), f.LogsWritten("x", 0, 1, "w1", (25, 30)))
-    assert found.log_ends == {"w1": 30}
