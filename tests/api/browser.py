@@ -68,6 +68,16 @@ class Page:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
+    def awaited(self, expression: str) -> Any:
+        """What a promise of some JavaScript comes to."""
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def scheme(self, name: str) -> None:
+        """Prefer ``light`` or ``dark`` pages."""
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+
     def open(self, url: str) -> None:
         """Open an address and wait until it is there."""
         self.call("Page.navigate", url=url)
