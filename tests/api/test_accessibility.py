@@ -19,13 +19,11 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_breaks_a_rule(page: Page, home: Served, script: str, scheme: str) -> None:
     page.scheme(scheme)
-    broken = {}
+    broken = []
     for path in [*paths(home), "/login", "/runs/nothing"]:
         page.open(f"{home.client.url}{path.removeprefix('/')}")
-        found = violations(page, script)
-        if found:
-            broken[path] = found
-    assert broken == {}
+        broken += [f"{path}: {one}" for one in violations(page, script)]
+    assert not broken, "\n".join(broken)
 
 
 def test_the_rules_find_what_is_wrong(page: Page, home: Served, script: str) -> None:
