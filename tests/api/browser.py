@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _START_S = 60.0
-_KEYS = {"Tab": 9, "Enter": 13, "/": 191}
+_KEYS = {"Tab": 9, "Enter": 13, "/": 191, " ": 32}
 
 
 def find_browser() -> str | None:
@@ -93,7 +93,7 @@ class Page:
     def press(self, key: str) -> None:
         """Press and release a key."""
         told = {"key": key, "windowsVirtualKeyCode": _KEYS[key]}
-        text = {"text": {"Enter": "\r", "/": "/"}[key]} if key in ("Enter", "/") else {}
+        text = {} if key == "Tab" else {"text": "\r" if key == "Enter" else key}
         self.call("Input.dispatchKeyEvent", type="keyDown", **told, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **told)
 
