@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 MOST_RUNS = 30
 """Runs that one lineage reaches over."""
 
-_SEARCHED, _KEPT, _MOST_COLUMNS, _MOST_BYTES = 1000, 64, 400, 64 * 1024 * 1024
+_SEARCHED, _KEPT, _MOST_COLUMNS, _MOST_BYTES = 500, 64, 400, 64 * 1024 * 1024
 _SERVED = {
     "orchestrator.serving.record:Release": "outcome",
     "orchestrator.ports.serving:Endpoint": "",
@@ -85,6 +85,7 @@ class Lineages:
             ConfigError: the text names nothing of these.
         """
         with self._lock:
+            self._read_given()
             versions = {row.address: row for row in self._here.registry.versions()}
             begin, focus = self._begin(subject)
             lineage, runs, more = self._gathered(begin, versions, up, down)
@@ -103,7 +104,7 @@ class Lineages:
             return [row.run, *self._readers(row.address)], (row.address,)
         if subject.startswith("file:"):
             path = subject.removeprefix("file:")
-            return [run for run, created in self._known().items() if path in created.files], (file_key(path, ""),)
+            return [run for run, created in self._given.items() if path in created.files], (file_key(path, ""),)
         run, slash, address = subject.partition("/")
         if not run:
             raise ConfigError(f"{subject!r}: name a run, RUN/STEP, data:NAME, model:NAME or file:PATH")
@@ -138,17 +139,12 @@ class Lineages:
         return lineage, runs, more
 
     def _readers(self, address: str) -> list[str]:
-        return [run for run, created in self._known().items() if address in created.versions.values()]
+        return [run for run, created in self._given.items() if address in created.versions.values()]
 
-    def _known(self) -> dict[str, f.RunCreated]:
-        """What the newest runs were given."""
+    def _read_given(self) -> None:
+        """What the newest runs were given; of those that are known nothing is read again."""
         rows = self._here.journal.runs(limit=_SEARCHED)
-        for row in rows:
-            if row.id not in self._given:
-                self._given[row.id] = self._here.created(row.id)
-        wanted = {row.id for row in rows}
-        self._given = {run: found for run, found in self._given.items() if run in wanted}
-        return self._given
+        self._given = {row.id: self._given.get(row.id) or self._here.created(row.id) for row in rows}
 
     def _record(self, run: str, versions: dict[str, PublishedVersion]) -> RunLineage | None:
         """What a run says; None if it was removed."""

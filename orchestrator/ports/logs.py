@@ -7,12 +7,11 @@ that has run long enough to be watched; what it points at is whole lines, with s
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 
-class LiveLog(NamedTuple):
+class LiveLog(msgspec.Struct, array_like=True, frozen=True):
     """Bytes ``start..stop`` of the worker's log are what the running step has printed."""
 
     bundle: str
@@ -23,7 +22,7 @@ class LiveLog(NamedTuple):
 
     def encode(self) -> bytes:
         """As text."""
-        return msgspec.json.encode(list(self))
+        return msgspec.json.encode(self)
 
 
 def live_path(log: Path) -> Path:
@@ -34,6 +33,6 @@ def live_path(log: Path) -> Path:
 def read_live(log: Path) -> LiveLog | None:
     """The note about a log; None if there is none that can be read."""
     try:
-        return LiveLog(*msgspec.json.decode(live_path(log).read_bytes(), type=tuple[str, str, int, int, int]))
+        return msgspec.json.decode(live_path(log).read_bytes(), type=LiveLog)
     except (OSError, msgspec.DecodeError):
         return None

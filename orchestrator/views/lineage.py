@@ -50,9 +50,9 @@ def lineage_svg(shown: Lineage, focus: Collection[str] = (), link: Callable[[Ver
         there = link(vertex) if link is not None else ""
         body += [f'<a href="{escape(there)}">', *drawn, "</a>"] if there else drawn
     width, height = layout.width + 2 * MARGIN, layout.height + 2 * MARGIN
-    title = "What came from what"
+    title, role = "What came from what", "img" if link is None else "group"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" height="{height:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="{role}" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FAMILY}"><title>{title}</title>\n'
         f'<g transform="translate({MARGIN:g} {MARGIN:g})">\n' + "\n".join(body) + "\n</g>\n</svg>\n"
     )

@@ -43,8 +43,9 @@ def packing_svg(title: str, bars: Sequence[Bar]) -> str:
     """Draw the bars of one machine."""
     width, height = _LEFT + _PLOT + _RIGHT, _ROW * len(bars) + 4
     body = [line for place, bar in enumerate(bars) for line in _bar(bar, 2 + _ROW * place)]
+    role = "group" if any(segment.link for bar in bars for segment in bar.segments) else "img"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="packing" role="img" width="{width:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="packing" role="{role}" width="{width:.0f}" '
         f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"><title>{escape(title)}</title>\n'
         + "\n".join(body)
         + "\n</svg>"

@@ -57,8 +57,9 @@ def picture_svg(shown: Picture, link: Callable[[str], str] | None = None) -> str
         "</g>",
         *([f'<g transform="translate({MARGIN:g} {MARGIN + 30:g})">', *legend, "</g>"] if legend else []),
     ]
+    role = "img" if link is None else "group"  # what has links in it is no picture for those who do not see it
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" height="{height:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="{role}" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FAMILY}"><title>{escape(shown.title)}</title>\n'
         + "\n".join(body)
         + "\n</svg>\n"
