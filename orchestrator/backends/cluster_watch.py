@@ -82,7 +82,8 @@ class RayView:
 def _is_alive(actor: Any) -> bool:
     from ray.core.generated import gcs_pb2
 
-    return bool(actor.state == gcs_pb2.ActorTableData.ActorState.Value("ALIVE"))
+    control: Any = gcs_pb2
+    return bool(actor.state == control.ActorTableData.ActorState.Value("ALIVE"))
 
 
 def _node(node: Any, host: str, holders: tuple[Holder, ...]) -> ClusterNode:

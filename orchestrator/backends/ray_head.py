@@ -86,11 +86,13 @@ class HeadView:
         from ray.core.generated import autoscaler_pb2, gcs_pb2
 
         private: Any = _raylet
-        reply = autoscaler_pb2.GetClusterResourceStateReply()
+        resources: Any = autoscaler_pb2
+        control: Any = gcs_pb2
+        reply = resources.GetClusterResourceStateReply()
         reply.ParseFromString(private.GcsClient(address=self._address).get_cluster_resource_state())
         accessor = self._state._connect_and_get_accessor()
-        dead = gcs_pb2.ActorTableData.ActorState.Value("DEAD")
-        actors = map(gcs_pb2.ActorTableData.FromString, accessor.get_actor_table(None, None))
+        dead = control.ActorTableData.ActorState.Value("DEAD")
+        actors = map(control.ActorTableData.FromString, accessor.get_actor_table(None, None))
         hosts = {node["NodeID"]: node["NodeManagerHostname"] for node in self._state.node_table() if node["Alive"]}
         drivers = sum(not job["IsDead"] for job in self._state.job_table())
         return Packing(reply.cluster_resource_state, [one for one in actors if one.state != dead], hosts, drivers)
