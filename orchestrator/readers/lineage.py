@@ -138,7 +138,7 @@ class Lineage:
         kind: VertexKind = "step" if step.deployed is None else "deployment"
         title, notes = step.node, [step.output] if step.output else []
         if step.deployed is not None:
-            title = f"{step.deployed.app} {step.deployed.version}".strip()
+            title = f"{step.deployed.app} {step.deployed.version}".strip() or step.node
             notes = [step.deployed.outcome, step.node]
         if step.reused:
             notes.append(f"reused from {step.reused}")

@@ -86,3 +86,9 @@ def test_wiring_is_looked_through_and_gates_decide() -> None:
     }
     assert needs_of(nodes["then"], nodes) == (("b",), ("a",))
     assert needs_of(nodes["last"], nodes) == (("then",), ())
+
+
+def test_a_deployment_that_does_not_say_what_it_is_has_the_name_of_its_step() -> None:
+    lineage = Lineage()
+    lineage.add(RunLineage("r", "p", "", {}, [StepLineage("expose", deployed=Deployed("", "", ""))]))
+    assert lineage.vertices[step_key("r", "expose")].title == "expose"
