@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +24,7 @@ from orchestrator.ports.cluster import ClusterNode, ClusterView, Demand, Holder
 ASK_S = 8.0
 """How long a cluster may take to say its versions."""
 
+_LOOK_S = 2.0
 _INTERNAL = ("node:", "object_store_memory", "accelerator_type:")
 """Resources that say what a node is, not how much of it is taken."""
 
@@ -30,6 +33,7 @@ def main(address: str, auth_mode: str) -> int:
     """Answer until standard input ends; the first line may take as long as connecting takes."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever Ray prints goes to the log
+    threading.Thread(target=_end_with_parent, name="orc-parent", daemon=True).start()
     view: RayView | None = None
     for _ in sys.stdin:
         try:
@@ -41,6 +45,14 @@ def main(address: str, auth_mode: str) -> int:
             view, answer = None, {"problem": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
         out.write(json.dumps(answer) + "\n")
     return 0
+
+
+def _end_with_parent() -> None:
+    """End when the server is gone, also in the middle of a look that hangs."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(0)
 
 
 class RayView:
