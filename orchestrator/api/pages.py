@@ -16,13 +16,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from orchestrator.api import schemas as s
-from orchestrator.api.describing import detail_of, item_of, nodes_of, reasons, run_of, step_of
+from orchestrator.api.describing import detail_of, item_of, nodes_of, reasons, run_of
 from orchestrator.api.guard import COOKIE, LOGIN, same, session_of
 from orchestrator.api.outputs import output_of
 from orchestrator.api.pictures import PAGE_NODES, graph_of, seconds, timeline_of
 from orchestrator.api.place import Place, RunFilter, number_cursor, page, tagged
 from orchestrator.api.problems import Refused
 from orchestrator.api.routes import ItemState, model_versions
+from orchestrator.api.step_waiting import whole_step
+from orchestrator.app.logs import still_writes
 from orchestrator.app.record import RunRecord
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import NotFound, OrchestratorError
@@ -109,17 +111,18 @@ def _add_step(routes: APIRouter, place: Place) -> None:
         state: ItemState = "",
         cursor: Short = "",
         q: Short = "",
+        line: Annotated[int, Query(ge=0, le=10**9)] = 0,
         part: Annotated[list[str], Query(max_length=10)] = [],  # noqa: B006 (FastAPI copies it)
     ) -> Response:
         with place.records.reading(run) as record:
             node, index = record.find(address)
-            detail = step_of(record, node, index)
+            detail = whole_step(record, node, index)
             many = index is None and node.node.many
             told = reasons(record, node.node.id, index)[-(_MAP_REASONS if many else _REASONS) :]
             return show(
                 request, "step.html", detail=detail, run=run_of(record.row, record.driver), item_index=index,
                 output=_output(place, record, address, part) if detail.has_output else None, part=part,
-                reasons=told, log=None if many else _log(place, record, node, index, q),
+                reasons=told, log=None if many else _log(place, record, node, index, q, line),
                 items=_items(record, node, state, cursor) if many else None,
                 asked={"state": state, "q": q},
             )  # fmt: skip
@@ -141,10 +144,19 @@ def _items(record: RunRecord, node: NodeState, state: str, cursor: str) -> s.Ite
     return s.ItemPage(items=shown, next=str(found[ITEMS]) if len(found) > ITEMS else None, total=node.length)
 
 
-def _log(place: Place, record: RunRecord, node: NodeState, index: int | None, q: str) -> dict[str, Any]:
+def _log(
+    place: Place, record: RunRecord, node: NodeState, index: int | None, q: str, line: int
+) -> dict[str, Any]:  # fmt: skip
+    """The last lines, those around ``line``, or those with a text in them; what follows live comes behind ``total``."""
     lines = list(enumerate(place.logs(record, node, index).splitlines(), 1))
-    found = [(number, line) for number, line in lines if q.lower() in line.lower()]
-    return {"total": len(lines), "found": len(found), "lines": found[-_LOG_LINES:]}
+    found = [(number, text) for number, text in lines if q.lower() in text.lower()]
+    shown = found[-_LOG_LINES:]
+    if line and not q:
+        start = max(line - _LOG_LINES // 2, 0)
+        shown = found[start : start + _LOG_LINES]
+    last = not shown or shown[-1][0] == len(lines)
+    live = not q and last and still_writes(record, node.node.id, index or 0)
+    return {"total": len(lines), "found": len(found), "lines": shown, "live": live}
 
 
 def _add_forms(routes: APIRouter, place: Place) -> None:

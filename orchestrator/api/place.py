@@ -15,8 +15,8 @@ from starlette.responses import Response
 from orchestrator.api.actions import Actions
 from orchestrator.api.stream import Streams
 from orchestrator.app.installation import Installation
+from orchestrator.app.logs import log_ranges, read_log
 from orchestrator.app.record import Records, RunRecord
-from orchestrator.app.step import Step
 from orchestrator.artifacts.preview import part as part_of
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import ConfigError, NotFound
@@ -77,7 +77,7 @@ class Place:
         """
         if index is None and state.node.is_map:
             raise ConfigError(f"{state.node.id} is a map: each item has logs of its own; name one, such as …[0]")
-        text = Step(self.here, record.fold, state.node.id, index).logs
+        text = read_log(record, log_ranges(record, state.node.id, index or 0))
         return text if len(text) <= _LOG_CHARS else f"[the last {_LOG_CHARS:,} characters]\n{text[-_LOG_CHARS:]}"
 
 

@@ -182,6 +182,51 @@ class Check(Document):
     message: str
 
 
+class StepWait(Document):
+    """What steps of a node wait for: an ``input``, a ``worker``, an ``answer``, a ``retry`` or a ``driver``.
+
+    ``on`` are the nodes whose outputs are missing; ``needs`` is what each step asks for.
+    """
+
+    node: str
+    steps: int | None
+    kind: Literal["input", "worker", "answer", "retry", "driver"]
+    text: str
+    on: list[str]
+    needs: str
+    since: str | None
+    until: str | None
+
+
+class StepWaited(Document):
+    """Why a node did not begin earlier: its ``last_input`` came ``ready_at``, and then it took until ``started_at``.
+
+    ``meanwhile`` are nodes that had workers then, and ``others`` how many besides; with ``worker_came_up`` the worker
+    was started for it.
+    """
+
+    last_input: str
+    ready_at: str | None
+    started_at: str | None
+    meanwhile: list[str]
+    others: int
+    worker_came_up: bool
+
+
+class StepResources(Document):
+    """What a step asked for (``requested`` in words) and what its body took; null where nothing was measured.
+
+    ``memory`` is what it asked for in bytes, 0 for nothing; ``cpu_s`` and ``peak_bytes`` are of its worker process.
+    """
+
+    requested: str
+    cpus: float
+    memory: int
+    wall_s: float | None
+    cpu_s: float | None
+    peak_bytes: int | None
+
+
 class StepDetail(Document):
     """One step, or all steps of a map if no item was named (then without attempts)."""
 
@@ -194,6 +239,9 @@ class StepDetail(Document):
     checks: list[Check]
     metrics: list[dict[str, float]]
     has_output: bool
+    waits: list[StepWait] = Field(default_factory=list)
+    waited: StepWaited | None = None
+    resources: StepResources | None = None
 
 
 class ReasonPage(Document):

@@ -28,6 +28,7 @@ from orchestrator.errors import NotFound
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import dependencies
 from orchestrator.readers.items import Items
+from orchestrator.readers.occupancy import Occupancy
 from orchestrator.types import parse_address
 from orchestrator.views.status import NodeStatus
 
@@ -77,8 +78,10 @@ class RunRecord:
         self.row: RunRow = installation.journal.run(run)
         self.following = Following(installation, run)
         self.items = Items()
+        self.occupancy = Occupancy()
         self.driver: str | None = None
         self.drivers: list[tuple[float, f.DriverStarted]] = []
+        self.worker_starts: dict[str, float] = {}
 
     @property
     def fold(self) -> RunFold:
@@ -97,8 +100,11 @@ class RunRecord:
         if self.row.seq > self.seq:
             for recorded in self.following.advance():
                 self.items.add(recorded.fact, recorded.at)
+                self.occupancy.add(recorded.fact, recorded.at)
                 if isinstance(recorded.fact, f.DriverStarted):
                     self.drivers.append((recorded.at, recorded.fact))
+                elif isinstance(recorded.fact, f.WorkerStarted):
+                    self.worker_starts[recorded.fact.worker] = recorded.at
         self.driver = None if self.row.state in f.FINISHED else journal.owner(self.row.id)
 
     def statuses(self) -> dict[str, NodeStatus]:
@@ -150,10 +156,10 @@ class RunRecord:
         node = last(ended)
         while node is not None:
             chain.append(node)
-            node = last(need for need in self._behind(node) if need in ended)
+            node = last(need for need in self.behind(node) if need in ended)
         return chain[::-1]
 
-    def _behind(self, node: str) -> set[str]:
+    def behind(self, node: str) -> set[str]:
         """Nodes with work of their own that a node needs, wiring left out."""
         found: set[str] = set()
         pending = [node]

@@ -61,7 +61,7 @@ class Worker:
         self._callers: dict[tuple[str, int], BodyCaller] = {}
         self._light = LightCalls(services, self._definitions.of_call)
         self._calling = threading.Lock()
-        self._watchdog = Watchdog(self._stuck, services.log.tick, self._say_alive)
+        self._watchdog = Watchdog(self._stuck, self._look_at_log, self._say_alive)
 
     # ---- life
 
@@ -181,6 +181,16 @@ class Worker:
 
     def _say_alive(self) -> None:
         self._send(frames.encode(frames.Alive(resident_bytes())))
+
+    def _look_at_log(self) -> None:
+        """Keep the log short, and let others read what the running step prints; of several at a time, of none."""
+        log = self._services.log
+        log.tick()
+        running = [watch for watch in list(self._watches.values()) if watch.running]
+        if len(running) == 1:
+            watch = running[0]
+            node, index = watch.node, watch.index
+            log.show(watch.bundle, node, index, lambda: watch.running and (watch.node, watch.index) == (node, index))
 
     # ---- bundles
 
