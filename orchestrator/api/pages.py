@@ -27,7 +27,7 @@ from orchestrator.app.record import RunRecord
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.graph.fact import FINISHED
-from orchestrator.views.status import duration_text
+from orchestrator.views.status import duration_text, size_text
 from orchestrator.views.timeline import bar_svg, icon_svg, sparkline_svg
 
 RUNS, NODES, ITEMS = 50, 100, 100
@@ -233,7 +233,7 @@ def environment() -> Environment:
         icon=icon_svg,
         bar=lambda counts: bar_svg(list(counts.items())), pretty=pretty, api_url=api_url,
     )  # fmt: skip
-    found.filters.update(local=local, count=lambda number: f"{number:,}", size=size, duration=duration_text)
+    found.filters.update(local=local, count=lambda number: f"{number:,}", size=size_text, duration=duration_text)
     return found
 
 
@@ -287,15 +287,6 @@ def waited(node: s.Node) -> str:
     """How long a node waited for a worker, if it is worth saying."""
     ready, began = seconds(node.ready_at), seconds(node.started_at)
     return "" if ready is None or began is None or began - ready < 0.001 else duration_text(began - ready)
-
-
-def size(count: float) -> str:
-    """``12 B``, ``3.4 MiB``."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 def pretty(value: Any) -> str:
