@@ -305,7 +305,7 @@ class Accepted(Document):
     """A request was taken. Without a ``driver`` it waits until somebody resumes the run."""
 
     run: str
-    action: Literal["cancel", "resume", "answer"]
+    action: Literal["cancel", "resume", "answer", "start", "release", "rollback", "promote"]
     step: str
     driver: str | None
 
