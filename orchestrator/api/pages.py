@@ -22,7 +22,7 @@ from orchestrator.api.outputs import output_of
 from orchestrator.api.pictures import PAGE_NODES, graph_of, seconds, timeline_of
 from orchestrator.api.place import Place, RunFilter, number_cursor, page, tagged
 from orchestrator.api.problems import Refused
-from orchestrator.api.routes import ItemState, model_versions
+from orchestrator.api.routes import ItemState
 from orchestrator.app.record import RunRecord
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import NotFound, OrchestratorError
@@ -64,10 +64,6 @@ def _add_lists(routes: APIRouter, place: Place) -> None:
             asked={"pipeline": pipeline, "state": state, "q": q, "cursor": cursor},
             states=("queued", "running", "waiting", *sorted(FINISHED)),
         )
-
-    @routes.get("/models")
-    def models(request: Request) -> Response:
-        return show(request, "models.html", versions=model_versions(place))
 
 
 def recent(place: Place) -> list[tuple[str, list[s.Run]]]:

@@ -172,11 +172,12 @@ def _act(place: Place, app: str, given: Mapping[str, str]) -> Accepted:
         asked = SendBack(app=app, to=given.get("to", "").strip() or None, keep_tags="keep_tags" in given)
         return place.launches.roll_back(asked, key)
     if action == "release":
-        return place.launches.release(_asked(app, given), key)
+        return place.launches.release(asked_of(app, given), key)
     raise Refused(400, f"there is no action {action!r}")
 
 
-def _asked(app: str, given: Mapping[str, str]) -> SendOut:
+def asked_of(app: str, given: Mapping[str, str]) -> SendOut:
+    """The release that a form asks for; raises ConfigError."""
     try:
         steps = tuple(float(part) for part in given.get("steps", "5,25,100").split(","))
     except ValueError:
