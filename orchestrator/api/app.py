@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 import orchestrator
-from orchestrator.api import models, pages, releases, routes
+from orchestrator.api import models, pages, pipelines, releases, routes, sweeps
 from orchestrator.api.guard import Guard
 from orchestrator.api.place import Place
 from orchestrator.api.problems import Refused, answer, problem_of, wants_page
@@ -45,8 +45,8 @@ def make_app(installation: Installation, token: str = "", project: Path | None =
     )  # fmt: skip
     app.include_router(routes.router(place))
     app.include_router(pages.router(place, token))
-    app.include_router(releases.router(place))
-    app.include_router(models.router(place))
+    for family in (releases, models, sweeps, pipelines):
+        app.include_router(family.router(place))
 
     @app.get("/static/{name}", include_in_schema=False)
     def static(name: str) -> Response:

@@ -24,6 +24,7 @@ from orchestrator.api.place import Place, RunFilter, number_cursor, page, tagged
 from orchestrator.api.problems import Refused
 from orchestrator.api.routes import ItemState
 from orchestrator.app.record import RunRecord
+from orchestrator.app.sweeps import ended_sweeps
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.graph.fact import FINISHED
@@ -93,6 +94,7 @@ def _add_run(routes: APIRouter, place: Place) -> None:
                 request, "run.html", detail=detail_of(record), nodes=items, picked=len(picked), view=view,
                 picture=picture, following=following, start=start, asked={"view": view, "state": state},
                 all_nodes=nodes, cut=view == "graph" and len(record.fold.nodes) > PAGE_NODES, most=PAGE_NODES,
+                sweeps=ended_sweeps(record.fold),
             )  # fmt: skip
 
 
@@ -117,7 +119,7 @@ def _add_step(routes: APIRouter, place: Place) -> None:
                 output=_output(place, record, address, part) if detail.has_output else None, part=part,
                 reasons=told, log=None if many else _log(place, record, node, index, q),
                 items=_items(record, node, state, cursor) if many else None,
-                asked={"state": state, "q": q},
+                asked={"state": state, "q": q}, sweep=address in ended_sweeps(record.fold),
             )  # fmt: skip
 
 
