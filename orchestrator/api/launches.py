@@ -8,16 +8,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from blake3 import blake3
 
 from orchestrator.api.idempotency import Answers
+from orchestrator.api.problems import Refused
 from orchestrator.api.schemas import Accepted
 from orchestrator.app.installation import Installation
 from orchestrator.app.launching import (
     PROMOTION_S,
-    START_S,
     Begun,
     Inspect,
     Inspected,
@@ -30,12 +29,13 @@ from orchestrator.app.launching import (
 )
 from orchestrator.app.promoting import Promote
 from orchestrator.app.releasing import SendBack, SendOut
-from orchestrator.errors import ConfigError, RunError
+from orchestrator.errors import ConfigError
 
-A = TypeVar("A")
-
-_MOST = 4
+_MOST, _PROMOTIONS = 4, 2
 """Processes at a time that have not yet answered."""
+
+_PATIENCE_S = 5.0
+"""How long a request waits for its turn; it takes the place of one that wants to look at something."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -53,6 +53,7 @@ class Launches:
         self._project = project
         self._answers = Answers(installation.settings.home / "requests")
         self._free = threading.BoundedSemaphore(_MOST)
+        self._promoting = threading.BoundedSemaphore(_PROMOTIONS)
 
     def start(
         self, what: str, values: Mapping[str, str], tags: Mapping[str, str], on: str | None, key: str | None
@@ -87,7 +88,7 @@ class Launches:
         """
 
         def act() -> Accepted:
-            with self._place():
+            with _turn(self._promoting):
                 done = launch(self._here, Order(promote=asked), Promoted, self._project, PROMOTION_S)
             return Accepted(run=done.run, action="promote", step=done.address, driver=None)
 
@@ -97,7 +98,7 @@ class Launches:
     def inspect(self, what: str, values: Mapping[str, str]) -> Inspected:
         """What a pipeline takes and what a run of it would do; raises OrchestratorError."""
         _check_names(values)
-        with self._place():
+        with _turn(self._free):
             return launch(self._here, Order(inspect=Inspect(what=what, values=values)), Inspected, self._project)
 
     def _begun(self, action: str, key: str | None, told: object, order: Callable[[str], Order]) -> Accepted:
@@ -105,21 +106,22 @@ class Launches:
         run_key = f"{action}-{blake3((key or '').encode()).hexdigest()[:32]}"
 
         def act() -> Accepted:
-            with self._place():
+            with _turn(self._free):
                 run = launch(self._here, order(run_key), Begun, self._project).run
             driver = self._here.journal.owner(run)
             return Accepted.model_validate({"run": run, "action": action, "step": "", "driver": driver})
 
         return self._answers.once(key, request, act)
 
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if not self._free.acquire(timeout=START_S):
-            raise RunError(f"{_MOST} requests of this kind are under way already; try again later")
-        try:
-            yield
-        finally:
-            self._free.release()
+
+@contextmanager
+def _turn(free: threading.BoundedSemaphore) -> Iterator[None]:
+    if not free.acquire(timeout=_PATIENCE_S):
+        raise Refused(503, "too many requests of this kind are under way; try again later, with the same key")
+    try:
+        yield
+    finally:
+        free.release()
 
 
 def _check_names(values: Mapping[str, str]) -> None:

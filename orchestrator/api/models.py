@@ -26,7 +26,7 @@ from orchestrator.app.models import Models
 from orchestrator.app.models import ModelVersion as Known
 from orchestrator.app.outputs import StoredValues
 from orchestrator.app.promoting import Promote
-from orchestrator.app.released import Found, Releases, model_of
+from orchestrator.app.released import Found, model_of
 from orchestrator.graph.version import parse_version
 from orchestrator.ports.promotion import GateCheck
 from orchestrator.views.model_card import card_html, card_markdown, card_sections, card_title
@@ -137,8 +137,6 @@ def _plain(made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _add_pages(routes: APIRouter, place: Place) -> None:
-    releases = Releases(place.here)
-
     @routes.get("/models", include_in_schema=False)
     def models(request: Request, name: Short = "") -> Response:
         return show(request, "models.html", versions=model_versions(place, name), model_url=model_url)
@@ -147,7 +145,7 @@ def _add_pages(routes: APIRouter, place: Place) -> None:
     def model(request: Request, name: str, which: str) -> Response:
         version = _version(place, name, which)
         detail, view = detail_of(place, version), card_of(place.here, version)
-        sent = [one for one in releases.all() if isinstance(one, Found)]
+        sent = [one for one in place.releases.all() if isinstance(one, Found)]
         of_it = [one for one in sent if model_of(place.here, one.run) == version.address]
         return show(
             request, "model.html", detail=detail, title=card_title(view), card=card_sections(view),

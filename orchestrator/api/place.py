@@ -18,6 +18,7 @@ from orchestrator.api.launches import Launches
 from orchestrator.api.stream import Streams
 from orchestrator.app.installation import Installation
 from orchestrator.app.record import Records, RunRecord
+from orchestrator.app.released import Releases
 from orchestrator.app.step import Step
 from orchestrator.artifacts.preview import part as part_of
 from orchestrator.engine.state import NodeState
@@ -44,6 +45,7 @@ class Place:
         self.streams = Streams(installation)
         self.actions = Actions(installation)
         self.launches = Launches(installation, self.project)
+        self.releases = Releases(installation)
 
     def runs(self, wanted: RunFilter, cursor: str | None, limit: int) -> tuple[list[RunRow], str | None]:
         """A page of runs and the cursor of the next; raises ConfigError for what is no cursor."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -39,12 +39,19 @@ def state_of(found: Found) -> str:
     return found.known.outcome if isinstance(found.known, Release) else found.state
 
 
-def apps_of(releases: Sequence[Found | WentBack]) -> list[s.App]:
-    """Applications by name, each as what happened to it last has left it; the newest release comes first."""
+def apps_of(here: Installation, releases: Sequence[Found | WentBack]) -> list[s.App]:
+    """Applications by name, each as what happened to it last has left it."""
     by_app: dict[str, list[Found | WentBack]] = {}
     for one in releases:
         by_app.setdefault(app_of(one), []).append(one)
-    return [_app(app, known) for app, known in sorted(by_app.items())]
+    names = names_of(here, releases)
+    return [_app(app, known, names) for app, known in sorted(by_app.items())]
+
+
+def names_of(here: Installation, releases: Sequence[Found | WentBack]) -> dict[str, str]:
+    """Versions of the registry by what routers call them, where a release on record says so."""
+    found = ((one.known.candidate, model_of(here, one.run)) for one in releases if isinstance(one, Found))
+    return {version: model for version, model in found if model}
 
 
 def app_of(one: Found | WentBack) -> str:
@@ -52,16 +59,16 @@ def app_of(one: Found | WentBack) -> str:
     return one.known.app if isinstance(one, Found) else one.app
 
 
-def _app(app: str, known: Sequence[Found | WentBack]) -> s.App:
+def _app(app: str, known: Sequence[Found | WentBack], names: Mapping[str, str]) -> s.App:
     newest = max(known, key=_moved_at)
-    last = next((one for one in known if isinstance(one, Found)), None)
-    shown = newest if isinstance(newest, WentBack) or last is None else last
+    release = next((one.known.id for one in (newest, *known) if isinstance(one, Found)), None)
+    weights = weights_of(newest)
     return s.App.model_validate({
-        "app": app, "weights": weights_of(shown), "since": iso(_moved_at(shown)),
-        "last": "rollback" if isinstance(shown, WentBack) else "release",
-        "state": state_of(shown) if isinstance(shown, Found) else "rolled_back",
-        "release": last.known.id if last is not None else None, "run": shown.run,
-        "may_roll_back": may_roll_back(shown),
+        "app": app, "weights": weights, "models": {one: names[one] for one in weights if one in names},
+        "since": iso(began(newest) if _moved_at(newest) == math.inf else _moved_at(newest)),
+        "last": "rollback" if isinstance(newest, WentBack) else "release",
+        "state": state_of(newest) if isinstance(newest, Found) else "rolled_back",
+        "release": release, "run": newest.run, "may_roll_back": may_roll_back(newest),
     })  # fmt: skip
 
 

@@ -45,10 +45,14 @@ class ReleasePage(Document):
 
 
 class App(Document):
-    """An application: how its requests are split as far as the record goes, and what did that last."""
+    """An application: how its requests are split as far as the record goes, and what did that last.
+
+    ``models`` are the versions of the registry, where a release on record says so.
+    """
 
     app: str
     weights: dict[str, float]
+    models: dict[str, str]
     since: str
     last: Literal["release", "rollback"]
     state: ReleaseStateName

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 from urllib.parse import quote
 
@@ -16,14 +16,14 @@ from orchestrator.api.forms import form_key, form_of, state_of
 from orchestrator.api.pages import Short, run_url, show
 from orchestrator.api.place import Place, document, number_cursor, page
 from orchestrator.api.problems import Refused
-from orchestrator.api.release_documents import app_of, apps_of, detail_of, release_of
+from orchestrator.api.release_documents import app_of, apps_of, detail_of, names_of, release_of
 from orchestrator.api.routes import PREFIX, PROBLEM, Cursor, Key, Limit, Text
 from orchestrator.api.schemas import Accepted
 from orchestrator.app.handover import BACK, OUT
-from orchestrator.app.released import Found, Releases, WentBack
+from orchestrator.app.released import MOST_RUNS, Found, WentBack
 from orchestrator.app.releasing import SendBack, SendOut
 from orchestrator.errors import ConfigError, NotFound
-from orchestrator.views.ab import ab_lines, ab_svg, ab_tables, ab_view_of
+from orchestrator.views.ab import ABView, ab_lines, ab_svg, ab_tables, ab_view_of
 from orchestrator.views.release import release_svg, view_of
 from orchestrator.views.split import split_svg
 
@@ -46,50 +46,59 @@ WORDS = {
 
 def router(place: Place) -> APIRouter:
     """Routes and pages of releases."""
-    routes, releases = APIRouter(), Releases(place.here)
-    _add_reads(routes, place, releases)
-    _add_drawings(routes, releases)
+    routes = APIRouter()
+    _add_reads(routes, place)
+    _add_drawings(routes, place)
     _add_actions(routes, place)
-    _add_pages(routes, place, releases)
+    _add_pages(routes, place)
     _add_forms(routes, place)
     return routes
 
 
-def _add_reads(routes: APIRouter, place: Place, releases: Releases) -> None:
+def _add_reads(routes: APIRouter, place: Place) -> None:
     @routes.get(f"{PREFIX}/apps", response_model=s.AppPage, tags=["releases"], responses=PROBLEM)
     def apps(request: Request) -> Response:
         """Applications, and how their requests are split as far as the record goes."""
-        return document(request, s.AppPage(items=apps_of(releases.all())))
+        return document(request, s.AppPage(items=apps_of(place.here, place.releases.all())))
 
     @routes.get(f"{PREFIX}/releases", response_model=s.ReleasePage, tags=["releases"], responses=PROBLEM)
     def all_releases(request: Request, app: Text = "", cursor: Cursor = None, limit: Limit = 50) -> Response:
         """Releases, newest first, as far as their runs are among the last 500."""
-        found = [one for one in releases.all() if isinstance(one, Found) and app in ("", one.known.app)]
+        found = [one for one in place.releases.all() if isinstance(one, Found) and app in ("", one.known.app)]
         items, following = page(found, number_cursor(cursor), limit)
         return document(request, s.ReleasePage(items=[release_of(place.here, one) for one in items], next=following))
 
     @routes.get(f"{PREFIX}/releases/{{release}}", response_model=s.ReleaseDetail, tags=["releases"], responses=PROBLEM)
     def one_release(request: Request, release: ReleaseId) -> Response:
         """One release: what was seen, and why it was decided so."""
-        return document(request, _detail(place, releases, release)[0])
+        return document(request, _detail(place, release)[0])
 
 
-def _detail(place: Place, releases: Releases, release: str) -> tuple[s.ReleaseDetail, Found, list[Found | WentBack]]:
+def _detail(place: Place, release: str) -> tuple[s.ReleaseDetail, Found, list[Found | WentBack]]:
     """A release, and all that happened to its application, newest first."""
-    found = releases.find(release)
-    of_app = [one for one in releases.all() if app_of(one) == found.known.app]
-    newest = apps_of(of_app)[0]
+    known = place.releases.all()
+    found = _found(known, release)
+    of_app = [one for one in known if app_of(one) == found.known.app]
+    newest = apps_of(place.here, of_app)[0]
     shown = newest.last == "release" and newest.release == found.known.id
     return detail_of(place.here, found, shown), found, of_app
 
 
-def _add_drawings(routes: APIRouter, releases: Releases) -> None:
+def _found(known: Sequence[Found | WentBack], release: str) -> Found:
+    """Raises NotFound."""
+    for one in known:
+        if isinstance(one, Found) and one.known.id == release:
+            return one
+    raise NotFound(f"there is no release {release!r} in the last {MOST_RUNS} runs; see /api/v1/releases")
+
+
+def _add_drawings(routes: APIRouter, place: Place) -> None:
     @routes.get(
         f"{PREFIX}/releases/{{release}}/chart.svg", responses=SVG | PROBLEM, response_class=Response, tags=["releases"]
     )
     def chart(request: Request, release: ReleaseId) -> Response:
         """How requests moved over time, and how near each guard came to acting."""
-        return drawing(request, release_svg(view_of(releases.find(release).known)))
+        return drawing(request, release_svg(view_of(_found(place.releases.all(), release).known)))
 
     @routes.get(
         f"{PREFIX}/releases/{{release}}/experiment.svg", responses=SVG | PROBLEM, response_class=Response,
@@ -97,7 +106,7 @@ def _add_drawings(routes: APIRouter, releases: Releases) -> None:
     )  # fmt: skip
     def experiment(request: Request, release: ReleaseId) -> Response:
         """The effect of an A/B experiment over time, its split and its slices."""
-        view = ab_view_of(releases.find(release).known)
+        view = ab_view_of(_found(place.releases.all(), release).known)
         if view is None:
             raise NotFound(f"release {release} is no A/B experiment; its chart is chart.svg")
         return drawing(request, ab_svg(view))
@@ -127,21 +136,22 @@ def _send_out(body: s.NewRelease) -> SendOut:
 # ---- pages
 
 
-def _add_pages(routes: APIRouter, place: Place, releases: Releases) -> None:
+def _add_pages(routes: APIRouter, place: Place) -> None:
     @routes.get("/releases", include_in_schema=False)
     def list_of_releases(request: Request, app: Short = "", cursor: Short = "") -> Response:
-        known = releases.all()
+        known = place.releases.all()
         found = [one for one in known if isinstance(one, Found) and app in ("", one.known.app)]
         items, following = page(found, number_cursor(cursor), ROWS)
         rows = [release_of(place.here, one) for one in items]
         return show(
-            request, "releases.html", releases=rows, apps=apps_of(known), following=following, asked={"app": app},
+            request, "releases.html", releases=rows, apps=apps_of(place.here, known), following=following,
+            asked={"app": app}, names=names_of(place.here, known),
             new={one.app: one.candidate for one in reversed(rows)}, **_names(),
         )  # fmt: skip
 
     @routes.get("/releases/{release}", include_in_schema=False)
     def release_page(request: Request, release: str) -> Response:
-        detail, found, of_app = _detail(place, releases, release)
+        detail, found, of_app = _detail(place, release)
         view = ab_view_of(found.known)
         backs = [one for one in of_app if isinstance(one, WentBack) and one.at > found.known.began_at]
         row = place.here.journal.run(found.run)
@@ -149,12 +159,15 @@ def _add_pages(routes: APIRouter, place: Place, releases: Releases) -> None:
             request, "release.html", detail=detail, chart=embedded(release_svg(view_of(found.known))), backs=backs,
             experiment=None if view is None else embedded(ab_svg(view)),
             lines=[] if view is None else [line.split(None, 1) for line in ab_lines(view)],
-            tables=[] if view is None else list(zip(_TITLES, ab_tables(view), strict=False)),
-            seq=row.seq, live=row.finished_at is None, state_token=_token(place), **_names(),
+            tables=[] if view is None else _tables(view), seq=row.seq, live=row.finished_at is None,
+            state_token=_token(place), names=names_of(place.here, of_app), **_names(),
         )  # fmt: skip
 
 
-_TITLES = ("Versions", "Effect over time", "Slices")
+def _tables(view: ABView) -> list[tuple[str, tuple[Sequence[str], list[tuple[str, ...]]]]]:
+    """Tables of an experiment with their titles; they are told apart by their first column."""
+    titles = {"version": "Versions", "after": "Effect over time", "slice": "Slices"}
+    return [(titles[head[0]], (head, rows)) for head, rows in ab_tables(view)]
 
 
 def _add_forms(routes: APIRouter, place: Place) -> None:

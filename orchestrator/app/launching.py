@@ -185,7 +185,7 @@ def launch(here: Installation, order: Order, answer: type[A], folder: Path, limi
         process.kill()
         raise RunError(f"there was no plan within {limit_s:g} s; see {log}")
     if content is None:
-        raise RunError(f"it has not begun within {limit_s:g} s; see {log}, and ask again with the same key")
+        raise RunError(f"there was no answer within {limit_s:g} s; see {log}, and ask again with the same key")
     if not content:
         raise RunError(f"the process that was to do it ended without an answer: {_tail(log, place) or f'see {log}'}")
     return _answer(content, answer)

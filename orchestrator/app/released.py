@@ -14,7 +14,7 @@ import msgspec
 
 from orchestrator.app.handover import OUT, given_text
 from orchestrator.app.outputs import StoredValues
-from orchestrator.errors import ArtifactMissing, NotFound
+from orchestrator.errors import ArtifactMissing, ConfigError, StoreError
 from orchestrator.graph import fact as f
 from orchestrator.ports.values import Cell, Entry
 from orchestrator.serving import Release, ReleaseState, Shadow, state_from_json
@@ -86,22 +86,14 @@ class Releases:
             found = [self._with_driver(row, one) for row in rows for one in self._kept[row.id][1]]
         return sorted(found, key=began, reverse=True)
 
-    def find(self, release: str) -> Found:
-        """A release by its id.
-
-        Raises:
-            NotFound: there is none among the last runs.
-        """
-        for one in self.all():
-            if isinstance(one, Found) and one.known.id == release:
-                return one
-        raise NotFound(f"there is no release {release!r} in the last {MOST_RUNS} runs; orc ls lists runs")
-
     def _read(self, row: RunRow) -> tuple[int, tuple[Found | WentBack, ...]]:
         kept = self._kept.get(row.id)
         if kept is not None and kept[0] == row.seq:
             return kept
-        return row.seq, tuple(_of_run(self._here, row))
+        try:
+            return row.seq, tuple(_of_run(self._here, row))
+        except (StoreError, ConfigError, msgspec.ValidationError):  # its own page says what is the matter with it
+            return row.seq, ()
 
     def _with_driver(self, row: RunRow, one: Found | WentBack) -> Found | WentBack:
         if isinstance(one, WentBack) or isinstance(one.known, Release):

@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
-import pytest
-
 from orchestrator.app.run import Run
-from tests.api.browser import Page, browser, find_browser
+from tests.api.browser import Page
 from tests.api.conftest import Served
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A page of a browser; without one on this machine the tests are skipped, but fail in CI."""
-    program = find_browser()
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no Chromium; install it, for instance with apt-get install chromium")
-        pytest.skip("no Chromium on this machine")
-    with browser(program, tmp_path_factory.mktemp("browser")) as found:
-        yield found
 
 
 def test_from_the_list_to_an_error_with_the_keyboard_alone(page: Page, home: Served) -> None:
