@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request
@@ -218,7 +218,7 @@ def app_url(app: str) -> str:
     return f"/apps/{quote(app, safe='')}/do"
 
 
-def _names() -> dict[str, object]:
+def _names() -> dict[str, Any]:
     return {"looks": LOOKS, "words": WORDS, "release_url": release_url, "app_url": app_url, "split": split_bar}
 
 

@@ -154,3 +154,8 @@ def test_what_the_api_takes_for_a_release_is_what_a_release_takes() -> None:
     assert taken.keys() == set(SendOut.__struct_fields__)
     for name, default in wanted.items():
         assert (tuple(taken[name]) if isinstance(taken[name], list) else taken[name]) == default, name
+
+
+def test_an_empty_installation_says_what_to_do(client_of_nothing: Client) -> None:
+    assert "orc release model:NAME APP" in client_of_nothing.page("/releases")
+    assert (client_of_nothing.api("/apps"), client_of_nothing.api("/releases")["items"]) == ({"items": []}, [])
