@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from orchestrator.app.releasing import send_back, send_out
 from orchestrator.app.run import Run
 from orchestrator.app.runner import Runner
 from orchestrator.config.job import Job, load_job
-from orchestrator.errors import OrchestratorError, UserError
+from orchestrator.errors import OrchestratorError, RunError, UserError
 from orchestrator.graph.json import graph_to_json
 
 
@@ -29,6 +30,9 @@ def main(pipe: int) -> int:
         answer, run = carry_out(order, Runner())
     except OrchestratorError as error:
         answer, run = Refusal(type(error).__name__, str(error).removesuffix(f" [{error.code}]")), None
+    except Exception as error:
+        traceback.print_exc()  # into the log
+        answer, run = Refusal(RunError.__name__, f"{type(error).__name__}: {error}"), None
     with open(pipe, "wb") as told:
         told.write(msgspec.json.encode(answer))
     if run is not None and (run.driver or "").endswith(f":{os.getpid()}"):  # else somebody had begun it before

@@ -111,6 +111,9 @@ def test_a_run_is_started_once_for_a_key_and_goes_on_by_itself(get: Client, home
     other = get("/api/v1/runs", "POST", {**asked, "params": {}}, Idempotency_Key="one")
     assert (other.status, other.json["code"]) == (409, "ORC-200")
     assert get("/api/v1/runs", "POST", asked).json["code"] == "ORC-140"
+    for kept in (home.process.installation.settings.home / "requests").iterdir():
+        kept.unlink()  # as if the server had died before it could answer
+    assert get("/api/v1/runs", "POST", asked, Idempotency_Key="one").json["run"] == first.json["run"]
     run = Run(home.process.installation, first.json["run"]).wait("120s")
     assert (run.state, run.result()) == ("succeeded", 1)
     detail = get.api(f"/runs/{run.id}")
