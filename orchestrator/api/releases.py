@@ -63,7 +63,7 @@ def _add_reads(routes: APIRouter, place: Place) -> None:
 
     @routes.get(f"{PREFIX}/releases", response_model=s.ReleasePage, tags=["releases"], responses=PROBLEM)
     def all_releases(request: Request, app: Text = "", cursor: Cursor = None, limit: Limit = 50) -> Response:
-        """Releases, newest first, as far as their runs are among the last 500."""
+        """Releases, newest first: those of the last 500 runs, and the last 500 by ``orc release``."""
         found = [one for one in place.releases.all() if isinstance(one, Found) and app in ("", one.known.app)]
         items, following = page(found, number_cursor(cursor), limit)
         return document(request, s.ReleasePage(items=[release_of(place.here, one) for one in items], next=following))
@@ -89,7 +89,7 @@ def _found(known: Sequence[Found | WentBack], release: str) -> Found:
     for one in known:
         if isinstance(one, Found) and one.known.id == release:
             return one
-    raise NotFound(f"there is no release {release!r} in the last {MOST_RUNS} runs; see /api/v1/releases")
+    raise NotFound(f"there is no release {release!r} in the last {MOST_RUNS} runs, nor in those of orc release")
 
 
 def _add_drawings(routes: APIRouter, place: Place) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from orchestrator.app.handover import OUT, given_text
+from orchestrator.app.handover import BACK, OUT, given_text
 from orchestrator.app.outputs import StoredValues
 from orchestrator.errors import ArtifactMissing, ConfigError, StoreError
 from orchestrator.graph import fact as f
@@ -79,9 +79,11 @@ class Releases:
         self._lock = threading.Lock()
 
     def all(self) -> list[Found | WentBack]:
-        """Of all applications, newest first, as far as their runs are among the last ones."""
+        """Of all applications, newest first: those of the last runs, and the last ones by ``orc release``."""
+        journal = self._here.journal
         with self._lock:
-            rows = self._here.journal.runs(limit=MOST_RUNS)
+            rows = [row for name in (None, OUT, BACK) for row in journal.runs(name, limit=MOST_RUNS)]
+            rows = list({row.id: row for row in rows}.values())
             self._kept = {row.id: self._read(row) for row in rows}
             found = [self._with_driver(row, one) for row in rows for one in self._kept[row.id][1]]
         return sorted(found, key=began, reverse=True)

@@ -102,8 +102,7 @@ def test_a_release_is_taken_back_from_its_page(page: Page, tmp_path: Path) -> No
         page.tab_to("Roll back…")
         page.press("Enter")
         page.until(f"location.pathname === '/releases/{second['id']}' && document.readyState === 'complete'")
-        page.tab_to("Roll back…")
-        page.press("Enter")
+        assert page.evaluate("document.querySelector('#roll-back').checkVisibility()")  # the link has opened it
         page.tab_to("Roll churn back")
         page.press("Enter")
         page.until("location.pathname.startsWith('/runs/send_back-')", 120)

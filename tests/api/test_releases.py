@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from orchestrator.api.release_schemas import NewRelease
+from orchestrator.app.released import Releases
 from orchestrator.app.releasing import SendOut
 from orchestrator.views.panel import picture
 from tests.api.conftest import Client, Served
@@ -46,6 +47,13 @@ def test_releases_are_paged_and_picked_by_application(get: Client, released: Ser
     assert rest["next"] is None
     tag = get("/api/v1/releases").headers["etag"]
     assert get("/api/v1/releases", If_None_Match=tag).status == 304
+
+
+def test_releases_by_hand_are_found_after_many_other_runs(released: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.app.released.MOST_RUNS", 3)
+    found = Releases(released.process.installation).all()
+    by_hand = [released.runs[what] for what in ("rolled back", "sent back", "promoted", "first")]
+    assert [one.run for one in found if one.run in by_hand] == by_hand
 
 
 def test_the_record_says_what_was_seen_and_why(get: Client, released: Served) -> None:
