@@ -44,7 +44,7 @@ def test_a_run_is_started_from_its_pipeline_and_followed_to_its_end(page: Page, 
         page.tab_to("Start")
         page.press("Enter")
         page.until("location.pathname.startsWith('/runs/shapes-')", 120)
-        page.until("document.querySelector('h1').innerText.includes('succeeded')", 120)
+        page.until("document.querySelector('h1')?.innerText.includes('succeeded')", 120)
         assert page.complaints == []
         run = page.evaluate("location.pathname.split('/').pop()")
         assert home.client.api(f"/runs/{run}")["params"]["n"] == "5"
@@ -106,7 +106,7 @@ def test_a_release_is_taken_back_from_its_page(page: Page, tmp_path: Path) -> No
         page.tab_to("Roll churn back")
         page.press("Enter")
         page.until("location.pathname.startsWith('/runs/send_back-')", 120)
-        page.until("document.querySelector('h1').innerText.includes('succeeded')", 120)
+        page.until("document.querySelector('h1')?.innerText.includes('succeeded')", 120)
         (app,) = get.api("/apps")["items"]
         assert (app["last"], app["weights"]) == ("rollback", {first["candidate"]: 100.0})
         page.open(f"{get.url}releases/{second['id']}")
