@@ -39,7 +39,7 @@ LOOKS = {
 """States of releases by the states that they look like."""
 
 WORDS = {
-    "running": "under way", "stopped": "stopped, nobody drives it", "rolled_back": "rolled back",
+    "running": "under way", "rolled_back": "rolled back",
     "reported": "reported, nothing moved", "overruled": "overruled by somebody",
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -97,8 +98,13 @@ def _parameters(job: Job) -> list[Parameter]:
             continue
         value = job.params.get(name, parameter.default)
         default = None if value is parameter.empty else _text(value)
-        found.append(Parameter(name, inspect.formatannotation(job.pipeline.hints.get(name, Any)), default))
+        found.append(Parameter(name, _type(job.pipeline.hints.get(name, Any)), default))
     return found
+
+
+def _type(annotation: Any) -> str:
+    """A type as somebody would write it, without the modules that its names are from."""
+    return re.sub(r"\b(?:\w+\.)+", "", inspect.formatannotation(annotation))
 
 
 def _text(value: Any) -> str:
