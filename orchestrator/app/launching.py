@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -177,6 +178,7 @@ def launch(here: Installation, order: Order, answer: type[A], folder: Path, limi
                 )  # fmt: skip
         finally:
             os.close(writing)
+        threading.Thread(target=process.wait, name="end of a launched process", daemon=True).start()  # no zombies
         assert process.stdin is not None
         with suppress(BrokenPipeError), process.stdin:  # it may have ended at once
             process.stdin.write(msgspec.json.encode(order))
