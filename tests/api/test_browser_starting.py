@@ -71,13 +71,14 @@ def asked(url: str) -> Iterator[None]:
         thread.join()
 
 
-def ended(get: Client, run: str) -> str:
-    """State of a run when it has ended."""
-    deadline = time.monotonic() + 300
+def followed(get: Client, run: str) -> tuple[str, set[tuple[str, int]]]:
+    """State of a run when it has ended, and how its application was told of meanwhile: state, versions that answer."""
+    deadline, seen = time.monotonic() + 300, set()
     while (found := get.api(f"/runs/{run}")["run"])["finished_at"] is None:
         assert time.monotonic() < deadline, found
+        seen |= {(one["state"], len(one["weights"])) for one in get.api("/apps")["items"] if one["run"] == run}
         time.sleep(0.2)
-    return str(found["state"])
+    return str(found["state"]), seen
 
 
 @pytest.mark.ray
@@ -96,7 +97,7 @@ def test_a_release_is_taken_back_from_its_page(page: Page, tmp_path: Path) -> No
         first = send_out(get, 1)
         url = get.api(f"/releases/{first['id']}")["url"]
         with asked(url):
-            second = send_out(get, 2)
+            second = send_out(get, 2, ("running", 2))
         assert (second["state"], second["stable"]) == ("promoted", first["candidate"])
         page.open(f"{get.url}releases")
         page.tab_to("Roll back…")
@@ -117,14 +118,15 @@ def test_a_release_is_taken_back_from_its_page(page: Page, tmp_path: Path) -> No
         orc("down")
 
 
-def send_out(get: Client, number: int) -> Any:
-    """A release of a version, when it has ended."""
+def send_out(get: Client, number: int, *told: tuple[str, int]) -> Any:
+    """A release of a version, when it has ended; what has to be told of it meanwhile."""
     body = {
-        "model": f"churn@v{number}", "app": "churn", "how": "blue-green", "bake": "1s", "min_samples": 1,
-        "force": True, "why": "a test",
+        "model": f"churn@v{number}", "app": "churn", "how": "canary", "steps": [50, 100], "bake": "3s",
+        "min_samples": 1, "force": True, "why": "a test",
     }  # fmt: skip
     begun = get("/api/v1/releases", "POST", body, Idempotency_Key=f"release {number}")
     assert begun.status == 202, begun.text
     assert get("/api/v1/releases", "POST", body, Idempotency_Key=f"release {number}").body == begun.body
-    assert ended(get, begun.json["run"]) == "succeeded"
+    state, seen = followed(get, begun.json["run"])
+    assert (state, set(told) - seen) == ("succeeded", set())
     return next(one for one in get.api("/releases")["items"] if one["run"] == begun.json["run"])
