@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from orchestrator.api import cluster_schemas as s
 from orchestrator.api.describing import iso
-from orchestrator.api.pages import run_url, show, size, step_url
+from orchestrator.api.pages import run_url, show, step_url
 from orchestrator.api.place import Place, document
 from orchestrator.api.routes import EVENTS, PREFIX, PROBLEM, streaming
 from orchestrator.api.step_waiting import wait_of
@@ -20,6 +20,7 @@ from orchestrator.backends.supply import describe_need
 from orchestrator.ports.cluster import Holder
 from orchestrator.readers.occupancy import Flight
 from orchestrator.views.packing import Bar, Segment, packing_svg
+from orchestrator.views.status import size_text
 
 _POLL_S = 2.0
 _MOST_DEVICES = 32
@@ -172,7 +173,7 @@ def _slots(run: s.RunUnderWay, group: int) -> Bar:
 
 
 def _amount(name: str, amount: float) -> str:
-    return size(amount) if name.endswith("memory") else f"{amount:g} {name}"
+    return size_text(amount) if name.endswith("memory") else f"{amount:g} {name}"
 
 
 def _amounts(amounts: Mapping[str, float]) -> str:

@@ -22,14 +22,15 @@ from orchestrator.api.outputs import output_of
 from orchestrator.api.pictures import PAGE_NODES, graph_of, seconds, timeline_of
 from orchestrator.api.place import Place, RunFilter, number_cursor, page, tagged
 from orchestrator.api.problems import Refused
-from orchestrator.api.routes import ItemState, model_versions
+from orchestrator.api.routes import ItemState
 from orchestrator.api.step_waiting import whole_step
 from orchestrator.app.logs import still_writes
 from orchestrator.app.record import RunRecord
+from orchestrator.app.sweeps import ended_sweeps
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.graph.fact import FINISHED
-from orchestrator.views.status import duration_text
+from orchestrator.views.status import duration_text, size_text
 from orchestrator.views.timeline import bar_svg, icon_svg, sparkline_svg
 
 RUNS, NODES, ITEMS = 50, 100, 100
@@ -67,10 +68,6 @@ def _add_lists(routes: APIRouter, place: Place) -> None:
             states=("queued", "running", "waiting", *sorted(FINISHED)),
         )
 
-    @routes.get("/models")
-    def models(request: Request) -> Response:
-        return show(request, "models.html", versions=model_versions(place))
-
 
 def recent(place: Place) -> list[tuple[str, list[s.Run]]]:
     """The pipelines that ran last, with their last runs, oldest first."""
@@ -99,6 +96,7 @@ def _add_run(routes: APIRouter, place: Place) -> None:
                 request, "run.html", detail=detail_of(record), nodes=items, picked=len(picked), view=view,
                 picture=picture, following=following, start=start, asked={"view": view, "state": state},
                 all_nodes=nodes, cut=view == "graph" and len(record.fold.nodes) > PAGE_NODES, most=PAGE_NODES,
+                sweeps=ended_sweeps(record.fold),
             )  # fmt: skip
 
 
@@ -124,7 +122,7 @@ def _add_step(routes: APIRouter, place: Place) -> None:
                 output=_output(place, record, address, part) if detail.has_output else None, part=part,
                 reasons=told, log=None if many else _log(place, record, node, index, q, line),
                 items=_items(record, node, state, cursor) if many else None,
-                asked={"state": state, "q": q},
+                asked={"state": state, "q": q}, sweep=address in ended_sweeps(record.fold),
             )  # fmt: skip
 
 
@@ -245,7 +243,7 @@ def environment() -> Environment:
         icon=icon_svg,
         bar=lambda counts: bar_svg(list(counts.items())), pretty=pretty, api_url=api_url,
     )  # fmt: skip
-    found.filters.update(local=local, count=lambda number: f"{number:,}", size=size, duration=duration_text)
+    found.filters.update(local=local, count=lambda number: f"{number:,}", size=size_text, duration=duration_text)
     return found
 
 
@@ -299,15 +297,6 @@ def waited(node: s.Node) -> str:
     """How long a node waited for a worker, if it is worth saying."""
     ready, began = seconds(node.ready_at), seconds(node.started_at)
     return "" if ready is None or began is None or began - ready < 0.001 else duration_text(began - ready)
-
-
-def size(count: float) -> str:
-    """``12 B``, ``3.4 MiB``."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 def pretty(value: Any) -> str:

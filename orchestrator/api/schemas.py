@@ -350,10 +350,13 @@ class Answer(Document):
 
 
 class Accepted(Document):
-    """A request was taken. Without a ``driver`` it waits until somebody resumes the run."""
+    """A request was taken. Without a ``driver`` it waits until somebody resumes the run.
+
+    Of a promotion, ``step`` is the version and ``run`` that of its checks, empty if it took none.
+    """
 
     run: str
-    action: Literal["cancel", "resume", "answer"]
+    action: Literal["cancel", "resume", "answer", "start", "release", "rollback", "promote"]
     step: str
     driver: str | None
 

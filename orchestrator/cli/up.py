@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -71,10 +72,10 @@ def up(
     if no_ray:
         if background or asked:
             raise ConfigError("--no-ray keeps no Ray and stays in the foreground: leave the other options out")
-        return _serve(Web(host, port, token), json)
+        return _serve(Web(host, port, token, os.getcwd()), json)
     if settings.ray_address:
         note(f"runs go to the Ray at {settings.ray_address} as long as ORC_RAY_ADDRESS is set")
-    web = Web(host, port, token)
+    web = Web(host, port, token, os.getcwd())
     token_of(web)
     if standing.find(settings) is None:
         bind(web).close()  # who asked for a port that is taken should know before Ray has started

@@ -121,6 +121,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Models, releases and sweeps that are only looked at; made here only, because it takes the stages' libraries."""
+    from tests.api.releasing import all_releases
+
+    with served(tmp_path_factory.mktemp("released") / "home", all_releases) as found:
+        yield found
+
+
 @pytest.fixture
 def waiting(tmp_path: Path) -> Iterator[Served]:
     """A run that waits, to act upon."""
