@@ -11,12 +11,13 @@ import typer
 from orchestrator.app.installation import Installation
 from orchestrator.app.picture import run_graph
 from orchestrator.app.run import Run
+from orchestrator.app.sweeps import sweep_views
 from orchestrator.cli.documents import RunDocument, RunItem
 from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.following import Follower
 from orchestrator.cli.output import iso, local_time, table, write, write_json
 from orchestrator.cli.running import FOLLOW, RunId, watch
-from orchestrator.cli.sweeps import show_sweep, sweep_views
+from orchestrator.cli.sweeps import show_sweep
 from orchestrator.config.suggestion import meant_or_known
 from orchestrator.errors import ConfigError
 from orchestrator.graph.fact import FINISHED
