@@ -5,11 +5,14 @@ Importing this loads neither Ray nor pyarrow nor the store; what needs them is l
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import OrchestratorError, RunCancelled, RunFailed
 from orchestrator.graph.branch import when
 from orchestrator.graph.context import StepContext, step
+from orchestrator.graph.display import Shown, Watch
 from orchestrator.graph.item import ItemError, each, fixed
 from orchestrator.graph.node import Graph
 from orchestrator.graph.options import Retry
@@ -19,9 +22,10 @@ from orchestrator.graph.secret import File, Secret
 from orchestrator.graph.stage import Stage, dynamic, stage
 from orchestrator.graph.version import VersionInput, version
 from orchestrator.graph.wait import approve, signal
-from orchestrator.sweeps import Best, sweep
+from orchestrator.sweeps import sweep
 
 if TYPE_CHECKING:
+    from orchestrator.app.models import models
     from orchestrator.app.runs import Run, runs
     from orchestrator.app.versions import Version, versions
 
@@ -48,6 +52,7 @@ __all__ = [
     "dynamic",
     "each",
     "fixed",
+    "models",
     "pipeline",
     "runs",
     "signal",
@@ -65,6 +70,10 @@ def __getattr__(name: str) -> Any:
         from orchestrator.app import runs as module
 
         return getattr(module, name)
+    if name == "models":
+        from orchestrator.app.models import models as of_models
+
+        return of_models
     if name in ("Version", "versions"):
         from orchestrator.app import versions as of_names
 
@@ -82,10 +91,18 @@ def _make_runner() -> Runner:
     return DurableRunner()
 
 
-def _draw_graph(graph: Graph) -> str:
-    from orchestrator.views.fragment import graph_html
+def _bundle(shown: Shown) -> Mapping[str, str]:
+    from orchestrator.notebook.bundle import bundle
 
-    return graph_html(graph)
+    return bundle(shown)
+
+
+def _watch(run: Run, anywhere: bool) -> Watch | None:
+    if not anywhere and not {"ipykernel", "marimo"} & sys.modules.keys():
+        return None
+    from orchestrator.notebook.progress import open_progress
+
+    return open_progress(run, anywhere)
 
 
 def _load_version(address: str) -> Any:
@@ -101,14 +118,8 @@ def _divided(stage: Stage[Any, Any]) -> Any:
     return Divided(stage.function, stage.policy, merge=merge)
 
 
-def _draw_sweep(best: Best[Any]) -> str:
-    from orchestrator.views.sweeps import SweepView, sweep_html
-
-    return sweep_html(SweepView("sweep", best.metric, best.mode, best.trials, best.place))
-
-
 Pipeline.make_runner = staticmethod(_make_runner)
-Graph.draw = staticmethod(_draw_graph)
+Shown.bundle = staticmethod(_bundle)
+Shown.watch = staticmethod(_watch)
 VersionInput.load = staticmethod(_load_version)
-Best.draw = staticmethod(_draw_sweep)
 Stage.divided = staticmethod(_divided)
