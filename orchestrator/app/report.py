@@ -37,7 +37,7 @@ MOST_STEPS = 300
 LOG_BYTES = 12_000
 """How much of what a step wrote is shown: the end of it."""
 
-_ITEMS, _FAILED_ITEMS, _REASONS, _SPANS = 10, 20, 20, 200
+_ITEMS, _FAILED_ITEMS, _REASONS, _SPANS, _CURVES = 10, 20, 20, 200, 40
 _BACKENDS = {"local": "local workers", "ray": "Ray", "auto": "local workers, Ray where needed"}
 
 
@@ -170,6 +170,7 @@ class Report:
             output=None if single is None or not self._in_full else self._output(state, single),
             attempts=[] if single is None else self._attempts(node.id, single),
             reports=[] if single is None else items.metrics_of(single),
+            item_reports=self._item_reports(node.id) if node.many and item is None else [],
             checks=[(one.state, one.name, one.message) for one in record.following.quality.totals(node.id)],
             log=log,
             log_cut=cut,
@@ -198,6 +199,14 @@ class Report:
             found.append((moment(one.started_at), one.worker, said))
         return found
 
+    def _item_reports(self, node: str) -> list[list[dict[str, float]]]:
+        """What the first items that reported anything have reported."""
+        found: dict[int, list[dict[str, float]]] = {}
+        for one in self._record.items.of(node).metrics:
+            if one.index in found or len(found) < _CURVES:
+                found.setdefault(one.index, []).append(dict(one.metrics))
+        return [found[index] for index in sorted(found)]
+
     def _items(self, state: NodeState) -> list[ItemRow]:
         """The first items, and the first that failed."""
         open_ = [index for index in sorted(state.failures) if state.status[index] != DONE][:_FAILED_ITEMS]
@@ -221,7 +230,8 @@ class Report:
         for recorded in self._here.journal.facts(self._record.row.id):
             for fact in f.apart(recorded.fact):
                 node = getattr(fact, "node", None)
-                for name in by_node if isinstance(fact, f.CodeChanged) else [node] if node in by_node else []:
+                told = [node] if isinstance(node, str) and node in by_node else []
+                for name in by_node if isinstance(fact, f.CodeChanged) else told:
                     for item in by_node[name]:
                         self._note(name, item, fact, recorded.at)
 

@@ -164,10 +164,9 @@ def _timeline(view: RunView) -> str:
 
 
 def _metrics(view: RunView) -> str:
-    """What the steps reported, one below the other; the items of maps are among the details."""
-    return "".join(
-        f"<h3>{escape(step.address)}</h3>{reported_html(step)}" for step in view.steps if step.reports
-    )  # fmt: skip
+    """What the steps reported, one below the other."""
+    told = [step for step in view.steps if step.reports or step.item_reports]
+    return "".join(f"<h3>{escape(step.address)}</h3>{reported_html(step)}" for step in told)
 
 
 def _steps(view: RunView, linked: bool = False) -> str:

@@ -47,7 +47,7 @@ class StepView:
         why: What the cache decided, and why.
         inputs: Name, value, and what it looks like.
         attempts: When, on which worker, and what came of it.
-        reports: What it reported, in order.
+        reports: What it reported, in order; ``item_reports`` those of some items of a map.
         checks: State, name and message.
         log: The end of what it wrote; ``log_cut`` if there is more before that.
         items: The first items of a map, and those that failed.
@@ -72,6 +72,7 @@ class StepView:
     output: ValueView | None = None
     attempts: Sequence[tuple[str, str, str]] = ()
     reports: Sequence[Mapping[str, float]] = ()
+    item_reports: Sequence[Sequence[Mapping[str, float]]] = ()
     checks: Sequence[tuple[str, str, str]] = ()
     log: str = ""
     log_cut: bool = False
@@ -121,10 +122,13 @@ _CHECKED = {"passed": "succeeded", "warned": "degraded"}
 
 def reported_html(view: StepView) -> str:
     """Curves of what was reported more than once, and the last of every metric."""
+    if view.item_reports:
+        drawn = reports_svg(f"{view.address}: what its items reported", view.item_reports)
+        return f'<div class="scroll">{drawn}</div>' if drawn else ""
     if not view.reports:
         return ""
     last = {name: points[-1][1] for name, points in metric_series(view.reports).items()}
-    drawn = reports_svg(f"{view.address}: what it reported", view.reports)
+    drawn = reports_svg(f"{view.address}: what it reported", [view.reports])
     rows: list[tuple[Cell, ...]] = [(name, Number(shown_number(value))) for name, value in last.items()]
     shown = table(("metric", "last"), rows)
     if drawn:
