@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import OrchestratorError, RunCancelled, RunFailed
@@ -26,6 +27,7 @@ from orchestrator.sweeps import sweep
 
 if TYPE_CHECKING:
     from orchestrator.app.models import models
+    from orchestrator.app.released import releases
     from orchestrator.app.runs import Run, runs
     from orchestrator.app.versions import Version, versions
 
@@ -54,6 +56,7 @@ __all__ = [
     "fixed",
     "models",
     "pipeline",
+    "releases",
     "runs",
     "signal",
     "stage",
@@ -65,19 +68,20 @@ __all__ = [
 ]
 
 
+_LAZY = {
+    "Run": "runs",
+    "runs": "runs",
+    "Version": "versions",
+    "versions": "versions",
+    "models": "models",
+    "releases": "released",
+}
+"""Public names by the module of ``app`` that has them; loaded on first use."""
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("Run", "runs"):
-        from orchestrator.app import runs as module
-
-        return getattr(module, name)
-    if name == "models":
-        from orchestrator.app.models import models as of_models
-
-        return of_models
-    if name in ("Version", "versions"):
-        from orchestrator.app import versions as of_names
-
-        return getattr(of_names, name)
+    if name in _LAZY:
+        return getattr(import_module(f"orchestrator.app.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
