@@ -157,7 +157,7 @@ class Report:
             counts=dict(status.counts) if item is None else {},
             many=node.many and item is None,
             steps=state.length if state.closed else None,
-            stage=node.stage.ref if node.stage else node.kind,
+            stage=node.stage.ref.partition("#")[0] if node.stage else node.kind,
             source=f"{node.source.file}:{node.source.line}" if node.source else "",
             started=moment(one.started_at if one is not None else times.started_at),
             waited_s=_between(times.ready_at, times.started_at) if item is None else None,

@@ -66,6 +66,7 @@ class NodeItems:
 
     Attributes:
         live: How many of ``starts`` belong to drivers before the present one; what these began is not running.
+        missed: The reason is that of a miss, the first one: a step that is taken back is looked up again.
         failures: Failed attempts, in order: what failed, when, and when it was to be tried again.
     """
 
@@ -75,6 +76,7 @@ class NodeItems:
     failures: list[tuple[f.AttemptFailed | f.StepFailed, float]] = field(default_factory=list)
     metrics: list[f.MetricsReported] = field(default_factory=list)
     reason: str = ""
+    missed: bool = False
 
     def metrics_of(self, item: int) -> list[dict[str, float]]:
         """What an item reported, in order."""
@@ -172,11 +174,11 @@ class Items:
             items.starts.append(Start(fact.start, fact.stop, at, fact.worker))
         elif isinstance(fact, f.StepsCompleted):
             items.ends.append(End(fact.start, fact.stop, at, fact.elapsed_us, fact.cached))
-            if fact.cached:
+            if fact.cached and not items.missed:
                 items.reason = f"reused from run {fact.cached}: same code and inputs"
         elif isinstance(fact, f.AttemptFailed | f.StepFailed):
             items.failures.append((fact, at))
         elif isinstance(fact, f.MetricsReported):
             items.metrics.append(fact)
-        elif isinstance(fact, f.CacheMissed):
-            items.reason = f"not in the cache: {fact.reason}"
+        elif isinstance(fact, f.CacheMissed) and not items.missed:
+            items.missed, items.reason = True, f"not in the cache: {fact.reason}"

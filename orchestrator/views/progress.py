@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.graph.fact import FINISHED
 from orchestrator.views.markup import Cell, Markup, Number, counted, framed, head, mark, paragraph, table
 from orchestrator.views.status import LOOKS, NodeStatus, count_text, duration_text
 from orchestrator.views.timeline import bar_svg
 
 _ROWS = 16
 _QUIET = frozenset({"succeeded", "cached", "skipped", "pending"})
+_WRONG = frozenset({"failed", "degraded"})
 _OVER = frozenset({"succeeded", "cached", "degraded", "failed", "skipped", "cancelled"})
 
 
@@ -40,12 +42,13 @@ class ProgressView:
 
 
 def progress_html(view: ProgressView) -> str:
-    """A fragment that replaces the one before it."""
+    """A fragment that replaces the one before it; of a run that is over, only what needs to be seen."""
+    nodes = [one for one in view.nodes if view.state not in FINISHED or one[1].state in _WRONG]
     rows: list[list[Cell]] = [
         [Markup(mark(status.state)), address, Markup(bar_svg(status.ordered())), _counts(status), _took(status)]
-        for address, status in _most_lively(view.nodes)
+        for address, status in _most_lively(nodes)
     ]
-    left = len(view.nodes) - len(rows)
+    left = len(nodes) - len(rows)
     return framed(
         head(f"{view.run} · {duration_text(view.elapsed_s)}", view.state),
         counted(view.counts),

@@ -160,6 +160,8 @@ def _inputs(view: StepView) -> str:
 
 
 def _items(view: StepView) -> str:
+    if not view.items:
+        return ""
     rows: list[tuple[Cell, ...]] = [
         (str(item.index), Markup(mark(item.state)), Number(str(item.attempts)), Number(took(item.elapsed_s)), item.said)
         for item in view.items

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import threading
 import time
@@ -150,6 +151,16 @@ def test_a_watched_run_writes_lines_where_there_is_no_notebook(
     assert "succeeded: 4/4 steps" in lines[-1]
     assert len(lines) == len(set(lines))
     assert run.result() == [0, 10, 20, 30]
+
+
+def test_an_interrupted_watch_leaves_a_run_that_can_be_resumed(process: InProcess) -> None:
+    run = process.start(holding)
+    threading.Timer(2 * FIRST_S, _thread.interrupt_main).start()
+    threading.Timer(4 * FIRST_S, GO.set).start()
+    with pytest.raises(KeyboardInterrupt):
+        run.watch()
+    assert run.state not in FINISHED
+    assert process.resume(run.id).result() == [0, 10, 20]
 
 
 def test_a_short_run_writes_nothing(process: InProcess, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from orchestrator import pipeline, stage, sweep
 from orchestrator.app.models import Models
+from orchestrator.app.released import Releases
 from orchestrator.app.versions import Versions
 from orchestrator.errors import NotFound
 from orchestrator.graph.display import Shown
@@ -35,7 +37,7 @@ def miswired(n: int = 3) -> int:
     return flow.total(n)  # type: ignore[arg-type]
 
 
-def released(made: Made) -> Release:
+def released(made: Made | None) -> Release:
     moments = [Moment(0.0, 5.0, 10, {"error_rate > 0.01": 0.2}), Moment(9.0, 25.0, 40, {"error_rate > 0.01": 1.0})]
     strategy = Canary(steps=(5, 100), bake="10s", rollback_if="error_rate > 0.01")
     return Release(
@@ -80,6 +82,26 @@ def test_it_shows_itself(name: str, made: Made) -> None:
     assert says in page.text
     assert in_text in bundle["text/plain"]
     assert found._repr_html_() is not None
+
+
+@stage(effects=True)
+def release_of(app: str) -> Release:
+    return replace(released(None), app=app)
+
+
+@pipeline
+def releasing(app: str = "churn") -> Release:
+    return release_of(app)
+
+
+def test_releases_are_found_by_their_application(made: Made) -> None:
+    made.process.run(releasing, app="other")
+    known = Releases(made.process.installation)
+    assert known["other"].candidate == "v2"
+    assert "rolled back" in known["other"]._repr_mimebundle_()["text/plain"]
+    assert known.list("nobody") == []
+    with pytest.raises(NotFound, match="no release of nobody"):
+        known["nobody"]
 
 
 def test_nothing_is_unpickled_to_be_shown(made: Made) -> None:

@@ -69,6 +69,7 @@ def test_a_first_run(tmp_path: Path) -> None:
     assert any("checked-" in text and "ValueError" in text and "standard errors away" in text for text in said)
     runs = runs_of(os.environ["ORC_HOME"])
     assert [run.state for run in runs.list("pi")] == ["succeeded"] * 3
+    assert runs.list("pi")[1]["inside"].view().why == "not in the cache: argument seed changed"
     few, many = (runs.list(name)[0] for name in ("checked", "pi"))
     assert few.result().startswith("3.1")
     assert many["inside"].view().counts == {"cached": 12, "succeeded": 4}

@@ -74,3 +74,13 @@ def test_the_cache_says_why() -> None:
     assert (items.of("a").reason, items.of("b").reason) == (
         "not in the cache: other code", "reused from run run-1: same code and inputs"
     )  # fmt: skip
+
+
+def test_the_first_miss_is_the_reason_of_a_map() -> None:
+    items = told(
+        f.StepsCompleted("m", 0, 2, "c", cached="run-1"),
+        f.CacheMissed("m", 2, 4, "argument x changed"),
+        f.CacheMissed("m", 3, 4, "asked again"),
+        f.StepsCompleted("m", 3, 4, "c", cached="run-2"),
+    )
+    assert items.of("m").reason == "not in the cache: argument x changed"
