@@ -204,5 +204,6 @@ def _details(view: RunView) -> str:
         title = f"<strong>{escape(step.address)}</strong> {mark(step.state)} {escape(took(step.ran_s))}"
         opened = " open" if step.state in ("failed", "degraded") else ""
         key = escape(anchor(step.address))
-        shown.append(f'<details class="step" id="{key}"{opened}><summary>{title}</summary>{content}</details>')
+        inner = f'<div id="{key}">{content}</div>'  # a link to what is inside opens it
+        shown.append(f'<details class="step"{opened}><summary>{title}</summary>{inner}</details>')
     return "\n".join(shown)

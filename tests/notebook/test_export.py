@@ -132,5 +132,9 @@ def test_a_browser_opens_it_without_a_network(made: Made, tmp_path: Path) -> Non
         page.press("Enter")
         page.until("location.hash === '#graph'")
         assert page.evaluate("document.querySelector('details[open] .wrong') !== null")
+        assert not page.evaluate("document.getElementById('step-load').parentElement.open")
+        page.evaluate("document.querySelector('a[href=\"#step-load\"]').focus()")
+        page.press("Enter")
+        page.until("document.getElementById('step-load').parentElement.open")
         assert page.complaints == []
         assert [url for url in page.asked if not url.startswith("file:")] == []
