@@ -124,6 +124,6 @@ def _divided(stage: Stage[Any, Any]) -> Any:
 
 Pipeline.make_runner = staticmethod(_make_runner)
 Shown.bundle = staticmethod(_bundle)
-Shown.watch = staticmethod(_watch)
+Shown.watcher = staticmethod(_watch)
 VersionInput.load = staticmethod(_load_version)
 Stage.divided = staticmethod(_divided)

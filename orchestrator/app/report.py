@@ -229,11 +229,11 @@ class Report:
             self._told[node, item] = _Told()
         for recorded in self._here.journal.facts(self._record.row.id):
             for fact in f.apart(recorded.fact):
-                node = getattr(fact, "node", None)
-                told = [node] if isinstance(node, str) and node in by_node else []
-                for name in by_node if isinstance(fact, f.CodeChanged) else told:
-                    for item in by_node[name]:
-                        self._note(name, item, fact, recorded.at)
+                named = getattr(fact, "node", None)
+                told = [named] if isinstance(named, str) and named in by_node else []
+                for about in by_node if isinstance(fact, f.CodeChanged) else told:
+                    for item in by_node[about]:
+                        self._note(about, item, fact, recorded.at)
 
     def _note(self, node: str, item: int | None, fact: f.Fact, at: float) -> None:
         told = self._told[node, item]

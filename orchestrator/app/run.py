@@ -170,7 +170,7 @@ class Run(Shown):
         return self
 
     def _display(self, anywhere: bool) -> Watch | None:
-        return None if Shown.watch is None else Shown.watch(self, anywhere)
+        return None if Shown.watcher is None else Shown.watcher(self, anywhere)
 
     def _over(self, timeout_s: float) -> bool:
         """Whether the run has ended, or its driver has returned, after waiting a little; raises what made that fail."""

@@ -27,14 +27,14 @@ class Shown:
 
     Attributes:
         bundle: Draws a value: texts by media type. Set by the package root.
-        watch: Opens what shows the progress of a run, where there is a notebook to show it in, or ``anywhere``: then on
-            standard error otherwise. Set by the package root.
+        watcher: Opens what shows the progress of a run, where there is a notebook to show it in, or ``anywhere``: then
+            on standard error otherwise. Set by the package root.
     """
 
     __slots__ = ()
 
     bundle: ClassVar[Callable[[Any], Mapping[str, str]] | None] = None
-    watch: ClassVar[Callable[[Any, bool], Watch | None] | None] = None
+    watcher: ClassVar[Callable[[Any, bool], Watch | None] | None] = None
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {} if Shown.bundle is None else dict(Shown.bundle(self))
