@@ -14,19 +14,23 @@ from orchestrator.views.lettering import FAMILY, escape
 from orchestrator.views.status import LOOKS, count_text
 from orchestrator.views.timeline import bar_svg
 
+_WIDE = 6
+"""Tables of more columns are wider than many windows: they can be reached, and scrolled, with the keyboard."""
+
 STYLE = f"""
 .orc{{font:13px/1.5 {FAMILY};color:inherit;max-width:100%;text-align:left}}
 .orc.orc p{{margin:4px 0;overflow-wrap:anywhere}}
 .orc.orc .head{{font-size:15px;font-weight:600;margin:2px 0 6px}}
 .orc.orc table{{border-collapse:collapse;margin:4px 0 8px;font-size:12.5px;border:0;width:auto}}
 .orc.orc th,.orc.orc td{{padding:3px 16px 3px 0;text-align:left;vertical-align:top;background:none;color:inherit;
-border:0;border-bottom:1px solid rgba(125,136,153,.35);white-space:normal;overflow-wrap:anywhere;max-width:none}}
+border:0;border-bottom:1px solid rgba(125,136,153,.35);white-space:normal;overflow-wrap:break-word;max-width:none}}
 .orc.orc tr{{background:none}}
 .orc.orc thead th,.orc.orc dt,.orc.orc .soft{{font-weight:500;opacity:.75}}
 .orc.orc thead th{{white-space:nowrap}}
 .orc.orc tbody th{{font-weight:600}}
 .orc.orc .n{{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
-.orc.orc .state{{display:inline-flex;align-items:center;gap:5px;white-space:nowrap;font-weight:600}}
+.orc.orc .state{{display:inline-flex;align-items:center;gap:5px;white-space:nowrap;font-weight:600;
+vertical-align:bottom}}
 .orc.orc dl{{display:flex;flex-wrap:wrap;gap:4px 28px;margin:6px 0}}
 .orc.orc dt{{font-size:12px;margin:0;padding:0}}
 .orc.orc dd{{margin:0;padding:0;overflow-wrap:anywhere}}
@@ -104,16 +108,24 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{''.join(shown)}</dl>" if shown else ""
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str = "") -> str:
-    """A table; the first cell of each row names it."""
+def table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str = "", named: bool = True) -> str:
+    """A table; the first cell of each row names it, unless its rows have no names."""
     if not rows:
         return ""
-    opened = ['<th scope="col" class="n">' if isinstance(cell, Number) else '<th scope="col">' for cell in rows[0]]
-    top = "".join(f"{tag}{escape(title)}</th>" for tag, title in zip(opened, titles, strict=True))
-    body = "".join(f"<tr>{''.join(_cell(cell, not place) for place, cell in enumerate(row))}</tr>" for row in rows)
+    top = "".join(_title(title, isinstance(cell, Number)) for title, cell in zip(titles, rows[0], strict=True))
+    body = "".join(
+        f"<tr>{''.join(_cell(cell, named and not place) for place, cell in enumerate(row))}</tr>" for row in rows
+    )
     said = f'<caption style="text-align:left" class="soft">{escape(caption)}</caption>' if caption else ""
     shown = f"<thead><tr>{top}</tr></thead>" if any(titles) else ""
-    return f'<div class="scroll"><table>{said}{shown}<tbody>{body}</tbody></table></div>'
+    region = f' tabindex="0" role="region" aria-label="{escape(caption or "Table")}"' if len(titles) > _WIDE else ""
+    return f'<div class="scroll"{region}><table>{said}{shown}<tbody>{body}</tbody></table></div>'
+
+
+def _title(title: str, right: bool) -> str:
+    if not title:
+        return "<td></td>"
+    return f'<th scope="col" class="n">{escape(title)}</th>' if right else f'<th scope="col">{escape(title)}</th>'
 
 
 def _cell(cell: Cell, first: bool) -> str:

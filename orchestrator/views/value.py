@@ -73,7 +73,7 @@ def _table(head: TableHead) -> str:
     caption = f"{head.rows_total:,} rows × {columns}{shown}"
     titles = [name for name, _ in head.columns]
     if rows:
-        return table(titles, rows, caption)
+        return table(titles, rows, caption, named=False)
     return paragraph(f"{caption}: {', '.join(f'{name} ({kind})' for name, kind in head.columns)}")
 
 

@@ -83,6 +83,7 @@ def test_training_and_comparing(tmp_path: Path) -> None:
     said = [page.text for page in shown]
     assert any("6 trials, best auc 0.8" in text for text in said)
     assert any("Survival on the Titanic" in text and "passengerClass" in text for text in said)
+    assert any(re.match(r"model:titanic@v2 .* auc 0\.8", one.get("text", "")) for cell in outputs for one in cell)
     second, first = runs_of(os.environ["ORC_HOME"]).list("titanic")
     assert (first.state, second.state) == ("succeeded", "succeeded")
     assert second["fit_plan"].view().state == "cached"
