@@ -24,10 +24,10 @@ from orchestrator.views.fragment import graph_html
 from orchestrator.views.lettering import escape
 from orchestrator.views.markup import Cell, Markup, facts, framed, head, paragraph, table
 from orchestrator.views.model_card import card_fragment
-from orchestrator.views.plan import plan_html
+from orchestrator.views.plan import plan_html, plan_text
 from orchestrator.views.release import release_svg, view_of
 from orchestrator.views.run import cut_graph, run_html
-from orchestrator.views.status import size_text
+from orchestrator.views.status import NodeStatus, size_text
 from orchestrator.views.step import StepView, step_html, took
 from orchestrator.views.sweeps import SweepView, sweep_html
 from orchestrator.views.tree import graph_tree, tree_lines
@@ -83,20 +83,26 @@ def _graph_html(graph: Graph) -> str:
 
 
 def _graph_text(graph: Graph) -> str:
-    return "\n".join(line.text for line in tree_lines([graph_tree(graph)]))
+    return "\n".join(_tree(graph))
+
+
+def _tree(graph: Graph, statuses: Mapping[str, NodeStatus] | None = None) -> list[str]:
+    """A graph as lines of text; of a very large one its beginning."""
+    cut, _ = cut_graph(graph)
+    lines = [line.text for line in tree_lines([graph_tree(cut, statuses)])]
+    left = len(graph.nodes) - len(cut.nodes)
+    return [*lines, f"… and {left:,} more"] if left else lines
 
 
 def _plan(plan: Plan) -> tuple[str, str]:
     statuses = plan_statuses(plan)
-    said = f"{plan.reused:,} steps reused, at least {plan.to_run:,} to run"
-    lines = [line.text for line in tree_lines([graph_tree(plan.graph, statuses)])]
-    return plan_html(plan, statuses), "\n".join([*lines, said])
+    return plan_html(plan, statuses), "\n".join([*_tree(plan.graph, statuses), plan_text(plan)])
 
 
 def _run(run: Run) -> tuple[str, str]:
     view, fold = run.view(), run.fold()
-    tree = tree_lines([graph_tree(run_graph(fold), run_statuses(fold))])
-    lines = [f"{view.id}  {view.said}", *([view.reason] if view.reason else []), *(line.text for line in tree)]
+    tree = _tree(run_graph(fold), run_statuses(fold))
+    lines = [f"{view.id}  {view.said}", *([view.reason] if view.reason else []), *tree]
     return run_html(view), "\n".join(lines)
 
 

@@ -15,8 +15,18 @@ _SAID = {"reuse": "reused", "run": "runs", "after": "runs after", "skip": "skipp
 _WIRING = frozenset({"branch", "choice", "pack"})
 
 
+_MOST = 300
+"""Nodes that the table names."""
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan in a few words."""
+    reused = "1 step" if plan.reused == 1 else f"{count_text(plan.reused)} steps"
+    return f"{reused} reused, at least {count_text(plan.to_run)} to run"
+
+
 def plan_html(plan: Plan, statuses: Mapping[str, NodeStatus]) -> str:
-    """A plan; its table names all nodes that do work."""
+    """A plan; its table names the nodes that do work."""
     graph, note = cut_graph(plan.graph)
     rows: list[tuple[Cell, ...]] = [
         (
@@ -28,11 +38,12 @@ def plan_html(plan: Plan, statuses: Mapping[str, NodeStatus]) -> str:
         for one in plan.nodes
         if one.kind not in _WIRING
     ]
-    said = f"{count_text(plan.reused)} steps reused, at least {count_text(plan.to_run)} to run"
+    more = f"and {count_text(len(rows) - _MOST)} more" if len(rows) > _MOST else ""
     return framed(
         head(f"{plan.graph.pipeline}: plan"),
-        paragraph(said),
+        paragraph(plan_text(plan)),
         note,
         f'<div class="orc-graph scroll">{graph_svg(graph, statuses)}</div>',
-        table(("step", "what", "steps", "why"), rows),
+        table(("step", "what", "steps", "why"), rows[:_MOST]),
+        paragraph(more, soft=True),
     )

@@ -51,7 +51,7 @@ SHOWN: dict[str, tuple[Callable[[Made], Any], str, str]] = {
     "pipeline with needs": (lambda made: needing, "Give path to see its graph", "<pipeline needing(path, n)>"),
     "pipeline that is wrong": (lambda made: miswired, "list[int]", "miswired"),
     "graph": (lambda made: flow.asking.graph(), "Ship it?", "Ship it?"),
-    "plan": (lambda made: made.process.plan(flow.shapes), "stored output, same code", "1 steps reused"),
+    "plan": (lambda made: made.process.plan(flow.shapes), "stored output, same code", "1 step reused"),
     "run": (lambda made: made.shapes, "succeeded", "├─ ✓ load"),
     "failed run": (lambda made: made.failing, "the list has no <end>", "✗ broken"),
     "step": (lambda made: made.shapes["flaky"], "OSError: not yet", "flaky"),
@@ -119,8 +119,9 @@ def test_a_large_graph_is_cut_and_its_steps_are_counted(made: Made) -> None:
     def many() -> list[int]:
         return [flow.total([n]) for n in range(130)]
 
-    page = Page(many._repr_mimebundle_()["text/html"])
-    assert "the first 100 of 130 nodes" in page.text
+    bundle = many._repr_mimebundle_()
+    assert "the first 100 of 130 nodes" in Page(bundle["text/html"]).text
+    assert bundle["text/plain"].endswith("… and 30 more")
 
 
 def test_an_artifact_says_what_it_is_before_it_is_loaded(made: Made) -> None:
