@@ -8,16 +8,15 @@ from datetime import UTC, datetime
 from typing import Literal, cast
 
 from orchestrator.api import schemas as s
+from orchestrator.app.arguments import expr_text, looks_like
 from orchestrator.app.following import CONTROL_KINDS
 from orchestrator.app.reasons import reasons_of
 from orchestrator.app.record import Item, NodeTimes, RunRecord
 from orchestrator.artifacts.preview import described
 from orchestrator.engine.state import DONE, NodeState
-from orchestrator.errors import StoreError
 from orchestrator.graph import fact as f
-from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Ref, SecretRef, dependencies
+from orchestrator.graph.node import Expr, Ref, dependencies
 from orchestrator.ports.journal import RunRow
-from orchestrator.ports.values import decode_cell, shorten
 from orchestrator.views.status import LOOKS, NodeStatus
 
 MOST_REASONS = 200
@@ -168,35 +167,7 @@ def input_of(record: RunRecord, name: str, expr: Expr) -> s.Input:
     """An argument of a step."""
     if not isinstance(expr, Ref):
         return s.Input(name=name, value=expr_text(expr), step=None, preview="")
-    return s.Input(name=name, value=expr_text(expr), step=expr.node, preview=_looks_like(record, expr))
-
-
-def _looks_like(record: RunRecord, ref: Ref) -> str:
-    state = record.fold.nodes.get(ref.node)
-    if state is None or state.node.many:
-        return f"{state.length:,} items" if state is not None and state.closed else ""
-    span, cells = state.outputs.find(0), record.installation.cells(record.row.id)
-    if span is None:
-        return ""
-    try:
-        whole = not ref.path
-        cell = cells.at(span) if whole else cells.part(span, ref.path)
-    except StoreError:  # the page of that step says what is the matter with its output
-        return ""
-    return "" if cell is None and not whole else described(cell)
-
-
-def expr_text(expr: Expr) -> str:
-    """An argument in a few characters."""
-    if isinstance(expr, Const):
-        return shorten(repr(expr.value)) if expr.cell is None else described(decode_cell(expr.cell))
-    if isinstance(expr, SecretRef):
-        return f"secret {expr.reference}"
-    if isinstance(expr, ListExpr):
-        return shorten(f"[{', '.join(map(expr_text, expr.items[:20]))}]")
-    if isinstance(expr, DictExpr):
-        return shorten(f"{{{', '.join(f'{key}: {expr_text(item)}' for key, item in list(expr.items.items())[:20])}}}")
-    return expr.node + "".join(f".{one}" if isinstance(one, str) else f"[{one!r}]" for one in expr.path)
+    return s.Input(name=name, value=expr_text(expr), step=expr.node, preview=looks_like(record, expr))
 
 
 def reasons(record: RunRecord, node: str, item: int | None) -> list[s.Reason]:

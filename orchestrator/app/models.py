@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from orchestrator.app.installation import Installation
 from orchestrator.app.versions import Version, Versions
 from orchestrator.backends.capsule import MANIFEST
 from orchestrator.errors import ArtifactCorrupt, ArtifactMissing, ConfigError, NotFound
@@ -31,7 +32,6 @@ from orchestrator.ports.promotion import (
 from orchestrator.ports.values import Cell, Entry, describe, digest_of
 
 if TYPE_CHECKING:
-    from orchestrator.app.installation import Installation
     from orchestrator.engine.cells import Cells
     from orchestrator.engine.state import RunFold
     from orchestrator.ports.registry import PublishedVersion
@@ -165,14 +165,18 @@ class ModelVersion(Version):
 
 
 class Models:
-    """Models of one installation.
+    """Models of one installation: ``models["flights@production"]``.
 
     Args:
-        installation: Whose registry.
+        installation: Whose registry; opened from the environment on first use when None.
     """
 
-    def __init__(self, installation: Installation) -> None:
-        self._installation = installation
+    def __init__(self, installation: Installation | None = None) -> None:
+        self._given = installation
+
+    @cached_property
+    def _installation(self) -> Installation:
+        return self._given or Installation()
 
     def __getitem__(self, address: str) -> ModelVersion:
         """``flights@v3``, ``model:flights@production``, or the newest ``flights``.
@@ -325,3 +329,6 @@ def _said(here: Installation, fold: RunFold, value: Ref, passed: bool) -> str:
 def _items(cells: Cells, record: Cell, name: str) -> list[Cell]:
     found = cells.child(record, name)
     return [] if found is None else cells.items(found) or []
+
+
+models = Models()

@@ -5,23 +5,25 @@ A release that has ended is what its step returned; one that goes on, or that no
 
 from __future__ import annotations
 
+import builtins
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from orchestrator.app.handover import BACK, OUT, given_text
+from orchestrator.app.installation import Installation
 from orchestrator.app.outputs import StoredValues
-from orchestrator.errors import ArtifactMissing, ConfigError, StoreError
+from orchestrator.errors import ArtifactMissing, ConfigError, NotFound, StoreError
 from orchestrator.graph import fact as f
 from orchestrator.ports.values import Cell, Entry
 from orchestrator.serving import Release, ReleaseState, Shadow, state_from_json
 from orchestrator.serving.strategy import KINDS
 
 if TYPE_CHECKING:
-    from orchestrator.app.installation import Installation
     from orchestrator.ports.journal import RunRow
 
 MOST_RUNS = 500
@@ -71,14 +73,37 @@ class WentBack:
 
 
 class Releases:
-    """Releases and rollbacks on record, at hand for pages: a run is read again only when it has new facts."""
+    """Releases and rollbacks on record, at hand for pages: a run is read again only when it has new facts.
 
-    def __init__(self, installation: Installation) -> None:
-        self._here = installation
+    Args:
+        installation: Opened from the environment on first use when None.
+    """
+
+    def __init__(self, installation: Installation | None = None) -> None:
+        self._given = installation
         self._kept: dict[str, tuple[int, tuple[Found | WentBack, ...]]] = {}
         self._lock = threading.Lock()
 
-    def all(self) -> list[Found | WentBack]:
+    @cached_property
+    def _here(self) -> Installation:
+        return self._given or Installation()
+
+    def __getitem__(self, app: str) -> Release | ReleaseState:
+        """The newest release of an application: its record, or its state if it has not ended.
+
+        Raises:
+            NotFound: there is none among the last runs.
+        """
+        found = self.list(app)
+        if not found:
+            raise NotFound(f"there is no release of {app} in the last {MOST_RUNS} runs; orc ls lists runs")
+        return found[0]
+
+    def list(self, app: str) -> list[Release | ReleaseState]:
+        """Releases of an application, newest first, as far as their runs are among the last ones."""
+        return [one.known for one in self.all() if isinstance(one, Found) and one.known.app == app]
+
+    def all(self) -> builtins.list[Found | WentBack]:
         """Of all applications, newest first: those of the last runs, and the last ones by ``orc release``."""
         journal = self._here.journal
         with self._lock:
@@ -176,3 +201,6 @@ def _record(document: Any, strategy: Cell | None) -> Iterator[Release]:
     if kind is not None:
         record = msgspec.convert(document, Release)
         yield replace(record, strategy=msgspec.convert(document["strategy"], kind))
+
+
+releases = Releases()

@@ -16,7 +16,6 @@ from orchestrator.app.checkout import git_commit
 from orchestrator.app.collector import collector
 from orchestrator.app.inputs import file_versions, seal_inputs
 from orchestrator.app.installation import Installation, shared
-from orchestrator.app.picture import plan_html
 from orchestrator.app.run import Run
 from orchestrator.app.session import Session
 from orchestrator.engine.driver import Observer
@@ -64,7 +63,6 @@ class Runner:
         graph, _ = seal_inputs(self.installation, pipeline.graph(**params))
         machine = Machine(RunFold("", graph), self._encode_error)
         cells = self.installation.cells("", machine.chunks)
-        Plan.draw = staticmethod(plan_html)
         return make_plan(
             graph, machine, self.installation.journal, cells, self.installation.files, self.installation.clock.now()
         )
@@ -78,7 +76,7 @@ class Runner:
             KeyboardInterrupt: interrupted; the run can be resumed.
         """
         run = self.start(pipeline, params, options)
-        run.wait()
+        run.watch(anywhere=False)
         run.raise_for_state()
         return run
 

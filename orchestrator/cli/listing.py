@@ -10,12 +10,13 @@ import typer
 
 from orchestrator.app.installation import Installation
 from orchestrator.app.picture import run_graph
+from orchestrator.app.report import write_page
 from orchestrator.app.run import Run
 from orchestrator.app.sweeps import sweep_views
 from orchestrator.cli.documents import RunDocument, RunItem
 from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.following import Follower
-from orchestrator.cli.output import iso, local_time, table, write, write_json
+from orchestrator.cli.output import iso, local_time, note, table, write, write_json
 from orchestrator.cli.running import FOLLOW, RunId, watch
 from orchestrator.cli.sweeps import show_sweep
 from orchestrator.config.suggestion import meant_or_known
@@ -59,6 +60,9 @@ def show(
     json: Json = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="show the progress of the run until it ends")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="draw the run, or the sweep")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="write all of the run into one file")
+    ] = None,
 ) -> int:
     """Show a run and its steps, or the trials of a sweep."""
     here = Installation()
@@ -66,6 +70,8 @@ def show(
     if sweep is not None:
         show_sweep(here, row.id, sweep, json=json, svg=svg)
         return ExitCode.OK
+    if html is not None:
+        note(f"{write_page(here, row.id, html)}: all of run {row.id}")
     if follow:
         return watch(here, lambda: Run(here, row.id), None, False, json, False, FOLLOW)
     follower = Follower(here, row.id)

@@ -143,7 +143,8 @@ class Lookups:
             self._reuse(node.id, cells, found)
             self.missed.update({(node.id, start + i): key for i, key in enumerate(keys) if start + i not in cells})
             if len(cells) < len(keys):
-                self._missing(front, start, stop, cells, miss_reason(keys, nearest))
+                rest = [key for i, key in enumerate(keys) if start + i not in cells]
+                self._missing(front, start, stop, cells, miss_reason(rest, nearest))
         self._machine.frontier.unchecked.pop(node.id, None)
 
     def _missing(self, front: NodeFront, start: int, stop: int, hits: Mapping[int, Cell], reason: str) -> None:

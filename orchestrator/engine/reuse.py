@@ -45,7 +45,8 @@ class CacheKeys:
         """
         assert node.stage is not None
         files = node.stage.files
-        common = {"stage": node.stage.ref, "code": node.stage.fingerprint}
+        name = node.stage.ref.partition("#")[0]  # without the digest that tells apart what a notebook cell has held
+        common = {"stage": name, "code": node.stage.fingerprint}
         for name, expr in node.args.items():
             if name not in node.mapped:
                 common[f"argument {name}"] = self._argument(expr, None, name in files)

@@ -6,12 +6,13 @@ importing the code it describes; workers find that code through ``StageSpec.ref`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple, TypeAlias
 from typing import Literal as Kind
+from typing import NamedTuple, TypeAlias
 
+from orchestrator.graph.display import Shown
 from orchestrator.graph.policy import DEFAULT_POLICY, Policy
 
 NodeKind = Kind["stage", "dynamic", "approval", "signal", "branch", "choice", "pack"]
@@ -172,7 +173,7 @@ class Node(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Shown):
     """Nodes in topological order (inputs and guards first), and what the pipeline returns."""
 
     pipeline: str
@@ -180,11 +181,6 @@ class Graph:
     output: Expr
     params: Mapping[str, Expr] = field(default_factory=dict)
     source: Source | None = None
-    draw: ClassVar[Callable[[Graph], str] | None] = None
-    """Draws a graph as HTML; set by the package root, which knows the views."""
-
-    def _repr_html_(self) -> str | None:
-        return None if Graph.draw is None else Graph.draw(self)
 
     def node(self, node_id: str) -> Node:
         """The node of that id; raises KeyError."""

@@ -76,6 +76,7 @@ class NodeItems:
 
     Attributes:
         live: How many of ``starts`` belong to drivers before the present one; what these began is not running.
+        missed: The reason is that of a miss, the first one: a step that is taken back is looked up again.
         failures: Failed attempts, in order: what failed, when, and when it was to be tried again.
     """
 
@@ -86,6 +87,7 @@ class NodeItems:
     metrics: list[f.MetricsReported] = field(default_factory=list)
     logs: list[f.LogsWritten] = field(default_factory=list)
     reason: str = ""
+    missed: bool = False
 
     def metrics_of(self, item: int) -> list[dict[str, float]]:
         """What an item reported, in order."""
@@ -200,7 +202,7 @@ class Items:
         elif isinstance(fact, f.StepsCompleted):
             cpu_us, peak_bytes = getattr(fact, "cpu_us", 0), getattr(fact, "peak_bytes", 0)
             items.ends.append(End(fact.start, fact.stop, at, fact.elapsed_us, fact.cached, cpu_us, peak_bytes))
-            if fact.cached:
+            if fact.cached and not items.missed:
                 items.reason = f"reused from run {fact.cached}: same code and inputs"
         elif isinstance(fact, f.AttemptFailed | f.StepFailed):
             items.failures.append((fact, at))
@@ -208,5 +210,5 @@ class Items:
             items.metrics.append(fact)
         elif isinstance(fact, f.LogsWritten):
             items.logs.append(fact)
-        elif isinstance(fact, f.CacheMissed):
-            items.reason = f"not in the cache: {fact.reason}"
+        elif isinstance(fact, f.CacheMissed) and not items.missed:
+            items.missed, items.reason = True, f"not in the cache: {fact.reason}"

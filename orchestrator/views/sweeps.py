@@ -76,7 +76,8 @@ def shown(value: Any) -> str:
 
 def sweep_html(view: SweepView) -> str:
     """A sweep as a fragment of HTML: the picture, and all trials as a table."""
-    picture = f'<div class="orc-sweep" style="overflow:auto;max-width:100%">{sweep_svg(view)}</div>'
+    region = 'tabindex="0" role="region" aria-label="Trials of the sweep"'
+    picture = f'<div class="orc-sweep" style="overflow:auto;max-width:100%" {region}>{sweep_svg(view)}</div>'
     return picture + table_html(view.title, view.head(), view.rows())
 
 

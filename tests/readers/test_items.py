@@ -95,3 +95,13 @@ def test_what_bodies_took_and_the_share_of_one() -> None:
     assert items.usage(None) == (4.5, 2.5, 70)
     assert items.usage(1) == (3.0, 1.5, 50)
     assert items.usage(3) is None
+
+
+def test_the_first_miss_is_the_reason_of_a_map() -> None:
+    items = told(
+        f.StepsCompleted("m", 0, 2, "c", cached="run-1"),
+        f.CacheMissed("m", 2, 4, "argument x changed"),
+        f.CacheMissed("m", 3, 4, "asked again"),
+        f.StepsCompleted("m", 3, 4, "c", cached="run-2"),
+    )
+    assert items.of("m").reason == "not in the cache: argument x changed"
