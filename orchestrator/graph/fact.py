@@ -57,6 +57,7 @@ class RunCreated:
         cursors: Where the pipeline's cursors stood when the run was made; its steps read from there, whatever happens.
         repeats: ``origin`` succeeded, so this run reads what that one read and moves no cursor.
         versions: What each named version that the pipeline asked for was then: ``data:flights@v3``.
+        forked: The step of ``origin`` from which this run went its own way; empty if it is no fork.
     """
 
     pipeline: str
@@ -73,6 +74,7 @@ class RunCreated:
     cursors: Mapping[str, Position] = field(default_factory=dict)
     repeats: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
+    forked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
