@@ -47,6 +47,7 @@ class Fork:
             but for the one the fork begins at, which was named.
         comparison: What becomes of each node.
         calls: Calls of ``@dynamic`` steps that are taken over.
+        kinds: Kind of each node, recorded ones that are not there any more included.
         code: Other code or parameters; None for those on record.
     """
 
@@ -54,6 +55,7 @@ class Fork:
     renewal: Renewal
     comparison: Comparison
     calls: tuple[str, ...]
+    kinds: Mapping[str, str]
     code: NewCode | None
 
 
@@ -119,7 +121,8 @@ def _fork(
     renewal = replace(
         renewal, facts=[*renewal.facts, *facts], chunks={**renewal.chunks, **islands.chunks}, acting=acting
     )
-    return Fork(point, renewal, comparison, tuple(islands.taken), code)
+    kinds = {node.id: node.kind for node in (*fold.graph.nodes, *graph.nodes)}
+    return Fork(point, renewal, comparison, tuple(islands.taken), kinds, code)
 
 
 class _Islands:

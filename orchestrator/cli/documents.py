@@ -24,6 +24,7 @@ from orchestrator.cli.data_documents import (
     VersionItem,
 )
 from orchestrator.cli.model_documents import ModelDocument, ModelItem, PromoteDocument
+from orchestrator.cli.run_documents import ForkDocument, RunDifferenceDocument
 
 State = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 StepState = Literal[
@@ -370,9 +371,11 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "changes": ChangesDocument,
     "cursors": list[CursorItem],
     "diff": DifferenceDocument,
+    "diff-of-runs": RunDifferenceDocument,
     "doctor": list[CheckItem],
     "down": DownDocument,
     "event": Fact | RunEnded,
+    "fork": ForkDocument,
     "gc": CollectionDocument,
     "db": DatabaseDocument,
     "get": ValueDocument,
