@@ -55,6 +55,7 @@ def detail_of(record: RunRecord) -> s.RunDetail:
         backend=record.drivers[-1][1].backend if record.drivers else "",
         git_commit=created.git_commit if created else "",
         origin=created.origin if created else "",
+        forked=created.forked if created else "",
         reason=finished.reason if finished else "",
         outcome=finished.outcome if finished else "",
         nodes=sum(state.node.kind not in CONTROL_KINDS for state in fold.nodes.values()),

@@ -121,7 +121,7 @@ def _add_step(routes: APIRouter, place: Place) -> None:
                 output=_output(place, record, address, part) if detail.has_output else None, part=part,
                 reasons=told, log=None if many else _log(place, record, node, index, q),
                 items=_items(record, node, state, cursor) if many else None,
-                asked={"state": state, "q": q},
+                asked={"state": state, "q": q}, newest=place.here.journal.runs(record.row.pipeline, limit=1)[0].id,
             )  # fmt: skip
 
 
@@ -151,18 +151,20 @@ def _add_forms(routes: APIRouter, place: Place) -> None:
     @routes.post("/runs/{run}/do")
     async def act(request: Request, run: str) -> Response:
         given = dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
-        await run_in_threadpool(perform, place, run, given)
-        return RedirectResponse(run_url(run), 303)
+        return RedirectResponse(run_url(await run_in_threadpool(perform, place, run, given)), 303)
 
 
-def perform(place: Place, run: str, given: Mapping[str, str]) -> None:
-    """Do what a form asks; the same form sent twice does it once."""
+def perform(place: Place, run: str, given: Mapping[str, str]) -> str:
+    """Do what a form asks, and return the run to look at then; the same form sent twice does it once."""
     key = f"page-{blake3(json.dumps([run, sorted(given.items())]).encode()).hexdigest()}"
     action = given.get("action", "")
     if action == "cancel":
         place.actions.cancel(run, given.get("reason", "")[:500], key)
     elif action == "resume":
         place.actions.resume(run, key)
+    elif action == "fork":
+        asked = s.Fork(step=given.get("step", "?"), repeat=["*"] if given.get("repeat") else [])
+        return place.actions.fork(run, asked, key).run
     elif action in ("approve", "reject"):
         answer = s.Answer(step=given.get("step", "?"), approved=action == "approve", by=given.get("by", "")[:100])
         place.actions.answer(run, answer, key)
@@ -172,6 +174,7 @@ def perform(place: Place, run: str, given: Mapping[str, str]) -> None:
         place.actions.answer(run, answer, key)
     else:
         raise Refused(400, f"there is no action {action!r}")
+    return run
 
 
 def _value(text: str) -> Any:
