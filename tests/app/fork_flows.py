@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 
 from orchestrator import approve, dynamic, pipeline, stage, step, sweep, when
 from orchestrator.sweeps import Best
+from orchestrator.testing.ledger import Started, append_line
 
 
-def note(ledger: str, text: str = "") -> None:
-    """Leave a line that says which step began."""
-    with Path(ledger).open("a") as file:
-        file.write(f"{step().node}[{step().index}] {text}\n")
+def note(ledger: str, payload: str = "") -> None:
+    """Leave a line that says which step began; ``write_ledger`` reads keys, which is a sign of effects."""
+    here = step()
+    began = Started(here.run_id, here.address, here.attempt, "", payload, os.getpid(), time.time(), here.epoch)
+    append_line(ledger, began._asdict())
 
 
 @stage
