@@ -35,11 +35,13 @@ class Web:
     Attributes:
         port: None for ``PORT`` or, if that is taken, any; 0 for any.
         token: Where the token is found: ``env:NAME`` or ``file:PATH``; empty for none.
+        resume: Beside serving, drive runs on whose driver died.
     """
 
     host: str = LOOPBACK
     port: int | None = None
     token: str = ""
+    resume: bool = True
 
     def to_json(self) -> str:
         """As text."""
