@@ -52,9 +52,7 @@ def run_difference(here: Installation, before: str, after: str) -> RunDifference
     found = compared(here, (before, after))
     folds = [here.fold(run) for run in found.runs]
     work = {name for fold in folds for name, state in fold.nodes.items() if state.node.kind not in CONTROL_KINDS}
-    old, new = (
-        {name: state.node.policy.resources.num_cpus for name, state in fold.nodes.items()} for fold in folds
-    )
+    old, new = ({name: state.node.policy.resources.num_cpus for name, state in fold.nodes.items()} for fold in folds)
     reused = {name: state.reused for name, state in folds[1].nodes.items() if state.reused}
     params = tuple(_with_defaults(row, [fold.graph for fold in folds]) for row in found.params)
     series = tuple(one for one in found.series if one.values[1] or one.name.rpartition(" ")[0] not in reused)

@@ -79,6 +79,7 @@ class RunRecord:
         self.items = Items()
         self.driver: str | None = None
         self.drivers: list[tuple[float, f.DriverStarted]] = []
+        self.workers: list[tuple[float, f.WorkerStarted]] = []
 
     @property
     def fold(self) -> RunFold:
@@ -99,6 +100,8 @@ class RunRecord:
                 self.items.add(recorded.fact, recorded.at)
                 if isinstance(recorded.fact, f.DriverStarted):
                     self.drivers.append((recorded.at, recorded.fact))
+                elif isinstance(recorded.fact, f.WorkerStarted):
+                    self.workers.append((recorded.at, recorded.fact))
         self.driver = None if self.row.state in f.FINISHED else journal.owner(self.row.id)
 
     def statuses(self) -> dict[str, NodeStatus]:
@@ -150,10 +153,10 @@ class RunRecord:
         node = last(ended)
         while node is not None:
             chain.append(node)
-            node = last(need for need in self._behind(node) if need in ended)
+            node = last(need for need in self.needs(node) if need in ended)
         return chain[::-1]
 
-    def _behind(self, node: str) -> set[str]:
+    def needs(self, node: str) -> set[str]:
         """Nodes with work of their own that a node needs, wiring left out."""
         found: set[str] = set()
         pending = [node]

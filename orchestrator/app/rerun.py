@@ -132,7 +132,7 @@ def with_outcomes(
     wanted: Callable[[NodeState], bool],
     anew: Mapping[str, Items] = MappingProxyType({}),
 ) -> Renewal:
-    """Take finished steps of these nodes over, but for items that begin anew; degraded ones only into a verification."""
+    """Take finished steps of these nodes over, without items that begin anew; degraded ones only to verify."""
     cells = here.cells(fold.run)
     facts: list[f.Fact] = []
     chunks: dict[Digest, bytes] = {}

@@ -9,7 +9,8 @@ import typer
 from orchestrator.errors import ConfigError
 
 RunOrStep = Annotated[
-    str, typer.Argument(metavar="RUN[/STEP]", help="a run's id or a unique beginning of it; a step may follow: RUN/STEP")
+    str,
+    typer.Argument(metavar="RUN[/STEP]", help="a run's id or a unique beginning of it; a step may follow: RUN/STEP"),
 ]
 MaybeAddress = Annotated[
     str | None, typer.Argument(metavar="STEP", help="scope/name#2[7]; the last part is enough if it is unique")

@@ -196,14 +196,50 @@ class ReasonItem(Struct, frozen=True):
     why: str
 
 
+class WaitItem(Struct, frozen=True):
+    """A time in which a step could not go on; ``until`` is null while it goes on."""
+
+    what: Literal["input", "worker", "retry", "answer"]
+    since: str
+    until: str | None
+    waited_s: float
+    why: str
+
+
+class KeyPartItem(Struct, frozen=True):
+    """A part of a cache key that was another: how it looked, or the beginning of its digest."""
+
+    name: str
+    before: str
+    now: str
+
+
+class InputItem(Struct, frozen=True):
+    """An argument of a step: where it came from (empty for a constant), and how it looks."""
+
+    name: str
+    source: str
+    preview: str
+
+
 class WhyDocument(Struct, frozen=True):
-    """Output of ``orc why --json``: what happened to a step, in order."""
+    """Output of ``orc why --json``: what happened to a step, in order.
+
+    ``because`` says why it ran, or did not; ``key_parts`` are what a stored output of the run ``nearest`` lacked to be
+    reused; ``failure`` is that of its last failed attempt, with the ``inputs`` that it had.
+    """
 
     run: str
     address: str
     state: str
     needs: list[str]
     reasons: list[ReasonItem]
+    because: str = ""
+    waits: list[WaitItem] = []
+    nearest: str = ""
+    key_parts: list[KeyPartItem] = []
+    inputs: list[InputItem] = []
+    failure: FailureItem | None = None
 
 
 class ValueDocument(Struct, frozen=True):

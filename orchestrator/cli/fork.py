@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.app.differing import run_difference
-from orchestrator.app.fork import refuse_acting
 from orchestrator.app.following import CONTROL_KINDS
+from orchestrator.app.fork import refuse_acting
 from orchestrator.app.run import Run
 from orchestrator.app.runner import Runner
 from orchestrator.cli.comparing import difference_document, tell_results

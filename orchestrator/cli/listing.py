@@ -13,6 +13,7 @@ from orchestrator.app.picture import run_graph
 from orchestrator.app.run import Run
 from orchestrator.cli.documents import RunDocument, RunItem
 from orchestrator.cli.exit_code import ExitCode
+from orchestrator.cli.failing import failure_lines
 from orchestrator.cli.following import Follower
 from orchestrator.cli.output import iso, local_time, table, write, write_json
 from orchestrator.cli.running import FOLLOW, RunId, watch
@@ -26,6 +27,7 @@ from orchestrator.views.svg import graph_svg
 if TYPE_CHECKING:
     from orchestrator.ports.journal import RunRow
 
+_MOST_FAILED = 3
 _STATES = ("queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled")
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -82,6 +84,9 @@ def show(
     for name, value in document.params.items():
         write(f"  {name} = {value}")
     write("\n".join(line.text for line in follower.lines()))
+    for node, index in follower.fold.failed[:_MOST_FAILED]:
+        for line in failure_lines(here, follower.fold, follower.fold.nodes[node], index):
+            write(line)
     for step in document.steps:
         for check in step.checks:
             if check.state != "passed":

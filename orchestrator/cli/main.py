@@ -48,7 +48,7 @@ COMMANDS: Final = {
     "rollback": Command("releasing", "rollback", "give an application back to its last good version"),
     "preview": Command("releasing", "preview", "serve a model for a while under a name of its own"),
     "cursors": Command("versions", "cursors", "say where the cursors of pipelines stand"),
-    "why": Command("steps", "why", "say why a step ran, waited, was reused or failed"),
+    "why": Command("explaining", "why", "say why a step ran, waited, was reused or failed"),
     "debug": Command("debugging", "debug", "run one step of a run again in this process, on its real inputs"),
     "quality": Command("quality", "quality", "show what the checks found and how the tables look"),
     "approve": Command("answers", "approve", "answer a step that waits for a person"),

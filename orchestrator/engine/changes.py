@@ -100,9 +100,7 @@ def acted_below(fold: RunFold, node: str, began: Collection[str]) -> Iterator[st
 class _Matching:
     """Finds the recorded node of each new one, in topological order."""
 
-    def __init__(
-        self, old: RunFold, new: Graph, moved: Mapping[str, str], began: Collection[str], fork: Reach
-    ) -> None:
+    def __init__(self, old: RunFold, new: Graph, moved: Mapping[str, str], began: Collection[str], fork: Reach) -> None:
         self._old = old
         self._new = new
         self._moved = moved

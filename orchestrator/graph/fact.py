@@ -216,12 +216,19 @@ class BatchesProduced:
 
 @dataclass(frozen=True, slots=True)
 class CacheMissed:
-    """Cached steps have to run; ``reason`` names the part of the key that decided."""
+    """Cached steps have to run; ``reason`` names the part of the key that decided.
+
+    Attributes:
+        nearest: The run that made the stored output whose key comes closest; empty if the stage has none.
+        changed: Parts of the key that differ from that one: what they were and are; empty texts for none.
+    """
 
     node: str
     start: int
     stop: int
     reason: str
+    nearest: str = ""
+    changed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

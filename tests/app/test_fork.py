@@ -77,7 +77,9 @@ def test_other_parameters_from_there_on(here: InProcess, ledger: str) -> None:
     created = fork.fold().created
     assert created is not None
     assert created.params["lr"] == "5"
-    with pytest.raises(ForkRefused, match=r"argument 'n' changed from 4 to 3 of load, which comes before train.*'load'"):
+    with pytest.raises(
+        ForkRefused, match=r"argument 'n' changed from 4 to 3 of load, which comes before train.*'load'"
+    ):
         here.runner.fork(run.id, "train", flows.job, {"n": 3})
     assert here.fork(run.id, "load", flows.job, {"n": 3}, repeat=["publish"]).result() == ["published 66", 3]
     with pytest.raises(ConfigError, match="give the pipeline too"):
@@ -162,7 +164,7 @@ def test_branches(here: InProcess, ledger: str) -> None:
     fork = here.fork(run.id, "when/then/told")
     assert fork.result() == "large"
     assert began(ledger, fork) == ["when/then/told[0]"]
-    with pytest.raises(ForkRefused, match="did not take the branch of when/otherwise/told.*--from 'large'"):
+    with pytest.raises(ForkRefused, match=r"did not take the branch of when/otherwise/told.*--from 'large'"):
         here.runner.fork(run.id, "when/otherwise/told")
     assert here.fork(run.id, "large", flows.branching, {"n": 3}).result() == "small"
 
@@ -190,7 +192,7 @@ def test_what_does_not_exist(here: InProcess, ledger: str) -> None:
 def test_a_run_that_goes_on_is_forked_only_where_nothing_would_be_done_twice(here: InProcess, ledger: str) -> None:
     run = here.start(flows.asked, ledger=ledger)
     until(lambda: run.state == "waiting")
-    with pytest.raises(ForkRefused, match="has not ended, and .*approve.* is not finished"):
+    with pytest.raises(ForkRefused, match=r"has not ended, and .*approve.* is not finished"):
         here.runner.fork(run.id, "when/then/told")
     run.approve("approve")
     run.wait()

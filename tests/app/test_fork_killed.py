@@ -1,4 +1,4 @@
-"""``kill -9`` of whoever makes or drives a fork: the history stands, nothing finished is redone, the old run is as it was."""
+"""``kill -9`` of whoever makes or drives a fork: the history stands, and nothing that is finished is done again."""
 
 from __future__ import annotations
 
@@ -109,9 +109,7 @@ def kill_and_resume(
     driver.wait()
     (row,) = [row for row in here.journal.runs("slowly") if row.id != run.id]
     acknowledged, resume = row.seq, f"from orchestrator import runs; runs[{row.id!r}].resume().wait()"
-    subprocess.run(
-        [sys.executable, "-c", resume], cwd="/", env=environment(home) | environ, timeout=600, check=True
-    )
+    subprocess.run([sys.executable, "-c", resume], cwd="/", env=environment(home) | environ, timeout=600, check=True)
     fork = Run(here, row.id)
     assert fork.result() == run.result()
     assert check_run(here.journal, row.id, read_ledger(ledger), acknowledged) == []
