@@ -73,7 +73,7 @@ def _environment(here: Installation, fold: RunFold, trace: RunTrace) -> dict[str
 def _outputs(state: NodeState, cells: Cells) -> list[str] | Packed:
     steps = state.batches if state.node.policy.streaming else state.length
     if steps > _MOST_STEPS:
-        where = repr((bytes(state.status), [tuple(span) for span in state.outputs.spans]))
+        where = repr((bytes(state.status), state.outputs.spans))
         return Packed(steps, digest_bytes(where.encode()))
     found = [STATUS_NAMES[mark] for mark in state.status] if not state.node.policy.streaming else [""] * steps
     for span in state.outputs.spans:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from orchestrator.app.following import CONTROL_KINDS
 from orchestrator.app.step_inputs import StepInput, inputs_of
@@ -35,7 +35,7 @@ class Waited(NamedTuple):
         why: What exactly it waited for.
     """
 
-    for_: str
+    for_: Literal["input", "worker", "retry", "answer"]
     since: float
     until: float | None
     waited_s: float
@@ -136,8 +136,7 @@ def _because(record: RunRecord, state: NodeState, item: int | None, facts: _Fact
         return f"its output was in the cache: same code and inputs as in run {origin}"
     if state.skipped:
         return _skipped(record.fold, state.node)
-    ran = facts.completed is not None or bool(state.failures if item is None else item in state.failures)
-    if not ran and (not facts.started or record.row.state in f.FINISHED):
+    if not _ran(state, item, facts) and (not facts.started or record.row.state in f.FINISHED):
         if record.row.state in f.FINISHED:
             return "it did not run: what it needs failed, or the run ended before it"
         return ""
@@ -152,6 +151,11 @@ def _because(record: RunRecord, state: NodeState, item: int | None, facts: _Fact
         point = "it" if state.node.id == forked else created.forked
         return f"this run was forked from {point}; {why}"
     return why
+
+
+def _ran(state: NodeState, item: int | None, facts: _Facts) -> bool:
+    """True if a body came to an end, one way or the other: what was sent in one bundle may not have begun."""
+    return facts.completed is not None or bool(state.failures if item is None else item in state.failures)
 
 
 def _skipped(fold: RunFold, node: Node) -> str:
@@ -176,6 +180,11 @@ def _waits(record: RunRecord, state: NodeState, item: int | None, facts: _Facts,
         return
     own, still = times[state.node.id], record.row.finished_at or record.installation.clock.now()
     begun = record.drivers[0][0] if record.drivers else None
+    if begun is not None and record.row.finished_at is not None and not _ran(state, item, facts):
+        never = [need for need in _needs(record, state) if not record.fold.nodes[need].has_output]
+        if never and not state.skipped:
+            yield Waited("input", begun, None, still - begun, f"for {_listed(never)}, which never came")
+        return
     if begun is not None and (own.ready_at is not None or _is_open(state, item)):
         until = own.ready_at
         told = _last_input(record, state, times) if until is not None else _open_inputs(record, state)

@@ -31,9 +31,9 @@ def diff_runs(before: str, after: str, as_json: bool) -> int:
 
 def difference_document(difference: RunDifference) -> RunDifferenceDocument:
     """Two runs as they are printed for programs."""
-    found = difference.found
+    found, (before, after) = difference.found, difference.found.runs
     return RunDifferenceDocument(
-        *found.runs, found.identical, found.first.address if found.first else None, difference.forked or None,
+        before, after, found.identical, found.first.address if found.first else None, difference.forked or None,
         _items(found.summary), _items(found.params), _items(found.code), _items(found.data), _items(found.environment),
         _items(found.metrics), [_step_item(difference, step) for step in difference.steps],
     )  # fmt: skip
@@ -160,11 +160,12 @@ def _total(difference: RunDifference, place: int) -> float:
 
 
 def _items(rows: Sequence[Row]) -> list[DifferingItem]:
-    return [DifferingItem(row.name, *row.values) for row in rows if not row.equal]
+    return [DifferingItem(row.name, before, after) for row in rows if not row.equal for before, after in [row.values]]
 
 
 def _step_item(difference: RunDifference, step: StepRow) -> StepDifferenceItem:
+    (before, after), (busy_before, busy_after) = step.outcomes, step.busy_s
     return StepDifferenceItem(
-        step.address, *step.outcomes, step.steps, step.differing, list(step.causes), step.own, *step.busy_s,
+        step.address, before, after, step.steps, step.differing, list(step.causes), step.own, busy_before, busy_after,
         *difference.cpu_s(step), difference.reused.get(step.address, 0),
     )  # fmt: skip
