@@ -195,7 +195,7 @@ def _waits(record: RunRecord, state: NodeState, item: int | None, facts: _Facts,
         started = own.started_at
     is_work = state.node.kind in ("stage", "dynamic") and (started is not None or _is_open(state, item))
     if own.ready_at is not None and is_work:
-        why = _for_worker(record, state, times, own.ready_at, started)
+        why = for_worker(record, state, times, own.ready_at, started)
         yield Waited("worker", own.ready_at, started, (started or still) - own.ready_at, why)
     for at, failed in facts.retries:
         why = f"after {failed.failure.name}, before it was tried again"
@@ -225,7 +225,7 @@ def _needs(record: RunRecord, state: NodeState) -> list[str]:
     return sorted(need for need in record.needs(state.node.id) if nodes[need].node.kind not in CONTROL_KINDS)
 
 
-def _for_worker(record: RunRecord, state: NodeState, all_times: Times, since: float, until: float | None) -> str:
+def for_worker(record: RunRecord, state: NodeState, all_times: Times, since: float, until: float | None) -> str:
     """Which resource, from which queue, and who had it meanwhile."""
     driver = record.drivers[-1][1] if record.drivers else None
     slots = f" of {driver.slots}" if driver is not None and driver.slots else ""

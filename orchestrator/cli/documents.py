@@ -24,7 +24,7 @@ from orchestrator.cli.data_documents import (
     VersionItem,
 )
 from orchestrator.cli.model_documents import ModelDocument, ModelItem, PromoteDocument
-from orchestrator.cli.run_documents import ForkDocument, RunDifferenceDocument
+from orchestrator.cli.run_documents import ForkDocument, LogLineItem, RunDifferenceDocument, TopDocument
 
 State = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 StepState = Literal[
@@ -416,6 +416,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "db": DatabaseDocument,
     "get": ValueDocument,
     "init": ProjectDocument,
+    "log": LogLineItem,
     "ls": list[RunItem],
     "model": ModelDocument,
     "models": list[ModelItem],
@@ -424,6 +425,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "quality": QualityDocument,
     "show": RunDocument,
     "submit": SubmitDocument,
+    "top": TopDocument,
     "torture": TortureDocument,
     "sweep": SweepDocument,
     "served": ServedDocument,

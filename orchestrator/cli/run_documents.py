@@ -86,3 +86,58 @@ class ForkDocument(Struct, frozen=True):
     nodes: list[ForkItem]
     calls: list[str]
     acting: list[str]
+
+
+class LogLineItem(Struct, frozen=True):
+    """A line of ``orc logs --json``: ``line`` counts within the attempt; ``at`` is null while the step runs."""
+
+    step: str
+    attempt: int
+    line: int
+    text: str
+    worker: str
+    at: str | None
+
+
+class ActiveRunItem(Struct, frozen=True):
+    """A run that has not ended; ``driver`` is null if nobody drives it. ``slots`` are those of its driver."""
+
+    run: str
+    pipeline: str
+    state: str
+    driver: str | None
+    done: int
+    running: int
+    queued: int
+    elapsed_s: float
+    slots: int
+
+
+class WorkingItem(Struct, frozen=True):
+    """Steps of one node that a worker has, and for how long."""
+
+    run: str
+    worker: str
+    host: str
+    step: str
+    steps: int
+    since: str
+    busy_s: float
+
+
+class QueuedItem(Struct, frozen=True):
+    """Steps of one node that could run and that no worker has yet; ``why`` says which resource they wait for."""
+
+    run: str
+    step: str
+    steps: int
+    why: str
+
+
+class TopDocument(Struct, frozen=True):
+    """Output of ``orc top --json``: what goes on at one moment."""
+
+    at: str
+    runs: list[ActiveRunItem]
+    workers: list[WorkingItem]
+    queue: list[QueuedItem]

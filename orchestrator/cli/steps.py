@@ -28,13 +28,6 @@ MaybeAddress = Annotated[
 To = Annotated[Path | None, typer.Option("--to", metavar="FILE", help="save the stored bytes to a file")]
 
 
-def logs(run_id: RunId, address: Address) -> None:
-    """Print what a step wrote, all attempts in order."""
-    step = _run(run_id)[address]
-    text = step.logs
-    write(text.removesuffix("\n")) if text else note(f"{step.address} wrote nothing")
-
-
 def get(run_id: RunId, address: MaybeAddress = None, to: To = None, json: Json = False) -> None:
     """Print or save the output of a step, what the run returned, or a version (data:NAME@v3); nothing is unpickled."""
     here = Installation()
