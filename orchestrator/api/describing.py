@@ -11,6 +11,7 @@ from orchestrator.api import schemas as s
 from orchestrator.app.following import CONTROL_KINDS
 from orchestrator.app.reasons import reasons_of
 from orchestrator.app.record import Item, NodeTimes, RunRecord
+from orchestrator.app.step_inputs import inputs_of
 from orchestrator.artifacts.preview import described
 from orchestrator.engine.state import DONE, NodeState
 from orchestrator.errors import StoreError
@@ -148,7 +149,7 @@ def step_of(record: RunRecord, state: NodeState, index: int | None) -> s.StepDet
         node=one_node(record, state),
         item=item_of(item) if item else None,
         attempts=[] if single is None else _attempts(record, node, single),
-        inputs=[input_of(record, name, expr) for name, expr in state.node.args.items()],
+        inputs=_inputs(record, state, index),
         checks=checks,
         metrics=[] if single is None else record.items.of(node).metrics_of(single),
         has_output=single is not None and state.outputs.find(single) is not None,
@@ -163,6 +164,18 @@ def _attempts(record: RunRecord, node: str, item: int) -> list[s.Attempt]:
         )
         for number, one in enumerate(record.items.of(node).attempts(item), 1)
     ]  # fmt: skip
+
+
+def _inputs(record: RunRecord, state: NodeState, index: int | None) -> list[s.Input]:
+    """Arguments of a step; of an item of a map what is its own."""
+    if index is None or not state.node.is_map:
+        return [input_of(record, name, expr) for name, expr in state.node.args.items()]
+    own = {one.name: one for one in inputs_of(record.installation, record.fold, state, index)}
+    steps = {name: expr.node if isinstance(expr, Ref) else None for name, expr in state.node.args.items()}
+    return [
+        s.Input(name=name, value=own[name].source or own[name].preview, step=step, preview=own[name].preview)
+        for name, step in steps.items()
+    ]
 
 
 def input_of(record: RunRecord, name: str, expr: Expr) -> s.Input:

@@ -27,6 +27,7 @@ from orchestrator.app.record import RunRecord
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.graph.fact import FINISHED
+from orchestrator.views.frames import split_frames
 from orchestrator.views.status import duration_text
 from orchestrator.views.timeline import bar_svg, icon_svg, sparkline_svg
 
@@ -237,6 +238,7 @@ def environment() -> Environment:
         bar=lambda counts: bar_svg(list(counts.items())), pretty=pretty, api_url=api_url,
     )  # fmt: skip
     found.filters.update(local=local, count=lambda number: f"{number:,}", size=size, duration=duration_text)
+    found.filters["split_frames"] = split_frames
     return found
 
 

@@ -24,7 +24,15 @@ from orchestrator.cli.data_documents import (
     VersionItem,
 )
 from orchestrator.cli.model_documents import ModelDocument, ModelItem, PromoteDocument
-from orchestrator.cli.run_documents import ForkDocument, LogLineItem, RunDifferenceDocument, TopDocument
+from orchestrator.cli.run_documents import (
+    ForkDocument,
+    InputItem,
+    KeyPartItem,
+    LogLineItem,
+    RunDifferenceDocument,
+    TopDocument,
+    WaitItem,
+)
 
 State = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 StepState = Literal[
@@ -194,32 +202,6 @@ class ReasonItem(Struct, frozen=True):
     at: str
     what: str
     why: str
-
-
-class WaitItem(Struct, frozen=True):
-    """A time in which a step could not go on; ``until`` is null while it goes on."""
-
-    what: Literal["input", "worker", "retry", "answer"]
-    since: str
-    until: str | None
-    waited_s: float
-    why: str
-
-
-class KeyPartItem(Struct, frozen=True):
-    """A part of a cache key that was another: how it looked, or the beginning of its digest."""
-
-    name: str
-    before: str
-    now: str
-
-
-class InputItem(Struct, frozen=True):
-    """An argument of a step: where it came from (empty for a constant), and how it looks."""
-
-    name: str
-    source: str
-    preview: str
 
 
 class WhyDocument(Struct, frozen=True):

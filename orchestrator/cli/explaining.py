@@ -11,10 +11,11 @@ from orchestrator.app.reasons import reasons_of
 from orchestrator.app.record import RunRecord
 from orchestrator.app.run import Run
 from orchestrator.cli.addresses import MaybeAddress, RunOrStep, run_and_step
-from orchestrator.cli.documents import FailureItem, InputItem, KeyPartItem, ReasonItem, WaitItem, WhyDocument
+from orchestrator.cli.documents import FailureItem, ReasonItem, WhyDocument
 from orchestrator.cli.failing import failure_lines
 from orchestrator.cli.listing import Json
 from orchestrator.cli.output import iso, local_time, write, write_json
+from orchestrator.cli.run_documents import InputItem, KeyPartItem, WaitItem
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import dependencies
 from orchestrator.types import parse_address

@@ -1,4 +1,4 @@
-"""What ``--json`` prints about runs beside each other: differences, forks."""
+"""What ``--json`` prints about runs beside each other, and about what goes on: differences, forks, logs, waits."""
 
 from __future__ import annotations
 
@@ -141,3 +141,29 @@ class TopDocument(Struct, frozen=True):
     runs: list[ActiveRunItem]
     workers: list[WorkingItem]
     queue: list[QueuedItem]
+
+
+class WaitItem(Struct, frozen=True):
+    """A time in which a step could not go on; ``until`` is null while it goes on."""
+
+    what: Literal["input", "worker", "retry", "answer"]
+    since: str
+    until: str | None
+    waited_s: float
+    why: str
+
+
+class KeyPartItem(Struct, frozen=True):
+    """A part of a cache key that was another: how it looked, or the beginning of its digest."""
+
+    name: str
+    before: str
+    now: str
+
+
+class InputItem(Struct, frozen=True):
+    """An argument of a step: where it came from (empty for a constant), and how it looks."""
+
+    name: str
+    source: str
+    preview: str

@@ -218,9 +218,7 @@ class BatchesProduced:
 class CacheMissed:
     """Cached steps have to run; ``reason`` names the part of the key that decided.
 
-    Attributes:
-        nearest: The run that made the stored output whose key comes closest; empty if the stage has none.
-        changed: Parts of the key that differ from that one: what they were and are; empty texts for none.
+    The stored output that comes closest is of the run ``nearest``; ``changed`` parts of its key were and are such.
     """
 
     node: str

@@ -69,3 +69,11 @@ def test_the_page_of_a_step_has_a_button_that_works_without_scripts(forkable: Se
     assert forked != run
     assert Run(here, forked).wait("120s").state == "succeeded"
     assert here.fold(forked).nodes["scale"].reused == 3
+
+
+def test_an_item_is_shown_with_its_own_input(forkable: Served) -> None:
+    run, get = forkable.runs["job"], forkable.client
+    detail = get.api(f"/runs/{run}/steps/shift%5B2%5D")
+    inputs = {one["name"]: (one["value"], one["step"], one["preview"]) for one in detail["inputs"]}
+    assert inputs["x"] == ("scale[2]", "scale", "20")
+    assert inputs["ledger"][1] is None
