@@ -11,7 +11,7 @@ import pytest
 from orchestrator.app.run import Run
 from orchestrator.app.runner import Runner
 from orchestrator.graph.pipeline import RunOptions
-from orchestrator.testing import check_run
+from orchestrator.testing import check_run, read_ledger
 from tests.api.conftest import Served, served
 from tests.app import fork_flows
 
@@ -29,7 +29,7 @@ def forkable(tmp_path: Path) -> Iterator[Served]:
 
 
 def begun(tmp_path: Path) -> list[str]:
-    return [line.split()[0] for line in (tmp_path / "ledger").read_text().splitlines()]
+    return [line.step for line in read_ledger(tmp_path / "ledger")]
 
 
 def test_a_step_is_run_again_by_a_new_run_that_a_process_of_its_own_drives(forkable: Served, tmp_path: Path) -> None:
