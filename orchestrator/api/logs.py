@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 
 from orchestrator.api.place import Place, number_cursor
 from orchestrator.api.routes import EVENTS, PREFIX, PROBLEM, Address, RunId, streaming
-from orchestrator.app.logs import LogRange, log_ranges, read_log, still_writes
+from orchestrator.app.step_log import LogRange, log_ranges, read_log, still_writes
 from orchestrator.errors import ConfigError, OrchestratorError
 
 _POLL_S = 0.4

@@ -24,12 +24,13 @@ from orchestrator.api.place import Place, RunFilter, number_cursor, page, tagged
 from orchestrator.api.problems import Refused
 from orchestrator.api.routes import ItemState
 from orchestrator.api.step_waiting import whole_step
-from orchestrator.app.logs import still_writes
 from orchestrator.app.record import RunRecord
+from orchestrator.app.step_log import still_writes
 from orchestrator.app.sweeps import ended_sweeps
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.graph.fact import FINISHED
+from orchestrator.views.frames import split_frames
 from orchestrator.views.status import duration_text, size_text
 from orchestrator.views.timeline import bar_svg, icon_svg, sparkline_svg
 
@@ -123,6 +124,7 @@ def _add_step(routes: APIRouter, place: Place) -> None:
                 reasons=told, log=None if many else _log(place, record, node, index, q, line),
                 items=_items(record, node, state, cursor) if many else None,
                 asked={"state": state, "q": q}, sweep=address in ended_sweeps(record.fold),
+                newest=place.here.journal.runs(record.row.pipeline, limit=1)[0].id,
             )  # fmt: skip
 
 
@@ -161,18 +163,20 @@ def _add_forms(routes: APIRouter, place: Place) -> None:
     @routes.post("/runs/{run}/do")
     async def act(request: Request, run: str) -> Response:
         given = dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
-        await run_in_threadpool(perform, place, run, given)
-        return RedirectResponse(run_url(run), 303)
+        return RedirectResponse(run_url(await run_in_threadpool(perform, place, run, given)), 303)
 
 
-def perform(place: Place, run: str, given: Mapping[str, str]) -> None:
-    """Do what a form asks; the same form sent twice does it once."""
+def perform(place: Place, run: str, given: Mapping[str, str]) -> str:
+    """Do what a form asks, and return the run to look at then; the same form sent twice does it once."""
     key = f"page-{blake3(json.dumps([run, sorted(given.items())]).encode()).hexdigest()}"
     action = given.get("action", "")
     if action == "cancel":
         place.actions.cancel(run, given.get("reason", "")[:500], key)
     elif action == "resume":
         place.actions.resume(run, key)
+    elif action == "fork":
+        asked = s.Fork(step=given.get("step", "?"), repeat=["*"] if given.get("repeat") else [])
+        return place.actions.fork(run, asked, key).run
     elif action in ("approve", "reject"):
         answer = s.Answer(step=given.get("step", "?"), approved=action == "approve", by=given.get("by", "")[:100])
         place.actions.answer(run, answer, key)
@@ -182,6 +186,7 @@ def perform(place: Place, run: str, given: Mapping[str, str]) -> None:
         place.actions.answer(run, answer, key)
     else:
         raise Refused(400, f"there is no action {action!r}")
+    return run
 
 
 def _value(text: str) -> Any:
@@ -244,6 +249,7 @@ def environment() -> Environment:
         bar=lambda counts: bar_svg(list(counts.items())), pretty=pretty, api_url=api_url,
     )  # fmt: skip
     found.filters.update(local=local, count=lambda number: f"{number:,}", size=size_text, duration=duration_text)
+    found.filters["split_frames"] = split_frames
     return found
 
 

@@ -17,9 +17,9 @@ from orchestrator.api.actions import Actions
 from orchestrator.api.launches import Launches
 from orchestrator.api.stream import Streams
 from orchestrator.app.installation import Installation
-from orchestrator.app.logs import log_ranges, read_log
 from orchestrator.app.record import Records, RunRecord
 from orchestrator.app.released import Releases
+from orchestrator.app.step_log import log_ranges, read_log
 from orchestrator.artifacts.preview import part as part_of
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import ConfigError, NotFound

@@ -208,6 +208,11 @@ def _add_actions(routes: APIRouter, place: Place) -> None:
         """Start a driver for a run that nobody drives, in a process of its own."""
         return place.actions.resume(run, key)
 
+    @routes.post("/runs/{run}/fork", response_model=s.Accepted, status_code=202, tags=["actions"])
+    def fork(run: RunId, body: s.Fork, key: Key = None) -> s.Accepted:
+        """Start a new run that does a step, and what depends on it, again, in a process of its own."""
+        return place.actions.fork(run, body, key)
+
     @routes.post("/runs/{run}/answers", response_model=s.Accepted, status_code=202, tags=["actions"])
     def answer(run: RunId, body: s.Answer, key: Key = None) -> s.Accepted:
         """Answer a step that waits for a person or a program."""

@@ -66,7 +66,8 @@ class RunDetail(Document):
     """A run with what it was started with and how it ended.
 
     ``counts`` has the number of steps in each state, over all nodes; ``critical`` is the chain of nodes that the end of
-    the run waited for; ``actions`` are those that make sense now.
+    the run waited for; ``actions`` are those that make sense now; ``forked`` is the step from which it left the history
+    of ``origin``, if it is a fork.
     """
 
     run: Run
@@ -74,6 +75,7 @@ class RunDetail(Document):
     backend: str
     git_commit: str
     origin: str
+    forked: str = ""
     reason: str
     outcome: str
     nodes: int
@@ -340,6 +342,16 @@ class Resume(Document):
     """Ask for a run that nobody drives to go on."""
 
 
+class Fork(Document):
+    """Ask for a new run: from a step on everything again, the rest from the history of this one.
+
+    ``repeat`` names steps with effects that began already and may act again in the new run; ``*`` names them all.
+    """
+
+    step: str = Field(min_length=1, max_length=500)
+    repeat: list[str] = Field(default=[], max_length=100)
+
+
 class Answer(Document):
     """Answer a step that waits: ``approved`` for an approval, ``value`` for a signal."""
 
@@ -352,11 +364,12 @@ class Answer(Document):
 class Accepted(Document):
     """A request was taken. Without a ``driver`` it waits until somebody resumes the run.
 
-    Of a promotion, ``step`` is the version and ``run`` that of its checks, empty if it took none.
+    Of a promotion, ``step`` is the version and ``run`` that of its checks, empty if it took none. Of a fork, ``run`` is
+    the new one and ``step`` where it left the history of the other.
     """
 
     run: str
-    action: Literal["cancel", "resume", "answer", "start", "release", "rollback", "promote"]
+    action: Literal["cancel", "resume", "answer", "start", "fork", "release", "rollback", "promote"]
     step: str
     driver: str | None
 

@@ -36,12 +36,14 @@ class Web:
         port: None for ``PORT`` or, if that is taken, any; 0 for any.
         token: Where the token is found: ``env:NAME`` or ``file:PATH``; empty for none.
         project: Directory whose pipelines may be started; empty for none but the shipped ones.
+        resume: Beside serving, drive runs on whose driver died.
     """
 
     host: str = LOOPBACK
     port: int | None = None
     token: str = ""
     project: str = ""
+    resume: bool = True
 
     def to_json(self) -> str:
         """As text."""

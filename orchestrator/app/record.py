@@ -81,7 +81,7 @@ class RunRecord:
         self.occupancy = Occupancy()
         self.driver: str | None = None
         self.drivers: list[tuple[float, f.DriverStarted]] = []
-        self.worker_starts: dict[str, float] = {}
+        self.workers: list[tuple[float, f.WorkerStarted]] = []
 
     @property
     def fold(self) -> RunFold:
@@ -104,8 +104,12 @@ class RunRecord:
                 if isinstance(recorded.fact, f.DriverStarted):
                     self.drivers.append((recorded.at, recorded.fact))
                 elif isinstance(recorded.fact, f.WorkerStarted):
-                    self.worker_starts[recorded.fact.worker] = recorded.at
+                    self.workers.append((recorded.at, recorded.fact))
         self.driver = None if self.row.state in f.FINISHED else journal.owner(self.row.id)
+
+    def came_up(self, worker: str) -> float | None:
+        """When a worker of the run was there, in wall-clock seconds."""
+        return next((at for at, fact in self.workers if fact.worker == worker), None)
 
     def statuses(self) -> dict[str, NodeStatus]:
         """State of each node; nothing is said to be running in a run that nobody drives."""
@@ -156,10 +160,10 @@ class RunRecord:
         node = last(ended)
         while node is not None:
             chain.append(node)
-            node = last(need for need in self.behind(node) if need in ended)
+            node = last(need for need in self.needs(node) if need in ended)
         return chain[::-1]
 
-    def behind(self, node: str) -> set[str]:
+    def needs(self, node: str) -> set[str]:
         """Nodes with work of their own that a node needs, wiring left out."""
         found: set[str] = set()
         pending = [node]

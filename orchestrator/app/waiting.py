@@ -83,7 +83,7 @@ def waits_of(record: RunRecord) -> Iterator[Wait]:
 
 def _pending(record: RunRecord, state: NodeState, steps: int | None, ready_at: float | None) -> Wait:
     name = state.node.id
-    open_ = [need for need in record.behind(name) if not record.fold.nodes[need].is_settled]
+    open_ = [need for need in record.needs(name) if not record.fold.nodes[need].is_settled]
     named = tuple(need for need in record.fold.nodes if need in open_
                   and record.fold.nodes[need].node.kind not in CONTROL_KINDS)  # fmt: skip
     if named:
@@ -100,7 +100,7 @@ def waited_for(record: RunRecord, name: str) -> Waited | None:
     ready, began = times[name].ready_at, times[name].started_at
     if ready is None:
         return None
-    ended = {need: times[need].ended_at for need in record.behind(name)
+    ended = {need: times[need].ended_at for need in record.needs(name)
              if record.fold.nodes[need].node.kind not in CONTROL_KINDS}  # fmt: skip
     last = max(ended, key=lambda need: ended[need] or 0.0, default="")
     until = began if began is not None else record.installation.clock.now()
@@ -113,7 +113,7 @@ def waited_for(record: RunRecord, name: str) -> Waited | None:
             shares[other] = shared
     busy = sorted(shares, key=lambda other: -shares[other])
     starts = record.items.of(name).starts
-    up = record.worker_starts.get(starts[0].worker) if starts else None
+    up = record.came_up(starts[0].worker) if starts else None
     return Waited(
         last, ready, began, tuple(busy[:_TOLD]), max(len(busy) - _TOLD, 0),
         describe_need(record.fold.nodes[name].node.policy.resources), up is not None and up > ready,
