@@ -12,6 +12,7 @@ from orchestrator.app.arguments import expr_text, looks_like
 from orchestrator.app.following import CONTROL_KINDS
 from orchestrator.app.reasons import reasons_of
 from orchestrator.app.record import Item, NodeTimes, RunRecord
+from orchestrator.app.step_inputs import inputs_of
 from orchestrator.artifacts.preview import described
 from orchestrator.engine.state import DONE, NodeState
 from orchestrator.graph import fact as f
@@ -54,6 +55,7 @@ def detail_of(record: RunRecord) -> s.RunDetail:
         backend=record.drivers[-1][1].backend if record.drivers else "",
         git_commit=created.git_commit if created else "",
         origin=created.origin if created else "",
+        forked=created.forked if created else "",
         reason=finished.reason if finished else "",
         outcome=finished.outcome if finished else "",
         nodes=sum(state.node.kind not in CONTROL_KINDS for state in fold.nodes.values()),
@@ -146,7 +148,7 @@ def step_of(record: RunRecord, state: NodeState, index: int | None) -> s.StepDet
         node=one_node(record, state),
         item=item_of(item) if item else None,
         attempts=[] if single is None else _attempts(record, node, single),
-        inputs=[input_of(record, name, expr) for name, expr in state.node.args.items()],
+        inputs=_inputs(record, state, index),
         checks=checks,
         metrics=[] if single is None else record.items.of(node).metrics_of(single),
         has_output=single is not None and state.outputs.find(single) is not None,
@@ -161,6 +163,18 @@ def _attempts(record: RunRecord, node: str, item: int) -> list[s.Attempt]:
         )
         for number, one in enumerate(record.items.of(node).attempts(item), 1)
     ]  # fmt: skip
+
+
+def _inputs(record: RunRecord, state: NodeState, index: int | None) -> list[s.Input]:
+    """Arguments of a step; of an item of a map what is its own."""
+    if index is None or not state.node.is_map:
+        return [input_of(record, name, expr) for name, expr in state.node.args.items()]
+    own = {one.name: one for one in inputs_of(record.installation, record.fold, state, index)}
+    steps = {name: expr.node if isinstance(expr, Ref) else None for name, expr in state.node.args.items()}
+    return [
+        s.Input(name=name, value=own[name].source or own[name].preview, step=step, preview=own[name].preview)
+        for name, step in steps.items()
+    ]
 
 
 def input_of(record: RunRecord, name: str, expr: Expr) -> s.Input:

@@ -126,7 +126,7 @@ class ModelVersion(Version):
                 drivers.append(recorded.fact.host)
         return Lineage(
             fold.run, made.pipeline, self.row.node, here.journal.run(fold.run).state, made.git_commit, made.capsule,
-            _python_of(here, made.capsule), tuple(dict.fromkeys(drivers)), made.seed, dict(made.params),
+            python_of(here, made.capsule), tuple(dict.fromkeys(drivers)), made.seed, dict(made.params),
             dict(made.files), dict(made.versions), tuple(_sources(here, fold, self.row.node)),
         )  # fmt: skip
 
@@ -291,7 +291,8 @@ def _sources(here: Installation, fold: RunFold, node: str) -> Iterator[Source]:
         yield Source(name, seen.type, "" if many else digest_of(cell), None if many else seen.length)
 
 
-def _python_of(here: Installation, capsule: str) -> str:
+def python_of(here: Installation, capsule: str) -> str:
+    """Version of Python that packed the code of a run; empty if that is gone."""
     try:
         with zipfile.ZipFile(io.BytesIO(bytes(here.artifacts.get(capsule)))) as archive:
             return str(json.loads(archive.read(MANIFEST)).get("python", ""))

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from orchestrator.app.handover import OUT, given_text
+from orchestrator.app.handover import BACK, OUT, given_text
 from orchestrator.app.installation import Installation
 from orchestrator.app.outputs import StoredValues
-from orchestrator.errors import ArtifactMissing, NotFound
+from orchestrator.errors import ArtifactMissing, ConfigError, NotFound, StoreError
 from orchestrator.graph import fact as f
 from orchestrator.ports.values import Cell, Entry
 from orchestrator.serving import Release, ReleaseState, Shadow, state_from_json
@@ -104,29 +104,23 @@ class Releases:
         return [one.known for one in self.all() if isinstance(one, Found) and one.known.app == app]
 
     def all(self) -> builtins.list[Found | WentBack]:
-        """Of all applications, newest first, as far as their runs are among the last ones."""
+        """Of all applications, newest first: those of the last runs, and the last ones by ``orc release``."""
+        journal = self._here.journal
         with self._lock:
-            rows = self._here.journal.runs(limit=MOST_RUNS)
+            rows = [row for name in (None, OUT, BACK) for row in journal.runs(name, limit=MOST_RUNS)]
+            rows = list({row.id: row for row in rows}.values())
             self._kept = {row.id: self._read(row) for row in rows}
             found = [self._with_driver(row, one) for row in rows for one in self._kept[row.id][1]]
         return sorted(found, key=began, reverse=True)
-
-    def find(self, release: str) -> Found:
-        """A release by its id.
-
-        Raises:
-            NotFound: there is none among the last runs.
-        """
-        for one in self.all():
-            if isinstance(one, Found) and one.known.id == release:
-                return one
-        raise NotFound(f"there is no release {release!r} in the last {MOST_RUNS} runs; orc ls lists runs")
 
     def _read(self, row: RunRow) -> tuple[int, tuple[Found | WentBack, ...]]:
         kept = self._kept.get(row.id)
         if kept is not None and kept[0] == row.seq:
             return kept
-        return row.seq, tuple(_of_run(self._here, row))
+        try:
+            return row.seq, tuple(_of_run(self._here, row))
+        except (StoreError, ConfigError, msgspec.ValidationError):  # its own page says what is the matter with it
+            return row.seq, ()
 
     def _with_driver(self, row: RunRow, one: Found | WentBack) -> Found | WentBack:
         if isinstance(one, WentBack) or isinstance(one.known, Release):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -271,6 +271,33 @@ class Run(Shown):
 
         runner = Runner(self._installation)
         return runner.rerun(runner.renewal(self.id, keep=keep))
+
+    def fork(
+        self,
+        from_step: str,
+        params: Mapping[str, Any] | None = None,
+        code: Pipeline[..., Any] | None = None,
+        repeat: Collection[str] = (),
+    ) -> Run:
+        """Begin a new run with this one's history up to a step: that and what depends on it runs again.
+
+        Args:
+            from_step: Its address; also a call in the body of a ``@dynamic`` step, or an item of a map.
+            params: Values in the place of those on record; they need ``code``.
+            code: Go on with this pipeline as it is now instead of the run's own code.
+            repeat: Steps with effects that began in this run and may act again, besides ``from_step``.
+
+        Raises:
+            NotFound: there is no such step.
+            ForkRefused: the run cannot be forked from there, or a step with effects would act again; says why.
+        """
+        from orchestrator.app.fork import refuse_acting
+        from orchestrator.app.runner import Runner
+
+        runner = Runner(self._installation)
+        made = runner.fork(self.id, from_step, code, params)
+        refuse_acting(made, repeat)
+        return runner.rerun(made.renewal, code=made.code)
 
     def verify(self) -> Verification:
         """Run everything but effects again, without the cache, and compare the outputs with those on record.

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from orchestrator.app.installation import Installation
     from orchestrator.engine.state import RunFold
 
+_MARK = ".sweep#"
+"""In the reference of the code of every sweep."""
+
 _TYPE = f"{Best.__module__}:{Best.__qualname__}"
+
+
+def ended_sweeps(fold: RunFold) -> list[str]:
+    """Steps of a run that are sweeps and have ended; nothing is read for it."""
+    return [
+        name
+        for name, state in fold.nodes.items()
+        if state.node.stage is not None and _MARK in state.node.stage.ref and state.outputs.find(0) is not None
+    ]
 
 
 def sweep_view(here: Installation, fold: RunFold, address: str) -> SweepView:

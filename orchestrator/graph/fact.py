@@ -57,6 +57,7 @@ class RunCreated:
         cursors: Where the pipeline's cursors stood when the run was made; its steps read from there, whatever happens.
         repeats: ``origin`` succeeded, so this run reads what that one read and moves no cursor.
         versions: What each named version that the pipeline asked for was then: ``data:flights@v3``.
+        forked: The step of ``origin`` from which this run went its own way; empty if it is no fork.
     """
 
     pipeline: str
@@ -73,6 +74,7 @@ class RunCreated:
     cursors: Mapping[str, Position] = field(default_factory=dict)
     repeats: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
+    forked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +216,17 @@ class BatchesProduced:
 
 @dataclass(frozen=True, slots=True)
 class CacheMissed:
-    """Cached steps have to run; ``reason`` names the part of the key that decided."""
+    """Cached steps have to run; ``reason`` names the part of the key that decided.
+
+    The stored output that comes closest is of the run ``nearest``; ``changed`` parts of its key were and are such.
+    """
 
     node: str
     start: int
     stop: int
     reason: str
+    nearest: str = ""
+    changed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

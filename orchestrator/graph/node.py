@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal as Kind
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from orchestrator.graph.display import Shown
 from orchestrator.graph.policy import DEFAULT_POLICY, Policy
@@ -74,6 +75,9 @@ class DictExpr:
 Expr: TypeAlias = Const | SecretRef | Ref | ListExpr | DictExpr
 
 
+_NO_ARGS: Mapping[str, Expr] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """The node runs only if ``branch`` (a node of kind ``branch``) came out as ``expected``."""
@@ -117,9 +121,8 @@ class StageSpec:
     merge: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One call of a stage (or a control node) in the graph.
+class Node(NamedTuple):
+    """One call of a stage (or a control node) in the graph; a tuple, because graphs have thousands.
 
     Attributes:
         id: ``scope/name#2``: scope path, name, and ordinal from the second of that name on. Stable between runs.
@@ -134,7 +137,7 @@ class Node:
     id: str
     kind: NodeKind
     stage: StageSpec | None = None
-    args: Mapping[str, Expr] = field(default_factory=dict)
+    args: Mapping[str, Expr] = _NO_ARGS
     mapped: tuple[str, ...] = ()
     guards: tuple[Guard, ...] = ()
     fallback: Const | None = None

@@ -80,8 +80,7 @@ class _Section:
 
 def card_html(view: CardView) -> str:
     """The page, whole in itself: no scripts, nothing fetched."""
-    title = escape(_title(view))
-    body = "\n".join(_html(section) for section in _sections(view))
+    title, body = escape(card_title(view)), card_sections(view)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -92,13 +91,18 @@ def card_html(view: CardView) -> str:
     )
 
 
+def card_sections(view: CardView) -> str:
+    """Its sections as a fragment of HTML, for a page that brings the style."""
+    return "\n".join(_html(section) for section in _sections(view))
+
+
 def card_fragment(view: CardView) -> str:
     """The same as a piece of another page: its texts take the colour of that page, plots one that stands on any."""
     under = " ".join(escape(text) for text in (view.address, view.stage, ", ".join(view.aliases)) if text)
-    body = "".join(_html(section) for section in _sections(view))
+    body = card_sections(view)
     return framed(
         f"<style>{_FRAGMENT_STYLE}</style>",
-        f'<div class="orc-card">{head(_title(view))}<p class="soft">{under}</p>{body}</div>',
+        f'<div class="orc-card">{head(card_title(view))}<p class="soft">{under}</p>{body}</div>',
     )
 
 
@@ -115,11 +119,12 @@ _FRAGMENT_STYLE = """
 def card_markdown(view: CardView) -> str:
     """The same as Markdown; bars stand for the plots."""
     aliases = f" ({', '.join(view.aliases)})" if view.aliases else ""
-    head = f"# {_plain(_title(view))}\n\n`{view.address}`, {view.stage}{aliases}\n"
+    head = f"# {_plain(card_title(view))}\n\n`{view.address}`, {view.stage}{aliases}\n"
     return "\n".join([head, *(_markdown(section) for section in _sections(view))])
 
 
-def _title(view: CardView) -> str:
+def card_title(view: CardView) -> str:
+    """What its author calls it, or its address."""
     return view.card.title if view.card else view.address
 
 
