@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.app.following import CONTROL_KINDS, Following
@@ -35,34 +36,42 @@ class Display(Protocol):
 
 
 class JupyterDisplay:
-    """An output of the cell that runs, updated in place."""
+    """An output of the cell that runs, updated in place.
+
+    Args:
+        display: IPython's own.
+    """
 
     pause_s = _LEAST_S
 
-    def __init__(self) -> None:
+    def __init__(self, display: Callable[..., Any]) -> None:
+        self._display = display
         self._handle: Any = None
 
     def show(self, html: str, text: str) -> None:
         """Make the output, or update it."""
-        from IPython.display import display
-
         content = {"text/html": html, "text/plain": text}
         if self._handle is None:
-            self._handle = display(content, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = self._display(content, raw=True, display_id=True)
         else:
             self._handle.update(content, raw=True)
 
 
 class MarimoDisplay:
-    """The output of the cell that runs; its last expression takes the place afterwards."""
+    """The output of the cell that runs; its last expression takes the place afterwards.
+
+    Args:
+        marimo: The module, which is there in its notebooks.
+    """
 
     pause_s = _LEAST_S
 
+    def __init__(self, marimo: Any) -> None:
+        self._marimo = marimo
+
     def show(self, html: str, text: str) -> None:
         """Replace the output."""
-        import marimo
-
-        marimo.output.replace(marimo.Html(html))
+        self._marimo.output.replace(self._marimo.Html(html))
 
 
 class Lines:
@@ -150,7 +159,7 @@ def notebook_display() -> Display | None:
     """A display of the notebook whose cell calls; None if no cell does."""
     marimo: Any = sys.modules.get("marimo")
     if marimo is not None and marimo.running_in_notebook():
-        return MarimoDisplay()
+        return MarimoDisplay(marimo)
     ipython: Any = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None and "ipykernel" in sys.modules else None
-    return JupyterDisplay() if getattr(shell, "kernel", None) is not None else None
+    return JupyterDisplay(ipython.display.display) if getattr(shell, "kernel", None) is not None else None

@@ -46,7 +46,7 @@ white-space:pre-wrap;overflow-wrap:anywhere;max-height:320px;overflow:auto;borde
 .orc.orc img{{max-width:100%}}
 .orc.orc svg{{max-width:none;vertical-align:-1px}}
 .orc.orc svg text[fill="#7d8899"]{{fill:currentColor;opacity:.8}}
-.orc.orc svg.bar{{vertical-align:1px;margin-right:6px}}
+.orc.orc svg.bar{{display:inline-block;vertical-align:1px;margin-right:6px}}
 """
 
 
