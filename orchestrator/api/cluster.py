@@ -71,7 +71,7 @@ def cluster_of(place: Place, watch: ClusterWatch) -> s.ClusterState:
                for one in (view.demands if view else ())]  # fmt: skip
     return s.ClusterState(
         source=now.source, address=now.address, seen_at=iso(now.seen_at), problem=now.problem,
-        drivers=view.drivers if view else 0, nodes=nodes, demands=demands, runs=[_run(run) for run in runs],
+        drivers=max(view.drivers - (now.source == "up"), 0) if view else 0, nodes=nodes, demands=demands, runs=[_run(run) for run in runs],
         more_runs=more,
     )  # fmt: skip
 
