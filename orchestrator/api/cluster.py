@@ -69,9 +69,10 @@ def cluster_of(place: Place, watch: ClusterWatch) -> s.ClusterState:
     ]  # fmt: skip
     demands = [s.ClusterDemand(amounts=dict(one.amounts), count=one.count, name=one.name)
                for one in (view.demands if view else ())]  # fmt: skip
+    drivers = max(view.drivers - (now.source == "up"), 0) if view else 0  # not whoever keeps it
     return s.ClusterState(
         source=now.source, address=now.address, seen_at=iso(now.seen_at), problem=now.problem,
-        drivers=max(view.drivers - (now.source == "up"), 0) if view else 0, nodes=nodes, demands=demands, runs=[_run(run) for run in runs],
+        drivers=drivers, nodes=nodes, demands=demands, runs=[_run(run) for run in runs],
         more_runs=more,
     )  # fmt: skip
 
