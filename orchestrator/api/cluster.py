@@ -16,7 +16,7 @@ from orchestrator.api.place import Place, document
 from orchestrator.api.routes import EVENTS, PREFIX, PROBLEM, streaming
 from orchestrator.api.step_waiting import wait_of
 from orchestrator.app.cluster import ClusterWatch, RunNow, runs_now
-from orchestrator.backends.supply import describe_need
+from orchestrator.backends.supply import demand, describe_need
 from orchestrator.ports.cluster import Holder
 from orchestrator.readers.occupancy import Flight
 from orchestrator.views.packing import Bar, Segment, packing_svg
@@ -70,19 +70,26 @@ def cluster_of(place: Place, watch: ClusterWatch) -> s.ClusterState:
     ]  # fmt: skip
     demands = [s.ClusterDemand(amounts=dict(one.amounts), count=one.count, name=one.name)
                for one in (view.demands if view else ())]  # fmt: skip
+    drivers = max(view.drivers - (now.source == "up"), 0) if view else 0  # not whoever keeps it
     return s.ClusterState(
         source=now.source, address=now.address, seen_at=iso(now.seen_at), problem=now.problem,
-        drivers=view.drivers if view else 0, nodes=nodes, demands=demands, runs=[_run(run) for run in runs],
+        drivers=drivers, nodes=nodes, demands=demands, runs=[_run(run) for run in runs],
         more_runs=more,
     )  # fmt: skip
 
 
 def _holder(holder: Holder, owner: tuple[RunNow, Sequence[Flight]] | None) -> s.ClusterHolder:
     return s.ClusterHolder(
-        name=holder.name, pid=holder.pid, amounts=dict(holder.amounts),
+        name=holder.name, pid=holder.pid, amounts=dict(holder.amounts) or (_slot(*owner) if owner else {}),
         devices={str(index): amount for index, amount in holder.devices.items()},
         run=owner[0].run if owner else None, steps=[_steps(owner[0], one) for one in owner[1]] if owner else [],
     )  # fmt: skip
+
+
+def _slot(run: RunNow, flights: Sequence[Flight]) -> dict[str, float]:
+    """What a worker for light steps works with: it reserves nothing itself, a task beside it holds its slot."""
+    node = run.nodes.get(flights[0].node) if flights else None
+    return {} if node is None else demand(node.policy.resources)
 
 
 def _run(run: RunNow) -> s.RunUnderWay:

@@ -20,6 +20,9 @@ from orchestrator.ports.cluster import ClusterNode, ClusterView, Demand, Holder
 IDLE_S = 60.0
 """The process that looks ends when nobody has looked for so long; it holds as much memory as Ray takes to import."""
 
+START_S = 120.0
+"""How long it may take to import Ray, on a machine that has much else to do."""
+
 _ROOT = str(Path(__file__).resolve().parents[2])
 
 
@@ -44,8 +47,8 @@ class RayLook:
     def look(self, timeout_s: float) -> ClusterView:
         """See ``ClusterLook``."""
         with self._lock:
-            process = self._running()
             try:
+                process = self._running()
                 answer = json.loads(_asked(process, timeout_s))
             except TimeoutError:
                 self._end()
@@ -78,6 +81,7 @@ class RayLook:
                     [sys.executable, "-P", "-c", _START, _ROOT, self._address, self._auth_mode],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
                 )  # fmt: skip
+            _line(self._process, START_S)
         return self._process
 
     def _end(self) -> None:
@@ -100,11 +104,16 @@ _START = (
 
 
 def _asked(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
-    """One line of an answer; raises TimeoutError or OSError."""
+    """The answer to a question; raises TimeoutError or OSError."""
     assert process.stdin is not None
-    assert process.stdout is not None
     process.stdin.write(b"look\n")
     process.stdin.flush()
+    return _line(process, timeout_s)
+
+
+def _line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
+    """What the process says next; raises TimeoutError or OSError."""
+    assert process.stdout is not None
     deadline, data = time.monotonic() + timeout_s, b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)

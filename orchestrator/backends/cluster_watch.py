@@ -30,10 +30,12 @@ _INTERNAL = ("node:", "object_store_memory", "accelerator_type:")
 
 
 def main(address: str, auth_mode: str) -> int:
-    """Answer until standard input ends; the first line may take as long as connecting takes."""
+    """Say ``{}`` when ready, then answer until standard input ends; the first answer includes connecting."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever Ray prints goes to the log
     threading.Thread(target=_end_with_parent, name="orc-parent", daemon=True).start()
+    import_ray()
+    out.write("{}\n")  # from here on it is the cluster that takes its time
     view: RayView | None = None
     for _ in sys.stdin:
         try:
@@ -62,7 +64,6 @@ class RayView:
         if auth_mode and "RAY_AUTH_MODE" not in os.environ:
             set_auth_mode(auth_mode)
         restrict_token_file()
-        import_ray()
         Cluster(ClusterSettings(address)).ask(address, ASK_S)
         self._address = address
         self._head = HeadView(address)

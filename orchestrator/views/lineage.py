@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from orchestrator.readers.lineage import Edge, Lineage, Vertex
@@ -37,9 +37,7 @@ _TOLD = {"data": "came of it", "code": "is the code of", "decides": "decided on"
 
 def lineage_svg(shown: Lineage, focus: Collection[str] = (), link: Callable[[Vertex], str] | None = None) -> str:
     """Draw a lineage; what is in ``focus`` has a thick edge, and ``link`` names the page of a vertex."""
-    leaves = [
-        Leaf(vertex.key, (vertex.run,) if vertex.run else (), _size(vertex)) for vertex in shown.vertices.values()
-    ]
+    leaves = [Leaf(one.key, (one.run,) if one.run else (), _size(one)) for one in _ordered(shown)]
     routes: dict[tuple[str, str], Edge] = {(edge.source, edge.target): edge for edge in shown.edges}
     layout = lay_out(leaves, list(routes))
     body = [*(line for run, area in layout.scopes.items() for line in _scope(run, area))]
@@ -56,6 +54,32 @@ def lineage_svg(shown: Lineage, focus: Collection[str] = (), link: Callable[[Ver
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FAMILY}"><title>{title}</title>\n'
         f'<g transform="translate({MARGIN:g} {MARGIN:g})">\n' + "\n".join(body) + "\n</g>\n</svg>\n"
     )
+
+
+def _ordered(shown: Lineage) -> list[Vertex]:
+    """Each behind what it came from, with those of one run together, as far as that is possible."""
+    box = {key: vertex.run or key for key, vertex in shown.vertices.items()}
+    boxes = _sorted(dict.fromkeys(box.values()), [(box[one.source], box[one.target]) for one in shown.edges])
+    place = {name: at for at, name in enumerate(boxes)}
+    keys = _sorted(shown.vertices, [(one.source, one.target) for one in shown.edges])
+    return [shown.vertices[key] for key in sorted(keys, key=lambda key: place[box[key]])]
+
+
+def _sorted(names: Iterable[str], wires: Iterable[tuple[str, str]]) -> list[str]:
+    """Names behind those that lead to them; what goes in a circle stays in its order."""
+    before: dict[str, set[str]] = {name: set() for name in names}
+    for source, target in wires:
+        if source != target:
+            before[target].add(source)
+    found: list[str] = []
+    while before:
+        free = [name for name, sources in before.items() if not sources] or [next(iter(before))]
+        for name in free:
+            del before[name]
+        for sources in before.values():
+            sources.difference_update(free)
+        found += free
+    return found
 
 
 def _size(vertex: Vertex) -> Size:

@@ -29,3 +29,16 @@ def test_all_vertices_and_edges_are_drawn_with_their_links() -> None:
 
 def test_nothing_is_an_empty_drawing() -> None:
     assert ET.fromstring(lineage_svg(Lineage())) is not None
+
+
+def test_things_stand_behind_what_they_came_from_whatever_was_known_first() -> None:
+    known = two_runs()
+    backwards = Lineage(dict(reversed(known.vertices.items())), known.edges)
+    drawn = ET.fromstring(lineage_svg(backwards))
+    order = [group.get("data-vertex") for group in drawn.iter(f"{SVG}g") if group.get("data-vertex")]
+    assert set(order) == known.vertices.keys()
+    tops = {}
+    for group in drawn.iter(f"{SVG}g"):
+        if group.get("data-vertex"):
+            tops[group.get("data-vertex")] = min(float(text.get("y") or 0) for text in group.iter(f"{SVG}text"))
+    assert all(tops[edge.source] < tops[edge.target] for edge in known.edges)
