@@ -139,9 +139,10 @@ def _times(item: int, begun: Start | None, end: End | None, running: bool, attem
 
 @dataclass(slots=True)
 class Items:
-    """Items of all nodes of one run."""
+    """Items of all nodes of one run; ``origin`` is the run whose record it goes on with."""
 
     nodes: dict[str, NodeItems] = field(default_factory=dict)
+    origin: str = ""
 
     def of(self, node: str) -> NodeItems:
         """Those of one node; empty if nothing happened to it."""
@@ -152,6 +153,8 @@ class Items:
         if isinstance(fact, f.DriverStarted):
             for items in self.nodes.values():
                 items.live = len(items.starts)
+        elif isinstance(fact, f.RunCreated):
+            self.origin = fact.origin
         elif isinstance(fact, f.CodeChanged):
             self._rename(fact)
         else:
@@ -173,7 +176,8 @@ class Items:
         elif isinstance(fact, f.StepsCompleted):
             items.ends.append(End(fact.start, fact.stop, at, fact.elapsed_us, fact.cached))
             if fact.cached:
-                items.reason = f"reused from run {fact.cached}: same code and inputs"
+                known = "taken over from the record" if fact.cached == self.origin else "same code and inputs"
+                items.reason = f"reused from run {fact.cached}: {known}"
         elif isinstance(fact, f.AttemptFailed | f.StepFailed):
             items.failures.append((fact, at))
         elif isinstance(fact, f.MetricsReported):
