@@ -187,12 +187,13 @@ def input_of(record: RunRecord, name: str, expr: Expr) -> s.Input:
 def reasons(record: RunRecord, node: str, item: int | None) -> list[s.Reason]:
     """What happened to a step, in order; the last of it if that is very much."""
     journal = record.installation.journal
+    origin = record.fold.created.origin if record.fold.created is not None else ""
     found: list[s.Reason] = []
     for recorded in journal.facts(record.row.id):
         for fact in f.apart(recorded.fact):
             found += [
                 s.Reason(at=iso(recorded.at), what=what, why=why)
-                for what, why in reasons_of(fact, recorded.at, node, item)
+                for what, why in reasons_of(fact, recorded.at, node, item, origin)
             ]
         if len(found) > 2 * MOST_REASONS:
             del found[:-MOST_REASONS]

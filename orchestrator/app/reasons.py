@@ -9,8 +9,12 @@ from orchestrator.graph import fact as f
 from orchestrator.views.status import duration_text
 
 
-def reasons_of(fact: Any, at: float, node: str, item: int | None) -> Iterator[tuple[str, str]]:
-    """What a fact says about a step; for a whole map, about any of its items."""
+def reasons_of(fact: Any, at: float, node: str, item: int | None, origin: str = "") -> Iterator[tuple[str, str]]:
+    """What a fact says about a step; for a whole map, about any of its items.
+
+    Args:
+        origin: The run whose record this one goes on with, if there is one.
+    """
     if isinstance(fact, f.CodeChanged):
         if node in fact.dropped and node not in fact.kept:
             yield "code", "other code: what it had finished does not count any more"
@@ -23,7 +27,8 @@ def reasons_of(fact: Any, at: float, node: str, item: int | None) -> Iterator[tu
         yield "started", f"{_items(fact)}on {fact.worker}"
     elif isinstance(fact, f.StepsCompleted):
         if fact.cached:
-            yield "cached", f"{_items(fact)}same code and inputs as in {fact.cached}"
+            said = "taken over from the record of" if fact.cached == origin else "same code and inputs as in"
+            yield "cached", f"{_items(fact)}{said} {fact.cached}"
         else:
             yield "degraded" if fact.degraded else "succeeded", _items(fact) + ("a fallback" if fact.degraded else "")
     elif isinstance(fact, f.AttemptFailed):

@@ -168,9 +168,10 @@ def _times(item: int, begun: Start | None, end: End | None, running: bool, attem
 
 @dataclass(slots=True)
 class Items:
-    """Items of all nodes of one run."""
+    """Items of all nodes of one run; ``origin`` is the run whose record it goes on with."""
 
     nodes: dict[str, NodeItems] = field(default_factory=dict)
+    origin: str = ""
 
     def of(self, node: str) -> NodeItems:
         """Those of one node; empty if nothing happened to it."""
@@ -181,6 +182,8 @@ class Items:
         if isinstance(fact, f.DriverStarted):
             for items in self.nodes.values():
                 items.live = len(items.starts)
+        elif isinstance(fact, f.RunCreated):
+            self.origin = fact.origin
         elif isinstance(fact, f.CodeChanged):
             self._rename(fact)
         else:
@@ -203,7 +206,8 @@ class Items:
             cpu_us, peak_bytes = getattr(fact, "cpu_us", 0), getattr(fact, "peak_bytes", 0)
             items.ends.append(End(fact.start, fact.stop, at, fact.elapsed_us, fact.cached, cpu_us, peak_bytes))
             if fact.cached and not items.missed:
-                items.reason = f"reused from run {fact.cached}: same code and inputs"
+                known = "taken over from the record" if fact.cached == self.origin else "same code and inputs"
+                items.reason = f"reused from run {fact.cached}: {known}"
         elif isinstance(fact, f.AttemptFailed | f.StepFailed):
             items.failures.append((fact, at))
         elif isinstance(fact, f.MetricsReported):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,16 @@ def test_waits_grow_and_then_the_run_says_that_nobody_starts_more(here: Installa
     assert any("is given up" in line and "orc resume dead" in line for line in started.said)
     started.rounds(5, 600.0)
     assert len(started.runs) == MOST_DEATHS - 1, "given up is given up, until somebody resumes it"
+
+
+def test_it_can_be_switched_off(here: Installation) -> None:
+    made(here, "dead")
+    died(here, "dead")
+    threads = threading.active_count()
+    with watching(here, print, enabled=False):
+        assert threading.active_count() == threads
+    with watching(here, print):
+        assert threading.active_count() == threads + 1
 
 
 def test_drivers_that_cannot_begin_count_too(here: Installation) -> None:
