@@ -81,6 +81,67 @@ def serve_user_config(app: str, deployment: str) -> Any:
     return None if config is None else config.user_config
 
 
+def serve_target(app: str, deployment: str) -> bytes:
+    """What Serve is to make of a deployment, for ``put_back_target``; publicly it is not told. Empty if nothing."""
+    import ray
+    from ray.serve import context
+
+    client: Any = context._get_global_client()
+    try:
+        target: bytes = ray.get(client._controller.get_deployment_info.remote(deployment, app))
+    except KeyError:  # it has just been ended
+        return b""
+    return target
+
+
+def put_back_target(app: str, deployment: str, target: bytes) -> None:
+    """Have Serve make again of an application's only deployment what it was to be, under the same code version.
+
+    Replicas that are like that already stay; ``serve.run`` would give them another code version and replace them.
+    """
+    import ray
+    from ray.serve import context
+    from ray.serve.generated.serve_pb2 import ApplicationArgs, DeploymentArgs, DeploymentRoute
+
+    if not target:
+        return
+    was: Any = DeploymentRoute.FromString(target)
+    arguments: Any = DeploymentArgs(
+        deployment_name=deployment,
+        deployment_config=was.deployment_info.deployment_config.SerializeToString(),
+        replica_config=was.deployment_info.replica_config.SerializeToString(),
+        deployer_job_id=ray.get_runtime_context().get_job_id(),
+        route_prefix=was.route,
+        ingress=True,
+    )
+    client: Any = context._get_global_client()
+    application: Any = ApplicationArgs(external_scaler_enabled=False)
+    told = {app: [arguments.SerializeToString()]}, {app: application.SerializeToString()}
+    ray.get(client._controller.deploy_applications.remote(*told))
+
+
+def quick_handle(app: str, deployment: str, method: str) -> Any:
+    """A handle for one event loop, whose calls go from process to process by gRPC.
+
+    What ``serve.get_deployment_handle`` gives hands each call to another thread and sends it as a task of Ray whose
+    results are a stream; there is a switch for both only for all of Serve, in the environment of its processes.
+    """
+    from ray import serve
+
+    handle: Any = serve.get_deployment_handle(deployment, app, _check_exists=False)
+    handle._init(_run_router_in_separate_loop=False)
+    return handle.options(
+        method_name=method, _by_reference=False, request_serialization="pickle", response_serialization="pickle"
+    )
+
+
+def is_too_long(error: BaseException) -> bool:
+    """True if a direct call failed because the request or the answer is longer than such calls take."""
+    import grpc
+
+    return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 def has_replicas(handle: Any) -> bool:
     """True if a handle of Serve knows of a living replica; a call of one that knows none waits until there is one."""
     if not handle.is_initialized:

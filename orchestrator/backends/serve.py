@@ -12,9 +12,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
-from orchestrator.backends.ray_private import dead_replicas
+from orchestrator.backends.ray_private import dead_replicas, put_back_target, serve_target
 from orchestrator.backends.serve_choice import SEPARATOR, check_name
 from orchestrator.backends.serve_ledger import end_ledger
 from orchestrator.backends.serve_models import ONLY
@@ -32,8 +32,16 @@ from orchestrator.ports.values import digest_bytes
 
 _POLL_S = 0.1
 _REQUEST_S = 5.0
+_PUT_BACK_S = 20.0
 _LOOP_S = 60.0
 _LOOP_DEATHS = 2
+
+
+class Before(NamedTuple):
+    """What answered at an address before it was to be something else: its identity, and what Serve wanted there."""
+
+    identity: str
+    target: bytes
 
 
 class RayServing:
@@ -77,8 +85,10 @@ class RayServing:
         settings |= {} if capture is None else {"capture": asdict(capture)}
         settings |= {} if until is None else {"until": until}
         identity = _identity(payload, settings)
-        if self._state(name) == "healthy" and _answers_as(endpoint.url) == identity:
+        answers = None if self._state(name) is None else _answers_as(endpoint.url)
+        if answers == identity and self._state(name) == "healthy":
             return endpoint
+        before = None if answers is None else Before(answers, serve_target(name, PREDICTOR))
         served = ServedVersion(app, version, identity, predictor, payload, dict(config or {}), load, capture)
         options = {"ray_actor_options": {"num_cpus": num_cpus, "num_gpus": num_gpus}, **scaled(replicas, load)}
         if until is not None:
@@ -87,10 +97,22 @@ class RayServing:
         self._run(name, served, options)
         try:
             self._await_healthy(name, endpoint, identity, deadline, timeout_s)
-        except ServingFailed:
-            self.undeploy(app, version)
-            raise
+        except ServingFailed as error:
+            if before is None:
+                self.undeploy(app, version)
+                raise
+            self._put_back(name, endpoint, before)
+            raise ServingFailed(f"{error.message}; what answered before goes on") from error
         return endpoint
+
+    def _put_back(self, name: str, endpoint: Endpoint, before: Before) -> None:
+        """Have Serve want again what answered before; its replicas, which it has kept, stay as they are."""
+        put_back_target(name, PREDICTOR, before.target)
+        deadline = time.monotonic() + _PUT_BACK_S
+        while time.monotonic() < deadline:
+            if self._state(name) == "healthy" and _answers_as(endpoint.url) == before.identity:
+                return
+            time.sleep(_POLL_S)
 
     def _run(self, name: str, served: ServedVersion, options: Mapping[str, Any]) -> None:
         from ray import serve

@@ -108,7 +108,7 @@ class Replica:
     async def __call__(self, request: Request) -> Response:
         """Answer one request that came over HTTP."""
         if request.method == "GET":
-            return JSONResponse(self._told())
+            return JSONResponse(self._described())
         headers = {}
         if request.method != "POST":
             answer = refused(405, 'use POST with a JSON object {"rows": [...]}')
@@ -127,6 +127,11 @@ class Replica:
         if self._capturing is not None:
             self._capturing.see(Sample(request, time.time(), took_ms, answer.status, body, answer.body, model))
         return answer
+
+    async def told(self, body: bytes, request: str, model: str = ONLY) -> tuple[int, bytes, bool]:
+        """The same for the router: plain values, which any process can read."""
+        answer = await self.answer(body, request, model)
+        return answer.status, answer.body, answer.broken
 
     def reconfigure(self, config: Mapping[str, Any]) -> None:
         """What Serve keeps of a version for others (``serve_upkeep``); it changes no answer."""
@@ -154,7 +159,7 @@ class Replica:
         predictor: Predictor = self._source.load(self._served.predictor)(data, self._served.config)
         return predictor
 
-    def _told(self) -> dict[str, Any]:
+    def _described(self) -> dict[str, Any]:
         served = self._served
         told: dict[str, Any] = {"app": served.app, "version": served.version, "identity": served.identity}
         if ONLY not in self._models:

@@ -98,13 +98,14 @@ class Routing:
     _in_flight: int = 0
     _mirrors: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def follow(self, traffic: Traffic, limits: Limits) -> None:
-        """Do this from now on; an older generation changes nothing."""
+    def follow(self, traffic: Traffic, limits: Limits) -> bool:
+        """Do this from now on; an older generation changes nothing, and gives False."""
         if self.traffic is not None and traffic.generation < self.traffic.generation:
-            return
+            return False
         self._choice = Choice(traffic.weights)
         self._known |= {traffic.stable, *traffic.weights, *traffic.mirrored}
         self.traffic, self.limits = traffic, limits
+        return True
 
     def take(self) -> dict[str, Counts]:
         """What was counted since the last time."""

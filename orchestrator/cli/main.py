@@ -45,7 +45,7 @@ COMMANDS: Final = {
     "release": Command("releasing", "release", "let a published model take over an application, watched"),
     "ab": Command("ab", "ab", "say what an A/B experiment has found so far, and draw it"),
     "rollback": Command("releasing", "rollback", "give an application back to its last good version"),
-    "preview": Command("releasing", "preview", "serve a model for a while under a name of its own"),
+    "preview": Command("previewing", "preview", "serve a model for a while under a name of its own"),
     "cursors": Command("versions", "cursors", "say where the cursors of pipelines stand"),
     "why": Command("steps", "why", "say why a step ran, waited, was reused or failed"),
     "quality": Command("quality", "quality", "show what the checks found and how the tables look"),

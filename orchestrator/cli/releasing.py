@@ -1,6 +1,6 @@
 """``orc release`` and ``orc rollback``: move the requests of a served application to another version, and back.
 
-Both, and ``orc preview``, are runs of ready pipelines, so a release that is interrupted goes on with ``orc resume``,
+Both are runs of ready pipelines, so a release that is interrupted goes on with ``orc resume``,
 and ``orc show`` tells what became of it.
 """
 
@@ -9,14 +9,11 @@ from __future__ import annotations
 import json as json_text
 from collections.abc import Sequence
 from dataclasses import astuple
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from orchestrator.app.checkout import git_branch
 from orchestrator.app.handover import BACK, last_change, moves_back, moves_given, moves_out
-from orchestrator.app.installation import Installation
 from orchestrator.app.models import Models
 from orchestrator.app.runner import Runner
 from orchestrator.app.standing import running
@@ -57,10 +54,8 @@ from orchestrator.config.job import load_job
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError, NotFound
 from orchestrator.graph.handover import TagMove
-from orchestrator.types import seconds
 
 _RELEASING = "stages.pipelines.releasing"
-_PREVIEWING = "stages.pipelines.previewing"
 
 
 def release(
@@ -113,11 +108,11 @@ def release(
         params |= {} if min_effect is None else {"min_effect": min_effect}
     params |= {} if sample is None else {"sample": sample}
     params |= {"forced": why} if force else {"max_p99_ms": max_p99_ms, "max_size_bytes": int(max_size_mib * 2**20)}
-    runner = _standing_runner()
+    runner = standing_runner()
     version = Models(runner.installation).releasable(model, stage, force)  # the very version that is checked goes out
     params["promoted"] = _written(moves_out(runner.installation, version, alias, beside or []))
     params["sent_back"] = [] if keep_tags else _written(moves_given(runner.installation, version))
-    return _run(runner, f"{_RELEASING}:send_out", {"model": version.address, **params}, timeout, json, quiet)
+    return run_ready(runner, f"{_RELEASING}:send_out", {"model": version.address, **params}, timeout, json, quiet)
 
 
 def rollback(
@@ -131,7 +126,7 @@ def rollback(
     quiet: Quiet = False,
 ) -> int:
     """Give all requests of an application, with its tags, to its last good version; a release under way ends."""
-    runner = _standing_runner()
+    runner = standing_runner()
     here = runner.installation
     last = last_change(here, app)
     if last is not None and last.pipeline == BACK and last.state == "running" and here.journal.owner(last.id) is None:
@@ -139,65 +134,24 @@ def rollback(
         return watch(here, lambda: runner.resume(last.id), timeout, False, json, quiet)
     moves = [] if last is None or to is not None or keep_tags else moves_back(here, last)
     params = {"app": app, "moves": _written(moves)} | ({} if to is None else {"to": to})
-    return _run(runner, f"{_RELEASING}:send_back", params, timeout, json, quiet)
-
-
-def preview(
-    target: Annotated[
-        str | None,
-        typer.Argument(metavar="[VERSION|RUN]", help="model:NAME, then @v3 or @TAG; or the run that made it"),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="of the preview (default: the git branch, or the run)")
-    ] = None,
-    lasts: Annotated[str, typer.Option("--for", metavar="DURATION", help="how long it answers")] = "2h",
-    remove: Annotated[str | None, typer.Option("--remove", metavar="NAME", help="end a preview now")] = None,
-    listed: Annotated[bool, typer.Option("--list", help="say which there are")] = False,
-    timeout: TimeLimit = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> int:
-    """Serve a model for a while under a name of its own, list what is served so, or end it."""
-    if (target is not None) + (remove is not None) + listed != 1:
-        raise ConfigError("say what to show (orc preview model:NAME@v3, or a run), or --list, or --remove NAME")
-    if listed:
-        return _run(_standing_runner(), f"{_PREVIEWING}:look", {}, timeout, json, quiet)
-    if remove is not None:
-        return _run(_standing_runner(), f"{_PREVIEWING}:remove", {"name": remove}, timeout, json, quiet)
-    lasts_s = seconds(lasts)
-    model, of_run = _previewed(Installation(), target or "")
-    params = {"model": model, "name": name or of_run or git_branch(Path.cwd()) or model, "lasts_s": lasts_s}
-    return _run(_standing_runner(), f"{_PREVIEWING}:show", params, timeout, json, quiet)
-
-
-def _previewed(here: Installation, target: str) -> tuple[str, str]:
-    """The version to show, and the run if that was named."""
-    if target.startswith("model:"):
-        return target, ""
-    run = here.journal.run(target).id
-    made = [version.address for version in here.registry.versions() if version.run == run]
-    models = [address for address in made if address.startswith("model:")]
-    if len(models) == 1:
-        return models[0], run
-    if models:
-        raise ConfigError(f"run {run} published {', '.join(models)}; name the one to show")
-    raise NotFound(
-        f"no model version is from run {run}; give the stage that makes one publish='model:NAME', or name the version, "
-        "which may be of an earlier run that made the same: orc models"
-    )
+    return run_ready(runner, f"{_RELEASING}:send_back", params, timeout, json, quiet)
 
 
 def _written(moves: Sequence[TagMove]) -> list[tuple[Any, ...]]:
     return [astuple(move) for move in moves]
 
 
-def _standing_runner() -> Runner:
+def standing_runner() -> Runner:
+    """A runner, if there is a Ray that outlives this command."""
     runner = Runner()
-    _check_stays(runner.installation.settings)
+    check_stays(runner.installation.settings)
     return runner
 
 
-def _run(runner: Runner, pipeline: str, params: dict[str, Any], timeout: str | None, json: bool, quiet: bool) -> int:
+def run_ready(
+    runner: Runner, pipeline: str, params: dict[str, Any], timeout: str | None, json: bool, quiet: bool
+) -> int:
+    """Run a ready pipeline to its end, as ``orc run`` does."""
     written = [f"{key}={value if isinstance(value, str) else json_text.dumps(value)}" for key, value in params.items()]
     job = load_job(pipeline, written)
     return watch(
@@ -207,8 +161,8 @@ def _run(runner: Runner, pipeline: str, params: dict[str, Any], timeout: str | N
     )  # fmt: skip
 
 
-def _check_stays(settings: Settings) -> None:
-    """What is served ends with its Ray, so there has to be one that outlives this command."""
+def check_stays(settings: Settings) -> None:
+    """Raises ConfigError if there is no Ray that outlives this command: what is served ends with it."""
     if settings.ray_address:
         return
     try:
