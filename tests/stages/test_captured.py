@@ -45,8 +45,11 @@ def ask(url: str, rows: list[Any], model: str = "") -> tuple[int, str]:
         return error.code, error.headers["X-Answer-Id"]
 
 
-def test_requests_become_rows_that_drift_is_looked_for_in(tmp_path: Path) -> None:
-    folder = str(tmp_path / "captures")
+@pytest.mark.parametrize("place", ["directory", "s3"])
+def test_requests_become_rows_that_drift_is_looked_for_in(
+    place: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = str(tmp_path / "captures") if place == "directory" else str(request.getfixturevalue("s3"))
     with LocalServing() as serving:
         here = InProcess(tmp_path, ports={"serving": serving, "routing": serving})
         deployment: Deployment = here.run(send_out, model=trained(), folder=folder).result()
