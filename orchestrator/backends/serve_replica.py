@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from orchestrator.backends.serve_answer import Answer, refused
 from orchestrator.backends.serve_capture import Capturing, Sample
 from orchestrator.backends.serve_choice import SEPARATOR
-from orchestrator.backends.serve_models import MODEL_HEADER, ONLY, Models
+from orchestrator.backends.serve_models import MODEL_HEADER, ONLY, Models, model_in
 from orchestrator.backends.serve_routing import ANSWER_HEADER
 from orchestrator.backends.serve_scaling import P95_MS, LatencyWindow
 from orchestrator.errors import ConfigError
@@ -114,7 +114,9 @@ class Replica:
             answer = refused(405, 'use POST with a JSON object {"rows": [...]}')
         else:
             asked = secrets.token_hex(8)
-            answer = await self.answer(await request.body(), asked, request.headers.get(MODEL_HEADER, ONLY))
+            path = request.scope["path"].removeprefix(request.scope.get("root_path", "")).strip("/")
+            model = model_in(path) or request.headers.get(MODEL_HEADER, ONLY)
+            answer = await self.answer(await request.body(), asked, model)
             headers[ANSWER_HEADER] = f"{self._served.version}{SEPARATOR}{asked}"
         return Response(answer.body, answer.status, headers, media_type="application/json")
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeGuard
 from orchestrator.backends.serve_answer import Answer
 from orchestrator.backends.serve_choice import OUTCOMES, SEPARATOR, Choice, traffic_document
 from orchestrator.backends.serve_counts import Counts, Verdict, add_all
-from orchestrator.backends.serve_models import ONLY
+from orchestrator.backends.serve_models import ONLY, model_in
 from orchestrator.backends.serve_slices import request_id, slices_in, slices_of
 from orchestrator.ports.traffic import Traffic
 
@@ -120,8 +120,9 @@ class Routing:
         """Answer an HTTP request; ``path`` is what comes after the application's own, without slashes around it."""
         if method == "GET" and not path:
             return self.describe()
-        if method == "POST" and not path:
-            return await self.answer(body, client, model)
+        named = model_in(path)
+        if method == "POST" and (not path or named is not None):
+            return await self.answer(body, client, model if named is None else named)
         if method == "POST" and path == OUTCOMES:
             return self.outcomes(body)
         return _refused(404, f"nothing of {self.app} answers {method} here: no such version is served")

@@ -97,10 +97,11 @@ def test_many_models_behind_one_address_answer_as_each_alone(tmp_path: Path) -> 
         assert again == deployment
         routed = serving.route("shops", Traffic(1, {deployment.version: 100.0}, deployment.version))
         for url in (deployment.url, routed.url):
-            assert [ask(url, ROWS[:2], model)[0] for model in ("left", "spent", "other", "")] == [200, 200, 404, 404]
+            assert [ask(url, ROWS[:2], model)[0] for model in ("left", "other", "")] == [200, 404, 404]
+            assert [ask(f"{url}/models/{model}", ROWS[:2], "left")[0] for model in ("spent", "other")] == [200, 404]
     seen = captured(folder, "shops")
     expected = {name: model.predict(customers(40).slice(0, 2)) for name, model in models.items()}
     for name, values in expected.items():
         rows = seen.rows.filter(pc.equal(seen.rows["answer_model"], name))
         assert rows["answer_value"].to_pylist() == pytest.approx([*values, *values])
-    assert seen.apart.num_rows == 4
+    assert seen.apart.num_rows == 6
