@@ -21,7 +21,7 @@ from stages.deployment.previewing import Preview, end_preview, preview, previews
 from stages.deployment.releasing import release, rollback
 from stages.deployment.replaying import Replay, replay
 from stages.deployment.scoring import Scored, score_staged
-from stages.deployment.serving import Deployment, Exercise, deploy, deploy_many, exercise, retire
+from stages.deployment.serving import Deployment, Exercise, deploy, deploy_many, deploy_versions, exercise, retire
 from stages.deployment.soundness import check_soundness
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "check_soundness",
     "deploy",
     "deploy_many",
+    "deploy_versions",
     "end_preview",
     "exercise",
     "hand_back",
