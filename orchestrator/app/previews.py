@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.app.ray_backend import shared_cluster, shared_local_cluster
-from orchestrator.backends.serve import RayServing
+from orchestrator.app.serve import serving
 from orchestrator.config.settings import Settings
 from orchestrator.serving import Preview, end_preview_on, previews_on
 
@@ -14,7 +13,7 @@ def served_previews(settings: Settings) -> list[Preview]:
     Raises:
         ClusterUnreachable: it does not answer.
     """
-    return previews_on(_serving(settings))
+    return previews_on(serving(settings))
 
 
 def end_preview(settings: Settings, name: str) -> str:
@@ -24,14 +23,4 @@ def end_preview(settings: Settings, name: str) -> str:
         NotFound: none of that name is served.
         ClusterUnreachable: the cluster or the standing Ray does not answer.
     """
-    return end_preview_on(_serving(settings), name)
-
-
-def _serving(settings: Settings) -> RayServing:
-    if settings.ray_address:
-        shared_cluster(settings.ray_address).connect()
-    else:
-        local = shared_local_cluster(settings.home)
-        local.look()
-        local.connect()
-    return RayServing()
+    return end_preview_on(serving(settings), name)

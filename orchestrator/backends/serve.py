@@ -58,6 +58,10 @@ class RayServing:
         self._http_port = http_port
         self._health_check_s = health_check_s
 
+    def start(self) -> None:
+        """Start Serve, if it does not run yet: a deployment does so, too, and then waits for it."""
+        proxy_url(self._http_port)
+
     def deploy(
         self,
         app: str,
