@@ -68,6 +68,42 @@ def serve_address() -> str | None:
     return f"http://{options.host}:{options.port}{options.root_path}"
 
 
+class ServeStatus(NamedTuple):
+    """An application of Serve: its status by name, what is said of it and of its deployments, and since when."""
+
+    status: str
+    message: str
+    deployments: tuple[str, ...]
+    deployed_at: float
+
+
+def serve_statuses() -> dict[str, ServeStatus]:
+    """All applications of Serve by name; empty if it does not run.
+
+    ``serve.status`` tells the same, and pickles a class for each deployment each time, which takes ten times as long
+    and must not happen in two threads at once.
+    """
+    import ray
+    from ray.serve import context
+    from ray.serve.generated.serve_pb2 import ApplicationStatus, StatusOverview
+
+    client: Any = context._get_global_client(raise_if_no_controller_running=False)
+    if client is None:
+        return {}
+    overview: Any = StatusOverview
+    names: Any = ApplicationStatus
+    found = [overview.FromString(one) for one in ray.get(client._controller.list_serve_statuses.remote())]
+    return {
+        one.name: ServeStatus(
+            names.Name(one.app_status.status).removeprefix("APPLICATION_STATUS_"),
+            one.app_status.message,
+            tuple(deployment.message for deployment in one.deployment_statuses.deployment_status_infos),
+            one.app_status.deployment_timestamp,
+        )
+        for one in found
+    }
+
+
 def serve_user_config(app: str, deployment: str) -> Any:
     """``user_config`` that Serve keeps for a deployment, None if there is none; publicly only the dashboard tells."""
     import ray

@@ -110,11 +110,9 @@ class RayRouter:
                 time.sleep(_TRIES_S)
 
     def _await_replicas(self, app: str, traffic: Traffic, deadline: float, timeout_s: float) -> None:
-        from ray import serve
-
         said = "it was not started"
         while time.monotonic() < deadline:
-            application = serve.status().applications.get(app)
+            application = ray_private.serve_statuses().get(app)
             if application is not None:
                 said = reason(application)
                 if application.status == "RUNNING":
@@ -141,7 +139,7 @@ def end_router(app: str) -> None:
     """End a router with its ledger; no error if there is none."""
     from ray import serve
 
-    if serve.status().applications.get(app) is not None:
+    if ray_private.serve_statuses().get(app) is not None:
         serve.delete(app)
     end_ledger(app)
 
@@ -189,9 +187,7 @@ def _deployment(config: dict[str, Any], settings: RouterSettings) -> Any:
 
 
 def _not_served(app: str, traffic: Traffic) -> str:
-    from ray import serve
-
-    applications = serve.status().applications
+    applications = ray_private.serve_statuses()
     for version in [version for version, percent in traffic.weights.items() if percent > 0]:
         application = applications.get(f"{app}{SEPARATOR}{version}")
         if application is None or state_of(application) == "stopping" or application.status == "DEPLOY_FAILED":
