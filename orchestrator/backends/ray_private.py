@@ -5,6 +5,7 @@ Each function says why the public interface does not do.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, NamedTuple
 
 
@@ -85,22 +86,21 @@ def serve_statuses() -> dict[str, ServeStatus]:
     """
     import ray
     from ray.serve import context
-    from ray.serve.generated.serve_pb2 import ApplicationStatus, StatusOverview
+    from ray.serve.generated import serve_pb2
 
     client: Any = context._get_global_client(raise_if_no_controller_running=False)
     if client is None:
         return {}
-    overview: Any = StatusOverview
-    names: Any = ApplicationStatus
-    found = [overview.FromString(one) for one in ray.get(client._controller.list_serve_statuses.remote())]
+    messages: Any = serve_pb2
+    told = ray.get(client._controller.list_serve_statuses.remote())
     return {
         one.name: ServeStatus(
-            names.Name(one.app_status.status).removeprefix("APPLICATION_STATUS_"),
+            messages.ApplicationStatus.Name(one.app_status.status).removeprefix("APPLICATION_STATUS_"),
             one.app_status.message,
             tuple(deployment.message for deployment in one.deployment_statuses.deployment_status_infos),
             one.app_status.deployment_timestamp,
         )
-        for one in found
+        for one in map(messages.StatusOverview.FromString, told)
     }
 
 
@@ -137,12 +137,13 @@ def put_back_target(app: str, deployment: str, target: bytes) -> None:
     """
     import ray
     from ray.serve import context
-    from ray.serve.generated.serve_pb2 import ApplicationArgs, DeploymentArgs, DeploymentRoute
+    from ray.serve.generated import serve_pb2
 
     if not target:
         return
-    was: Any = DeploymentRoute.FromString(target)
-    arguments: Any = DeploymentArgs(
+    messages: Any = serve_pb2
+    was = messages.DeploymentRoute.FromString(target)
+    arguments = messages.DeploymentArgs(
         deployment_name=deployment,
         deployment_config=was.deployment_info.deployment_config.SerializeToString(),
         replica_config=was.deployment_info.replica_config.SerializeToString(),
@@ -151,7 +152,7 @@ def put_back_target(app: str, deployment: str, target: bytes) -> None:
         ingress=True,
     )
     client: Any = context._get_global_client()
-    application: Any = ApplicationArgs(external_scaler_enabled=False)
+    application = messages.ApplicationArgs(external_scaler_enabled=False)
     told = {app: [arguments.SerializeToString()]}, {app: application.SerializeToString()}
     ray.get(client._controller.deploy_applications.remote(*told))
 
@@ -173,8 +174,7 @@ def quick_handle(app: str, deployment: str, method: str) -> Any:
 
 def is_too_long(error: BaseException) -> bool:
     """True if a direct call failed because the request or the answer is longer than such calls take."""
-    import grpc
-
+    grpc: Any = import_module("grpc")
     return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

@@ -9,6 +9,7 @@ from orchestrator.serving import (
     Handover,
     Load,
     ModelCard,
+    Preview,
     Release,
     Shadow,
     Strategy,
@@ -17,7 +18,7 @@ from orchestrator.serving import (
 from stages.deployment.card import model_card
 from stages.deployment.handing import hand_back, hand_over
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
-from stages.deployment.previewing import Preview, end_preview, preview, previews
+from stages.deployment.previewing import end_preview, preview, previews
 from stages.deployment.releasing import release, rollback
 from stages.deployment.replaying import Replay, replay
 from stages.deployment.scoring import Scored, score_staged
