@@ -190,7 +190,8 @@ def has_replicas(handle: Any) -> bool:
 def dead_replicas(app: str, deployment: str, since: float) -> int:
     """How many replicas of a deployment were started after a time and have ended since; ``serve.status`` forgets them.
 
-    Serve remembers the last ten.
+    Serve remembers the last ten. While as many as are wanted have lived through it, the others were to be something
+    else, which was given up, and do not count.
     """
     import ray
     from ray.serve import context
@@ -202,4 +203,6 @@ def dead_replicas(app: str, deployment: str, since: float) -> int:
         details = ray.get(client._controller.get_deployment_details.remote(app, deployment))
     except KeyError:  # it has ended meanwhile
         return 0
-    return sum(replica.start_time_s >= since for replica in details.recent_dead_replicas)
+    dead = [replica.start_time_s for replica in details.recent_dead_replicas if replica.start_time_s >= since]
+    steady = [one for one in details.replicas if one.state == "RUNNING" and one.start_time_s < min(dead, default=since)]
+    return 0 if len(steady) >= details.target_num_replicas else len(dead)
