@@ -5,7 +5,6 @@ Each function says why the public interface does not do.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, NamedTuple
 
 
@@ -155,27 +154,6 @@ def put_back_target(app: str, deployment: str, target: bytes) -> None:
     application = messages.ApplicationArgs(external_scaler_enabled=False)
     told = {app: [arguments.SerializeToString()]}, {app: application.SerializeToString()}
     ray.get(client._controller.deploy_applications.remote(*told))
-
-
-def quick_handle(app: str, deployment: str, method: str) -> Any:
-    """A handle for one event loop, whose calls go from process to process by gRPC.
-
-    What ``serve.get_deployment_handle`` gives hands each call to another thread and sends it as a task of Ray whose
-    results are a stream; there is a switch for both only for all of Serve, in the environment of its processes.
-    """
-    from ray import serve
-
-    handle: Any = serve.get_deployment_handle(deployment, app, _check_exists=False)
-    handle._init(_run_router_in_separate_loop=False)
-    return handle.options(
-        method_name=method, _by_reference=False, request_serialization="pickle", response_serialization="pickle"
-    )
-
-
-def is_too_long(error: BaseException) -> bool:
-    """True if a direct call failed because the request or the answer is longer than such calls take."""
-    grpc: Any = import_module("grpc")
-    return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def has_replicas(handle: Any) -> bool:

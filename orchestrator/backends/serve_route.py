@@ -30,9 +30,6 @@ PREDICTOR = "predictor"
 _REPORT_S = 0.25
 _LAST_REPORT_S = 1.0
 _WARM_S = 1.0
-_LONG = 1024 * 1024
-"""Longer bodies go through Ray's object store: a direct call takes up to 4 MiB, there and back."""
-
 _LOG = logging.getLogger(__name__)
 
 
@@ -78,21 +75,12 @@ class Route:
             ray.wait([self._ledger.add.remote(counts)], timeout=_LAST_REPORT_S)
 
     async def _ask(self, version: str, asked: Asked) -> Answer:
+        from ray.serve.exceptions import BackPressureError
+
         handle = self._handle(version)
         traffic = self._routing.traffic
         if traffic is not None and version != traffic.stable and not ray_private.has_replicas(handle):
             raise ServingFailed(f"{self._app} {version} has no replica at the moment")
-        if len(asked.body) <= _LONG:
-            try:
-                return await self._answer(version, handle, asked)
-            except Exception as error:
-                if not ray_private.is_too_long(error):
-                    raise
-        return await self._answer(version, handle.options(_by_reference=True), asked)
-
-    async def _answer(self, version: str, handle: Any, asked: Asked) -> Answer:
-        from ray.serve.exceptions import BackPressureError
-
         response = handle.remote(*asked)
         try:
             return Answer(*await response)
@@ -104,8 +92,11 @@ class Route:
 
     def _handle(self, version: str) -> Any:
         if version not in self._handles:
+            from ray import serve
+
             name = f"{self._app}{SEPARATOR}{version}"
-            self._handles[version] = ray_private.quick_handle(name, PREDICTOR, "told")
+            handle: Any = serve.get_deployment_handle(PREDICTOR, name, _check_exists=False)
+            self._handles[version] = handle.options(method_name="told")
         return self._handles[version]
 
     async def _warm(self, versions: set[str]) -> None:
