@@ -36,7 +36,7 @@ from stages.features import Features, Number
 from stages.training import Model
 
 APP, FIRST = "killed", "first"
-CANARY = Canary(steps=(30, 100), bake="2s", min_samples=20, patience="3m", compare=("errors", "broken"))
+CANARY = Canary(steps=(30, 100), bake="1s", min_samples=20, patience="3m", compare=("errors", "broken"))
 ROWS = pa.table({"x": [0.1 * number for number in range(100)], "y": [number % 2 for number in range(100)]})
 
 Victim = Literal["driver", "worker"]
@@ -89,7 +89,9 @@ class Killings:
     def asked(self, releases: int, during: Callable[[], None]) -> Replay:
         """What clients see while something happens in which so many releases end."""
         with ThreadPoolExecutor(1) as pool:
-            asking = pool.submit(replay.function, self.url, ROWS, "y", releases=releases, limit_s=_LONGEST_S)
+            asking = pool.submit(
+                replay.function, self.url, ROWS, "y", releases=releases, pause_s=0.1, limit_s=_LONGEST_S
+            )
             during()
             return asking.result()
 

@@ -68,6 +68,41 @@ def serve_address() -> str | None:
     return f"http://{options.host}:{options.port}{options.root_path}"
 
 
+class ServeStatus(NamedTuple):
+    """An application of Serve: its status by name, what is said of it and of its deployments, and since when."""
+
+    status: str
+    message: str
+    deployments: tuple[str, ...]
+    deployed_at: float
+
+
+def serve_statuses() -> dict[str, ServeStatus]:
+    """All applications of Serve by name; empty if it does not run.
+
+    ``serve.status`` tells the same, and pickles a class for each deployment each time, which takes ten times as long
+    and must not happen in two threads at once.
+    """
+    import ray
+    from ray.serve import context
+    from ray.serve.generated import serve_pb2
+
+    client: Any = context._get_global_client(raise_if_no_controller_running=False)
+    if client is None:
+        return {}
+    messages: Any = serve_pb2
+    told = ray.get(client._controller.list_serve_statuses.remote())
+    return {
+        one.name: ServeStatus(
+            messages.ApplicationStatus.Name(one.app_status.status).removeprefix("APPLICATION_STATUS_"),
+            one.app_status.message,
+            tuple(deployment.message for deployment in one.deployment_statuses.deployment_status_infos),
+            one.app_status.deployment_timestamp,
+        )
+        for one in map(messages.StatusOverview.FromString, told)
+    }
+
+
 def serve_user_config(app: str, deployment: str) -> Any:
     """``user_config`` that Serve keeps for a deployment, None if there is none; publicly only the dashboard tells."""
     import ray
@@ -79,6 +114,46 @@ def serve_user_config(app: str, deployment: str) -> Any:
         return None
     config = ray.get(client._controller.get_deployment_config.remote(DeploymentID(name=deployment, app_name=app)))
     return None if config is None else config.user_config
+
+
+def serve_target(app: str, deployment: str) -> bytes:
+    """What Serve is to make of a deployment, for ``put_back_target``; publicly it is not told. Empty if nothing."""
+    import ray
+    from ray.serve import context
+
+    client: Any = context._get_global_client()
+    try:
+        target: bytes = ray.get(client._controller.get_deployment_info.remote(deployment, app))
+    except KeyError:  # it has just been ended
+        return b""
+    return target
+
+
+def put_back_target(app: str, deployment: str, target: bytes) -> None:
+    """Have Serve make again of an application's only deployment what it was to be, under the same code version.
+
+    Replicas that are like that already stay; ``serve.run`` would give them another code version and replace them.
+    """
+    import ray
+    from ray.serve import context
+    from ray.serve.generated import serve_pb2
+
+    if not target:
+        return
+    messages: Any = serve_pb2
+    was = messages.DeploymentRoute.FromString(target)
+    arguments = messages.DeploymentArgs(
+        deployment_name=deployment,
+        deployment_config=was.deployment_info.deployment_config.SerializeToString(),
+        replica_config=was.deployment_info.replica_config.SerializeToString(),
+        deployer_job_id=ray.get_runtime_context().get_job_id(),
+        route_prefix=was.route,
+        ingress=True,
+    )
+    client: Any = context._get_global_client()
+    application = messages.ApplicationArgs(external_scaler_enabled=False)
+    told = {app: [arguments.SerializeToString()]}, {app: application.SerializeToString()}
+    ray.get(client._controller.deploy_applications.remote(*told))
 
 
 def has_replicas(handle: Any) -> bool:
@@ -93,7 +168,8 @@ def has_replicas(handle: Any) -> bool:
 def dead_replicas(app: str, deployment: str, since: float) -> int:
     """How many replicas of a deployment were started after a time and have ended since; ``serve.status`` forgets them.
 
-    Serve remembers the last ten.
+    Serve remembers the last ten. While as many as are wanted have lived through it, the others were to be something
+    else, which was given up, and do not count.
     """
     import ray
     from ray.serve import context
@@ -105,4 +181,6 @@ def dead_replicas(app: str, deployment: str, since: float) -> int:
         details = ray.get(client._controller.get_deployment_details.remote(app, deployment))
     except KeyError:  # it has ended meanwhile
         return 0
-    return sum(replica.start_time_s >= since for replica in details.recent_dead_replicas)
+    dead = [replica.start_time_s for replica in details.recent_dead_replicas if replica.start_time_s >= since]
+    steady = [one for one in details.replicas if one.state == "RUNNING" and one.start_time_s < min(dead, default=since)]
+    return 0 if len(steady) >= details.target_num_replicas else len(dead)

@@ -7,14 +7,15 @@ alone; that makes a retried deployment free. Versions do not share an address: `
 from __future__ import annotations
 
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
-from orchestrator.backends.ray_private import dead_replicas
+from orchestrator.backends.ray_private import ServeStatus, dead_replicas, put_back_target, serve_statuses, serve_target
 from orchestrator.backends.serve_choice import SEPARATOR, check_name
 from orchestrator.backends.serve_ledger import end_ledger
 from orchestrator.backends.serve_models import ONLY
@@ -32,8 +33,16 @@ from orchestrator.ports.values import digest_bytes
 
 _POLL_S = 0.1
 _REQUEST_S = 5.0
+_PUT_BACK_S = 20.0
 _LOOP_S = 60.0
 _LOOP_DEATHS = 2
+
+
+class Before(NamedTuple):
+    """What answered at an address before it was to be something else: its identity, and what Serve wanted there."""
+
+    identity: str
+    target: bytes
 
 
 class RayServing:
@@ -49,6 +58,11 @@ class RayServing:
         self._source = source or LocalSource()
         self._http_port = http_port
         self._health_check_s = health_check_s
+        self._one_at_a_time = threading.Lock()
+
+    def start(self) -> None:
+        """Start Serve, if it does not run yet: a deployment does so, too, and then waits for it."""
+        proxy_url(self._http_port)
 
     def deploy(
         self,
@@ -77,20 +91,35 @@ class RayServing:
         settings |= {} if capture is None else {"capture": asdict(capture)}
         settings |= {} if until is None else {"until": until}
         identity = _identity(payload, settings)
-        if self._state(name) == "healthy" and _answers_as(endpoint.url) == identity:
+        answers = None if self._state(name) is None else _answers_as(endpoint.url)
+        if answers == identity and self._state(name) == "healthy":
             return endpoint
+        before = None if answers is None else Before(answers, serve_target(name, PREDICTOR))
         served = ServedVersion(app, version, identity, predictor, payload, dict(config or {}), load, capture)
         options = {"ray_actor_options": {"num_cpus": num_cpus, "num_gpus": num_gpus}, **scaled(replicas, load)}
         if until is not None:
             start_upkeep()  # first, so that nothing is served that nobody would end
             options["user_config"] = {UNTIL: until}
-        self._run(name, served, options)
+        with self._one_at_a_time:  # Serve packs code in a way that other threads of a process must not see
+            self._run(name, served, options)
         try:
             self._await_healthy(name, endpoint, identity, deadline, timeout_s)
-        except ServingFailed:
-            self.undeploy(app, version)
-            raise
+        except ServingFailed as error:
+            if before is None:
+                self.undeploy(app, version)
+                raise
+            self._put_back(name, endpoint, before)
+            raise ServingFailed(f"{error.message}; what answered before goes on") from error
         return endpoint
+
+    def _put_back(self, name: str, endpoint: Endpoint, before: Before) -> None:
+        """Have Serve want again what answered before; its replicas, which it has kept, stay as they are."""
+        put_back_target(name, PREDICTOR, before.target)
+        deadline = time.monotonic() + _PUT_BACK_S
+        while time.monotonic() < deadline:
+            if self._state(name) == "healthy" and _answers_as(endpoint.url) == before.identity:
+                return
+            time.sleep(_POLL_S)
 
     def _run(self, name: str, served: ServedVersion, options: Mapping[str, Any]) -> None:
         from ray import serve
@@ -116,11 +145,9 @@ class RayServing:
 
     def status(self, app: str | None = None) -> list[Served]:
         """See ``ports.serving.Serving.status``."""
-        from ray import serve
-
         found = []
         base = None
-        for name, application in serve.status().applications.items():
+        for name, application in serve_statuses().items():
             owner, separator, version = name.partition(SEPARATOR)
             if not separator or app not in (None, owner):
                 continue
@@ -151,17 +178,13 @@ class RayServing:
         end_ledger()
 
     def _state(self, name: str) -> ServedState | None:
-        from ray import serve
-
-        application = serve.status().applications.get(name)
+        application = serve_statuses().get(name)
         return None if application is None else state_of(application)
 
     def _await_healthy(self, name: str, endpoint: Endpoint, identity: str, deadline: float, timeout_s: float) -> None:
-        from ray import serve
-
         said = "it was not started"
         while time.monotonic() < deadline:
-            application = serve.status().applications.get(name)
+            application = serve_statuses().get(name)
             if application is not None:
                 said = reason(application)
                 if application.status in ("DEPLOY_FAILED", "UNHEALTHY"):
@@ -178,12 +201,12 @@ class RayServing:
         )
 
 
-def _health(name: str, application: Any) -> tuple[ServedState, str]:
+def _health(name: str, application: ServeStatus) -> tuple[ServedState, str]:
     """State and what is wrong; between two crashes Serve has a version for healthy, which it is not."""
     state = state_of(application)
     if state != "healthy":
         return state, reason(application)
-    since = max(time.time() - _LOOP_S, application.last_deployed_time_s)
+    since = max(time.time() - _LOOP_S, application.deployed_at)
     deaths = dead_replicas(name, PREDICTOR, since)
     if deaths < _LOOP_DEATHS:
         return state, ""

@@ -22,8 +22,8 @@ from orchestrator.ports.traffic import Traffic
 SEPARATOR = "--"
 """Between an application and its version in the name of a Serve application; in no name itself."""
 
-OUTCOMES = "outcomes"
-"""The path below an application's that belongs to its router, so no version is called that."""
+OUTCOMES, MODELS = "outcomes", "models"
+"""Paths below an application's that belong to its router, so no version is called that."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DRAWS = 1 << 64
@@ -55,10 +55,10 @@ def _draw(version: str, weight: float, client: str) -> float:
 
 def check_name(what: str, text: str) -> None:
     """Raises ConfigError if an application or a version cannot be called that."""
-    if not _NAME.fullmatch(text) or SEPARATOR in text or text == OUTCOMES:
+    if not _NAME.fullmatch(text) or SEPARATOR in text or text in (OUTCOMES, MODELS):
         raise ConfigError(
             f"{what} {text!r} cannot be served: use up to 64 letters, digits, '.', '_' and single '-', "
-            f"a letter or digit first; {OUTCOMES!r} is taken"
+            f"a letter or digit first; {OUTCOMES!r} and {MODELS!r} are taken"
         )
 
 

@@ -1,6 +1,7 @@
 """Many small models behind one address: those that are asked for are built, and the ones used last stay.
 
-A request names its model in a header. One model behind an address is the same with one that has no name.
+A request names its model in its path, ``/models/NAME`` below the application's or the version's, or in a header. One
+model behind an address is the same with one that has no name.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.backends.serve_answer import Answer, predict, predict_all, refused
+from orchestrator.backends.serve_choice import MODELS
 from orchestrator.ports.serving import Predictor
 
 MODEL_HEADER = "X-Model"
@@ -18,6 +20,12 @@ ONLY = ""
 """Name of the model of a version that has one."""
 
 _SHOWN = 5
+
+
+def model_in(path: str) -> str | None:
+    """The model that a path names, without slashes around it; None if it names none."""
+    name = path.removeprefix(f"{MODELS}/")
+    return name if name not in ("", path) else None
 
 
 class Models:
@@ -86,8 +94,8 @@ class Models:
     def _unknown(self, name: str) -> str:
         names = sorted(self._sources)
         if names == [ONLY]:
-            return f"there is one model here, and it is not called {name!r}; leave out the header {MODEL_HEADER}"
+            return f"there is one model here, and it is not called {name!r}; leave out path and {MODEL_HEADER}"
         shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         if name == ONLY:
-            return f"say which model is asked in the header {MODEL_HEADER}; there are {shown}"
+            return f"say which model is asked, by {MODELS}/NAME in the path or header {MODEL_HEADER}; there are {shown}"
         return f"there is no model {name!r} here; there are {shown}"

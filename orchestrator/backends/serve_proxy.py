@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 from orchestrator.backends.loopback import HOST, free_ports
-from orchestrator.backends.ray_private import serve_address
+from orchestrator.backends.ray_private import ServeStatus, serve_address
 from orchestrator.errors import ServingFailed
 from orchestrator.ports.serving import ServedState
 
@@ -48,13 +47,12 @@ def _await_address() -> str | None:
     return address
 
 
-def state_of(application: Any) -> ServedState:
-    """State of an application that ``serve.status`` lists."""
+def state_of(application: ServeStatus) -> ServedState:
+    """State of an application."""
     return _STATES.get(application.status, "unhealthy")
 
 
-def reason(application: Any) -> str:
+def reason(application: ServeStatus) -> str:
     """What Serve says about an application that is not healthy, the replicas' errors first."""
-    messages = [deployment.message for deployment in application.deployments.values() if deployment.message]
-    text = "; ".join(messages) or application.message or str(application.status)
+    text = "; ".join(filter(None, application.deployments)) or application.message or application.status
     return text if len(text) <= 4000 else f"{text[:1500]} … {text[-2500:]}"

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from orchestrator.backends.serve_answer import Answer, refused
 from orchestrator.backends.serve_capture import Capturing, Sample
 from orchestrator.backends.serve_choice import SEPARATOR
-from orchestrator.backends.serve_models import MODEL_HEADER, ONLY, Models
+from orchestrator.backends.serve_models import MODEL_HEADER, ONLY, Models, model_in
 from orchestrator.backends.serve_routing import ANSWER_HEADER
 from orchestrator.backends.serve_scaling import P95_MS, LatencyWindow
 from orchestrator.errors import ConfigError
@@ -108,13 +108,15 @@ class Replica:
     async def __call__(self, request: Request) -> Response:
         """Answer one request that came over HTTP."""
         if request.method == "GET":
-            return JSONResponse(self._told())
+            return JSONResponse(self._described())
         headers = {}
         if request.method != "POST":
             answer = refused(405, 'use POST with a JSON object {"rows": [...]}')
         else:
             asked = secrets.token_hex(8)
-            answer = await self.answer(await request.body(), asked, request.headers.get(MODEL_HEADER, ONLY))
+            path = request.scope["path"].removeprefix(request.scope.get("root_path", "")).strip("/")
+            model = model_in(path) or request.headers.get(MODEL_HEADER, ONLY)
+            answer = await self.answer(await request.body(), asked, model)
             headers[ANSWER_HEADER] = f"{self._served.version}{SEPARATOR}{asked}"
         return Response(answer.body, answer.status, headers, media_type="application/json")
 
@@ -127,6 +129,11 @@ class Replica:
         if self._capturing is not None:
             self._capturing.see(Sample(request, time.time(), took_ms, answer.status, body, answer.body, model))
         return answer
+
+    async def told(self, body: bytes, request: str, model: str = ONLY) -> tuple[int, bytes, bool]:
+        """The same for the router: plain values, which any process can read."""
+        answer = await self.answer(body, request, model)
+        return answer.status, answer.body, answer.broken
 
     def reconfigure(self, config: Mapping[str, Any]) -> None:
         """What Serve keeps of a version for others (``serve_upkeep``); it changes no answer."""
@@ -154,7 +161,7 @@ class Replica:
         predictor: Predictor = self._source.load(self._served.predictor)(data, self._served.config)
         return predictor
 
-    def _told(self) -> dict[str, Any]:
+    def _described(self) -> dict[str, Any]:
         served = self._served
         told: dict[str, Any] = {"app": served.app, "version": served.version, "identity": served.identity}
         if ONLY not in self._models:

@@ -1,7 +1,8 @@
 """What runs in the replicas of a router on Ray Serve: ``Routing``, between HTTP and the handles of the versions.
 
 Weights come as Serve's ``user_config``, which Serve keeps and hands to every replica, to later ones too, without
-starting them anew. What was counted goes to the application's ledger a few times a second.
+starting them anew; those that run already hear of them from the application's ledger, which is sooner. What was counted
+goes there a few times a second.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Route:
         self._handles: dict[str, Any] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._ledger: Any = None
-        self._reporting: asyncio.Task[None] | None = None
+        self._working: list[asyncio.Task[None]] = []
 
     async def reconfigure(self, config: Mapping[str, Any]) -> None:
         """Take over new weights. Never raises: Serve would take the whole router for broken."""
@@ -50,12 +51,12 @@ class Route:
             shares = (*traffic.weights.items(), *traffic.mirrored.items())
             needed = {version for version, percent in shares if percent > 0} | {traffic.stable}
             await self._warm(needed)
-            self._routing.follow(traffic, limits)
-            self._drop_handles(needed)
+            if self._routing.follow(traffic, limits):
+                self._drop_handles(needed)
         except Exception:
             _LOG.exception("the router of %s keeps what it did: this is no traffic: %r", self._app, config)
-        if self._reporting is None:
-            self._reporting = asyncio.create_task(self._report())
+        if not self._working:
+            self._working = [asyncio.create_task(self._report()), asyncio.create_task(self._hear())]
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request that came over HTTP."""
@@ -95,7 +96,7 @@ class Route:
 
             name = f"{self._app}{SEPARATOR}{version}"
             handle: Any = serve.get_deployment_handle(PREDICTOR, name, _check_exists=False)
-            self._handles[version] = handle.options(method_name="answer")
+            self._handles[version] = handle.options(method_name="told")
         return self._handles[version]
 
     async def _warm(self, versions: set[str]) -> None:
@@ -118,13 +119,32 @@ class Route:
             if not counts:
                 continue
             try:
-                if self._ledger is None:
-                    self._ledger = await asyncio.to_thread(ledger_of, self._app)
-                await self._ledger.add.remote(counts)
+                await (await self._found_ledger()).add.remote(counts)
             except Exception as error:  # the ledger's process died, or Ray is busy: the next report says it all
                 _LOG.warning("the ledger of %s does not answer: %s", self._app, error)
                 self._routing.put_back(counts)
                 self._ledger = None
+
+    async def _hear(self) -> None:
+        """Do what the ledger says as soon as it says it, and tell it by asking for what comes next."""
+        from ray import serve
+
+        me = serve.get_replica_context().replica_tag
+        while True:
+            try:
+                done = 0 if self._routing.traffic is None else self._routing.traffic.generation
+                config = await (await self._found_ledger()).follow.remote(me, done)
+                if config is not None:
+                    await self.reconfigure(config)
+            except Exception as error:
+                _LOG.warning("the ledger of %s does not answer: %s", self._app, error)
+                self._ledger = None
+                await asyncio.sleep(_REPORT_S)
+
+    async def _found_ledger(self) -> Any:
+        if self._ledger is None:
+            self._ledger = await asyncio.to_thread(ledger_of, self._app)
+        return self._ledger
 
 
 async def _end_later(handle: Any, after_s: float) -> None:

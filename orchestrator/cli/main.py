@@ -47,7 +47,7 @@ COMMANDS: Final = {
     "release": Command("releasing", "release", "let a published model take over an application, watched"),
     "ab": Command("ab", "ab", "say what an A/B experiment has found so far, and draw it"),
     "rollback": Command("releasing", "rollback", "give an application back to its last good version"),
-    "preview": Command("releasing", "preview", "serve a model for a while under a name of its own"),
+    "preview": Command("previewing", "preview", "serve a model for a while under a name of its own"),
     "cursors": Command("versions", "cursors", "say where the cursors of pipelines stand"),
     "why": Command("explaining", "why", "say why a step ran, waited, was reused or failed"),
     "debug": Command("debugging", "debug", "run one step of a run again in this process, on its real inputs"),

@@ -99,3 +99,18 @@ class PromoteDocument(Struct, frozen=True):
     reason: str
     checks: list[GateCheckItem]
     promotion: PromotionItem | None
+
+
+class PreviewItem(Struct, frozen=True):
+    """A model that is served for a while, until then."""
+
+    name: str
+    version: str
+    url: str
+    until: str
+
+
+class PreviewEndedDocument(Struct, frozen=True):
+    """Output of ``orc preview --remove --json``: the name of the preview that has ended."""
+
+    ended: str

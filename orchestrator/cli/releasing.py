@@ -6,14 +6,11 @@ and ``orc show`` tells what became of it.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from orchestrator.app.checkout import git_branch
-from orchestrator.app.installation import Installation
-from orchestrator.app.releasing import SendBack, SendOut, check_stays, half_way_back, send_back, send_out, start_ready
+from orchestrator.app.releasing import SendBack, SendOut, half_way_back, send_back, send_out
 from orchestrator.app.runner import Runner
 from orchestrator.cli.output import note
 from orchestrator.cli.release_options import (
@@ -48,10 +45,7 @@ from orchestrator.cli.release_options import (
     Why,
 )
 from orchestrator.cli.running import Json, Quiet, TimeLimit, watch
-from orchestrator.errors import ConfigError, NotFound
-from orchestrator.types import seconds
-
-_PREVIEWING = "stages.pipelines.previewing"
+from orchestrator.errors import ConfigError
 
 
 def release(
@@ -117,61 +111,6 @@ def rollback(
     if half_way is not None:
         note(f"run {half_way.id} was interrupted half way back; it goes on")
     return watch(runner.installation, lambda: send_back(runner, asked), timeout, False, json, quiet)
-
-
-def preview(
-    target: Annotated[
-        str | None,
-        typer.Argument(metavar="[VERSION|RUN]", help="model:NAME, then @v3 or @TAG; or the run that made it"),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="of the preview (default: the git branch, or the run)")
-    ] = None,
-    lasts: Annotated[str, typer.Option("--for", metavar="DURATION", help="how long it answers")] = "2h",
-    remove: Annotated[str | None, typer.Option("--remove", metavar="NAME", help="end a preview now")] = None,
-    listed: Annotated[bool, typer.Option("--list", help="say which there are")] = False,
-    timeout: TimeLimit = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> int:
-    """Serve a model for a while under a name of its own, list what is served so, or end it."""
-    if (target is not None) + (remove is not None) + listed != 1:
-        raise ConfigError("say what to show (orc preview model:NAME@v3, or a run), or --list, or --remove NAME")
-    if listed:
-        return _run(_standing_runner(), f"{_PREVIEWING}:look", {}, timeout, json, quiet)
-    if remove is not None:
-        return _run(_standing_runner(), f"{_PREVIEWING}:remove", {"name": remove}, timeout, json, quiet)
-    lasts_s = seconds(lasts)
-    model, of_run = _previewed(Installation(), target or "")
-    params = {"model": model, "name": name or of_run or git_branch(Path.cwd()) or model, "lasts_s": lasts_s}
-    return _run(_standing_runner(), f"{_PREVIEWING}:show", params, timeout, json, quiet)
-
-
-def _previewed(here: Installation, target: str) -> tuple[str, str]:
-    """The version to show, and the run if that was named."""
-    if target.startswith("model:"):
-        return target, ""
-    run = here.journal.run(target).id
-    made = [version.address for version in here.registry.versions() if version.run == run]
-    models = [address for address in made if address.startswith("model:")]
-    if len(models) == 1:
-        return models[0], run
-    if models:
-        raise ConfigError(f"run {run} published {', '.join(models)}; name the one to show")
-    raise NotFound(
-        f"no model version is from run {run}; give the stage that makes one publish='model:NAME', or name the version, "
-        "which may be of an earlier run that made the same: orc models"
-    )
-
-
-def _standing_runner() -> Runner:
-    runner = Runner()
-    check_stays(runner.installation.settings)
-    return runner
-
-
-def _run(runner: Runner, pipeline: str, params: dict[str, Any], timeout: str | None, json: bool, quiet: bool) -> int:
-    return watch(runner.installation, lambda: start_ready(runner, pipeline, params), timeout, False, json, quiet)
 
 
 def _percents(text: str) -> tuple[float, ...]:

@@ -188,7 +188,8 @@ class Serving(Protocol):
             timeout_s: Longest time to wait for it to become healthy.
 
         Raises:
-            ServingFailed: it did not become healthy; carries the replica's error. Nothing of it is left running.
+            ServingFailed: it did not become healthy; carries the replica's error. Nothing of it is left running; if
+                the version was served before, with other options, it still is.
             ConfigError: app or version is not made of letters, digits, ``.``, ``_`` and ``-``, or no replica could be
                 like that.
         """

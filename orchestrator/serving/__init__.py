@@ -12,6 +12,8 @@ from orchestrator.serving.batches import StagedScoring, staged_scoring
 from orchestrator.serving.card import CardBin, CardData, CardScore, CardSlice, ModelCard
 from orchestrator.serving.carry import Carrier, failed_at_start, send_back, without_another
 from orchestrator.serving.conditions import Condition
+from orchestrator.serving.preview import PREFIX as PREVIEW_PREFIX
+from orchestrator.serving.preview import Preview, end_preview_on, plain_name, previews_on
 from orchestrator.serving.record import Release, release_from_json
 from orchestrator.serving.release import Finish, Instruction, Observation, SetTraffic, Transition, advance
 from orchestrator.serving.state import ReleaseState, begin, state_from_json
@@ -27,6 +29,7 @@ from orchestrator.serving.strategy import (
 
 __all__ = [
     "AB",
+    "PREVIEW_PREFIX",
     "Autoscaling",
     "BlueGreen",
     "Canary",
@@ -45,6 +48,7 @@ __all__ = [
     "ModelCard",
     "Observation",
     "OutcomeTally",
+    "Preview",
     "Release",
     "ReleaseState",
     "SetTraffic",
@@ -56,7 +60,10 @@ __all__ = [
     "Transition",
     "advance",
     "begin",
+    "end_preview_on",
     "failed_at_start",
+    "plain_name",
+    "previews_on",
     "release_from_json",
     "send_back",
     "staged_scoring",

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from orchestrator.errors import ConfigError, NotFound, ServingFailed, TrafficMoved
 from orchestrator.ports.serving import Endpoint, Served
-from orchestrator.ports.traffic import Router, Traffic
+from orchestrator.ports.traffic import Router, Tallies, Traffic
 from orchestrator.serving.record import Cause, Release
 from orchestrator.serving.release import Finish, Observation, advance
 from orchestrator.serving.state import ReleaseState
@@ -115,21 +115,31 @@ class Carrier:
 
     def _seen(self, state: ReleaseState) -> Observation:
         traffic = self.router.traffic(state.app)
-        try:
-            tallies = None if traffic is None else self.router.tallies(state.app)
-        except ServingFailed:
-            tallies = None  # what is not known promotes nothing; it may be known at the next look
+        tallies = None if traffic is None else self._tallies(state.app)
         found = [served for served in self.serving.status(state.app) if served.endpoint.version == state.candidate]
         return Observation(traffic, tallies, found[0] if found else None)
 
+    def _tallies(self, app: str) -> Tallies | None:
+        """How versions answered; None if the router does not say: what is not known promotes nothing."""
+        try:
+            return self.router.tallies(app)
+        except ServingFailed:
+            return None
+
     def _clean(self, release: Release) -> None:
-        """Take down what was sent back; after a promotion all but the last good version, which stays warm."""
+        """Take down what was sent back; after a promotion what has answered before the last good version.
+
+        That one stays warm. A version that was never given a request is one that somebody prepares.
+        """
         if release.outcome in ("rolled_back", "reported"):
             self.serving.undeploy(release.app, release.candidate)
         elif release.outcome == "promoted":
+            tallies = self._tallies(release.app)
             for served in self.serving.status(release.app):
-                if served.endpoint.version not in (release.candidate, release.stable):
-                    self.serving.undeploy(release.app, served.endpoint.version)
+                version = served.endpoint.version
+                asked = tallies is None or version in tallies.versions
+                if asked and version not in (release.candidate, release.stable):
+                    self.serving.undeploy(release.app, version)
 
 
 def _stage(state: ReleaseState) -> tuple[object, ...]:

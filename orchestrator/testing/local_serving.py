@@ -16,13 +16,14 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from orchestrator.artifacts.store import open_objects
 from orchestrator.backends.serve_answer import Answer
 from orchestrator.backends.serve_capture import Capturing, Sample
 from orchestrator.backends.serve_choice import SEPARATOR, check_name, check_next, check_traffic
 from orchestrator.backends.serve_counts import Counts, add_all
-from orchestrator.backends.serve_models import MODEL_HEADER, ONLY, Models
+from orchestrator.backends.serve_models import MODEL_HEADER, ONLY, Models, model_in
 from orchestrator.backends.serve_routing import ANSWER_HEADER, CLIENT_HEADER, Asked, Limits, Reply, Routing
 from orchestrator.errors import ConfigError, ServingFailed
 from orchestrator.ports.capture import Capture
@@ -209,13 +210,14 @@ class LocalServing:
 
     def _handle(self, method: str, path: str, body: bytes, client: str | None, model: str) -> Reply:
         self._end_expired()
-        app, _, rest = path.strip("/").partition("/")
-        if (app, rest) in self._versions:
+        app, _, rest = unquote(path).strip("/").partition("/")
+        version, _, below = rest.partition("/")
+        if (app, version) in self._versions:
             if method == "GET":
-                return Reply(200, json.dumps({"app": app, "version": rest}).encode(), {})
-            asked = Asked(body, secrets.token_hex(8), model)
-            answer = self._on_loop(self._ask(app, rest, asked))
-            return Reply(answer.status, answer.body, {ANSWER_HEADER: f"{rest}{SEPARATOR}{asked.id}"})
+                return Reply(200, json.dumps({"app": app, "version": version}).encode(), {})
+            asked = Asked(body, secrets.token_hex(8), model_in(below) or model)
+            answer = self._on_loop(self._ask(app, version, asked))
+            return Reply(answer.status, answer.body, {ANSWER_HEADER: f"{version}{SEPARATOR}{asked.id}"})
         routing = self._routings.get(app)
         if routing is None:
             return Reply(404, b'{"error":"nothing is served here"}', {})

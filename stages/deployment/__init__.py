@@ -9,6 +9,7 @@ from orchestrator.serving import (
     Handover,
     Load,
     ModelCard,
+    Preview,
     Release,
     Shadow,
     Strategy,
@@ -17,11 +18,11 @@ from orchestrator.serving import (
 from stages.deployment.card import model_card
 from stages.deployment.handing import hand_back, hand_over
 from stages.deployment.predictor import Predictor, model_from_payload, model_to_payload
-from stages.deployment.previewing import Preview, end_preview, preview, previews
+from stages.deployment.previewing import end_preview, preview, previews
 from stages.deployment.releasing import release, rollback
 from stages.deployment.replaying import Replay, replay
 from stages.deployment.scoring import Scored, score_staged
-from stages.deployment.serving import Deployment, Exercise, deploy, deploy_many, exercise, retire
+from stages.deployment.serving import Deployment, Exercise, deploy, deploy_many, deploy_versions, exercise, retire
 from stages.deployment.soundness import check_soundness
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "check_soundness",
     "deploy",
     "deploy_many",
+    "deploy_versions",
     "end_preview",
     "exercise",
     "hand_back",

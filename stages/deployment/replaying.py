@@ -29,6 +29,7 @@ _REPORT = 5
 """Outcomes that one client reports together."""
 
 _PAUSE_S = 0.1
+_LOOK_S = 0.2
 _FAILED = (OSError, http.client.HTTPException, ValueError, KeyError)
 
 
@@ -70,6 +71,7 @@ def replay(
     metric: str = "brier",
     clients: int = 4,
     pause_s: float = 0.05,
+    idle_s: float = 0.5,
     timeout_s: float = 30.0,
     limit_s: float = 600.0,
 ) -> Replay:
@@ -83,7 +85,8 @@ def replay(
         url: Of an application with a router, on this machine.
         target: Column with what happened, as a number; rows without it are left out.
         releases: How many releases have to end before this does; one that moves no request is not seen.
-        clients: How many ask at the same time, each one request after the other, with ``pause_s`` seconds in between.
+        clients: How many ask at the same time, each one request after the other, with ``pause_s`` seconds in between
+            while a release is watched, and ``idle_s`` while one is being prepared, which needs the machine.
         timeout_s: Longest wait for an answer.
         limit_s: When to stop at the latest.
 
@@ -96,8 +99,9 @@ def replay(
     order = np.random.default_rng(0).permutation(known.num_rows)[:MOST_ROWS]
     chosen = known.take(pa.array(order))
     users = _Users(
-        url, timeout_s, plain_rows(chosen.drop_columns([target])), chosen[target].to_numpy(), metric, pause_s
-    )
+        url, timeout_s, plain_rows(chosen.drop_columns([target])), chosen[target].to_numpy(), metric,
+        pause_s, max(pause_s, idle_s),
+    )  # fmt: skip
     with ThreadPoolExecutor(clients) as pool:
         running = [pool.submit(users.ask, number, clients) for number in range(clients)]
         try:
@@ -119,6 +123,8 @@ class _Users:
     happened: Any
     metric: str
     pause_s: float
+    idle_s: float
+    watched: bool = False
     over: threading.Event = field(default_factory=threading.Event)
     latencies: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -142,7 +148,7 @@ class _Users:
                     outcomes = []
             except _FAILED as error:
                 self._failed(error)
-            self.over.wait(self.pause_s)
+            self.over.wait(self.pause_s if self.watched else self.idle_s)
         client.close()
 
     def wait(self, releases: int, deadline: float) -> int:
@@ -154,11 +160,12 @@ class _Users:
             try:
                 traffic, _ = client.ask("GET")
                 first = traffic["release"] if first is None else first
-                if traffic["phase"] != "baking":
+                self.watched = traffic["phase"] == "baking"
+                if not self.watched:
                     ended |= {traffic["release"]} - {first}
             except _FAILED as error:
                 self._failed(error)
-            time.sleep(_PAUSE_S)
+            time.sleep(_LOOK_S)
         client.close()
         return len(ended)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import http.client
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -99,12 +100,34 @@ def deploy(
         ServingFailed: the deployment did not become healthy.
         ConfigError: no replica could be like that.
     """
+    return _deployed(
+        step().serving, model, app, max_rows, replicas=replicas, num_cpus=num_cpus, num_gpus=num_gpus, load=load,
+        capture=signed(capture, model),
+    )  # fmt: skip
+
+
+@stage(uses=("serving",), num_cpus=0, effects=True, timeout="10m")
+def deploy_versions(
+    models: Sequence[Model | ModelFile], app: str, max_rows: int = DEFAULT_MAX_ROWS
+) -> list[Deployment]:
+    """Serve several versions of an application side by side, begun all at once; none gets requests of the others.
+
+    A ``release`` of such a model with the same options finds its candidate there and does not wait for it to start.
+
+    Raises:
+        ServingFailed: one of them did not become healthy.
+    """
+    serving = step().serving
+    with ThreadPoolExecutor(max(1, len(models))) as pool:
+        return list(pool.map(lambda model: _deployed(serving, model, app, max_rows), models))
+
+
+def _deployed(serving: Any, model: Model | ModelFile, app: str, max_rows: int, **more: Any) -> Deployment:
     payload = model_to_payload(model)
     version = hashlib.blake2b(payload, digest_size=6).hexdigest()
-    endpoint = step().serving.deploy(
-        app=app, version=version, predictor=PREDICTOR, payload=payload, config={"max_rows": max_rows},
-        replicas=replicas, num_cpus=num_cpus, num_gpus=num_gpus, load=load, capture=signed(capture, model),
-    )  # fmt: skip
+    endpoint = serving.deploy(
+        app=app, version=version, predictor=PREDICTOR, payload=payload, config={"max_rows": max_rows}, **more
+    )
     return Deployment(app, version, str(endpoint.url))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator import pipeline, stage, when
-from stages.deployment import Canary, Release, Replay, release, replay, retire
+from stages.deployment import Canary, Release, Replay, deploy_versions, release, replay, retire
 from stages.pipelines.flights import TARGET, Judged, boosted, judged
 from stages.preprocessing import add_flag, concat
 
@@ -98,7 +98,8 @@ def flights_live(
 def _live(found: Judged, late_min: float, wrong_trees: int, app: str) -> LiveResult:
     turned = add_flag.map(found.fit_on, name=TARGET, column="arr_delay", symbol="<=", value=late_min)
     wrong = boosted([turned[i] for i in range(len(found.fit_on))], found.reference, wrong_trees)
-    first = release(found.baseline.model, app=retire(app))
+    ready = deploy_versions([found.baseline.model, found.model.model, wrong.model], app=retire(app))
+    first = release(found.baseline.model, app=ready[0].app)
     asked = replay(first.url, concat(found.later[:2]), TARGET, releases=2)
     good = release(found.model.model, app=first.app, canary=CANARY)
     bad = release(wrong.model, app=good.app, canary=CANARY)

@@ -95,6 +95,19 @@ def test_a_predictor_that_does_not_exist_is_named(serving: RayServing) -> None:
         serving.deploy("missing", "v1", "tests.backends.predictors:Nope", b"")
 
 
+def test_a_version_that_does_not_take_other_options_goes_on_with_those_it_had(serving: RayServing) -> None:
+    endpoint = serving.deploy("kept", "v1", SCALED, b"2")
+    before = ask(endpoint, {"rows": [{"x": 1}]})
+    with pytest.raises(ServingFailed, match=r"(?s)the payload is no model: 42.*; what answered before goes on"):
+        serving.deploy("kept", "v1", "tests.backends.predictors:Broken", b"2")
+    assert ask(endpoint, {"rows": [{"x": 1}]}) == before  # the very process
+    with pytest.raises(ServingFailed, match=r"(?s)kept v1 was not healthy after 1 s.*; what answered before goes on"):
+        serving.deploy("kept", "v1", SCALED, b"2", num_cpus=64, timeout_s=1)
+    assert [one.state for one in serving.status("kept")] == ["healthy"]
+    assert serving.deploy("kept", "v1", SCALED, b"2") == endpoint
+    assert ask(endpoint, {"rows": [{"x": 1}]}) == before
+
+
 def test_what_does_not_become_healthy_in_time_says_so(serving: RayServing) -> None:
     with pytest.raises(ServingFailed, match="slow v1 was not healthy after 1 s"):
         serving.deploy("slow", "v1", SCALED, b"1", num_cpus=64, timeout_s=1)

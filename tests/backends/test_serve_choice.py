@@ -66,7 +66,7 @@ def test_traffic_goes_through_json_and_back() -> None:
         (Traffic(1, {"v1": 100}, "v1", {"v2": 101}), "mirrored of shop"),
         (Traffic(1, {"v1": 100}, "v1", mirror_limit=0), "mirror_limit 0 have to be positive"),
         (Traffic(1, {"v1": 100}, ""), "version '' cannot be served"),
-        (Traffic(1, {"outcomes": 100}, "v1"), "'outcomes' is taken"),
+        (Traffic(1, {"outcomes": 100}, "v1"), "'outcomes' and 'models' are taken"),
         (Traffic(0, {"v1": 100}, "v1"), "generation 0"),
         (Traffic(1, {"v1": 100}, "v1", slow_ms=0), "slow_ms 0"),
     ],

@@ -96,7 +96,7 @@ def test_a_model_that_cannot_be_built_is_its_own_error() -> None:
     ("names", "asked", "said"),
     [
         ("abcdefg", "z", "there is no model 'z' here; there are a, b, c, d, e and 2 more"),
-        ("abc", ONLY, "say which model is asked in the header X-Model; there are a, b, c"),
+        ("abc", ONLY, "say which model is asked, by models/NAME in the path or header X-Model; there are a, b, c"),
         ([ONLY], "a", "there is one model here, and it is not called 'a'"),
     ],
 )

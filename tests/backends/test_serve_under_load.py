@@ -103,7 +103,9 @@ def test_requests_are_answered_together_on_a_part_of_a_gpu_and_kept_until_the_ve
     assert max(together) > 2  # of one request there are two at most
     with ThreadPoolExecutor(4) as pool:
         got = list(pool.map(lambda row: ask(endpoint.url, row, model="it"), [{"x": 1}, {"x": 2}, {"z": 3}, {"x": 4}]))
-        strange = list(pool.map(lambda model: ask(endpoint.url, {"x": 1}, model=model), ["its", "", "it", "it"]))
+        strange = list(
+            pool.map(lambda model: ask(endpoint.url + model, {"x": 1}), ["/models/its", "", *["/models/it"] * 2])
+        )
     assert [answer.status for answer in got] == [200, 200, 422, 200]
     assert [answer.status for answer in strange] == [404, 404, 200, 200]
     assert "there is no model 'its' here; there are it, other" in strange[0].body["error"]

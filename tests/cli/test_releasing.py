@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import pipeline, stage
-from orchestrator.cli.releasing import _previewed
+from orchestrator.cli.previewing import _previewed
 from orchestrator.config.job import load_job
 from orchestrator.errors import ConfigError, NotFound
 from orchestrator.testing import InProcess

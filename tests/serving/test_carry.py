@@ -126,10 +126,11 @@ def test_a_good_candidate_gets_all_requests_step_by_step(app: Application) -> No
     assert urlsplit(release.url).path == "/app"
 
 
-def test_only_the_last_good_version_is_kept_warm(app: Application) -> None:
+def test_only_the_last_good_version_is_kept_warm_and_one_that_is_being_prepared(app: Application) -> None:
+    app.serving.deploy("app", "next", FACTOR, b"9")
     app.release("2")
     app.release("3")
-    assert {served.endpoint.version for served in app.serving.status("app")} == {"2", "3"}
+    assert {served.endpoint.version for served in app.serving.status("app")} == {"2", "3", "next"}
 
 
 @pytest.mark.parametrize("mood", ["fail", "nan", "few", "empty", "refuse"])

@@ -45,8 +45,11 @@ def ask(url: str, rows: list[Any], model: str = "") -> tuple[int, str]:
         return error.code, error.headers["X-Answer-Id"]
 
 
-def test_requests_become_rows_that_drift_is_looked_for_in(tmp_path: Path) -> None:
-    folder = str(tmp_path / "captures")
+@pytest.mark.parametrize("place", ["directory", "s3"])
+def test_requests_become_rows_that_drift_is_looked_for_in(
+    place: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = str(tmp_path / "captures") if place == "directory" else str(request.getfixturevalue("s3"))
     with LocalServing() as serving:
         here = InProcess(tmp_path, ports={"serving": serving, "routing": serving})
         deployment: Deployment = here.run(send_out, model=trained(), folder=folder).result()
@@ -94,10 +97,11 @@ def test_many_models_behind_one_address_answer_as_each_alone(tmp_path: Path) -> 
         assert again == deployment
         routed = serving.route("shops", Traffic(1, {deployment.version: 100.0}, deployment.version))
         for url in (deployment.url, routed.url):
-            assert [ask(url, ROWS[:2], model)[0] for model in ("left", "spent", "other", "")] == [200, 200, 404, 404]
+            assert [ask(url, ROWS[:2], model)[0] for model in ("left", "other", "")] == [200, 404, 404]
+            assert [ask(f"{url}/models/{model}", ROWS[:2], "left")[0] for model in ("spent", "other")] == [200, 404]
     seen = captured(folder, "shops")
     expected = {name: model.predict(customers(40).slice(0, 2)) for name, model in models.items()}
     for name, values in expected.items():
         rows = seen.rows.filter(pc.equal(seen.rows["answer_model"], name))
         assert rows["answer_value"].to_pylist() == pytest.approx([*values, *values])
-    assert seen.apart.num_rows == 4
+    assert seen.apart.num_rows == 6

@@ -15,7 +15,17 @@ import pytest
 from orchestrator import pipeline, when
 from orchestrator.errors import ConfigError, RunFailed
 from orchestrator.testing import InProcess, LocalServing
-from stages.deployment import Canary, Release, Replay, release, replay, retire, rollback
+from stages.deployment import (
+    Canary,
+    Deployment,
+    Release,
+    Replay,
+    deploy_versions,
+    release,
+    replay,
+    retire,
+    rollback,
+)
 from stages.features import Features, transform
 from stages.pipelines.flights import TARGET
 from stages.pipelines.flights_live import LiveResult
@@ -108,6 +118,29 @@ def test_a_good_model_goes_out_and_a_bad_one_comes_back(
     assert back["version"] == first.candidate
     assert here.run(end).result() == "flights"
     assert (serving.status(), serving.traffic("flights")) == ([], None)
+
+
+@pipeline
+def prepare(models: list[Model], app: str = "flights") -> list[Deployment]:
+    return deploy_versions(models, app)
+
+
+def test_versions_that_are_deployed_beforehand_are_those_that_a_release_asks_for(
+    here: InProcess, serving: LocalServing, baseline: Model, fitted: Fitted
+) -> None:
+    deploy, asked = serving.deploy, []
+
+    def recorded(**options: Any) -> Any:
+        usual = {"replicas": 1, "num_cpus": 0.0, "num_gpus": 0.0, "load": None, "capture": None}
+        asked.append(usual | {name: value for name, value in options.items() if name != "timeout_s"})
+        return deploy(**options)
+
+    serving.deploy = recorded  # type: ignore[assignment, method-assign]
+    prepared = here.run(prepare, models=[baseline, fitted.model]).result()
+    assert {one.endpoint.version for one in serving.status("flights")} == {one.version for one in prepared}
+    released: Release = here.run(send_out, model=baseline).result()
+    assert released.candidate == prepared[0].version
+    assert asked[2] in asked[:2]  # Serve takes it for the same, and starts nothing
 
 
 def test_without_anything_to_compare_with_nothing_is_asked(months: Sequence[pa.Table]) -> None:
