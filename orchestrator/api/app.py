@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 import orchestrator
-from orchestrator.api import pages, routes
+from orchestrator.api import metrics, pages, routes
 from orchestrator.api.guard import Guard
 from orchestrator.api.place import Place
 from orchestrator.api.problems import Refused, answer, problem_of, wants_page
@@ -44,6 +44,7 @@ def make_app(installation: Installation, token: str = "") -> FastAPI:
     )  # fmt: skip
     app.include_router(routes.router(place))
     app.include_router(pages.router(place, token))
+    app.include_router(metrics.router(installation))
 
     @app.get("/static/{name}", include_in_schema=False)
     def static(name: str) -> Response:

@@ -6,8 +6,10 @@ range are sparse facts of their own. Times are wall-clock seconds, given by the 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from sys import byteorder
 from typing import Any, Literal, TypeAlias
 
 from orchestrator.graph.handover import TagMove
@@ -162,6 +164,8 @@ class StepsCompleted:
         length: ``len(output)`` if the output is a list (single steps only): the width of maps over it.
         cached: Run whose output was reused; empty if the steps ran.
         degraded: A fallback took the place of the output.
+        cpu_us: CPU time of all of them together, in microseconds; 0 when not measured.
+        peak_bytes: The most memory that their worker held meanwhile; 0 when not measured.
     """
 
     node: str
@@ -175,6 +179,8 @@ class StepsCompleted:
     cached: str = ""
     degraded: bool = False
     worker: str = ""
+    cpu_us: int = 0
+    peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +198,22 @@ class NodesCompleted:
     truths: Mapping[int, bool] = field(default_factory=dict)
     lengths: Mapping[int, int] = field(default_factory=dict)
     worker: str = ""
+    cpu_us: int = 0
+    peak_bytes: int = 0
 
-    def one(self, place: int) -> StepsCompleted:
-        """What this says of one of the nodes."""
+    def one(self, place: int, whole_us: int | None = None) -> StepsCompleted:
+        """What this says of one of the nodes: of the CPU time, its share by the time of its body.
+
+        Args:
+            whole_us: Time of all bodies, for those who ask about every node.
+        """
+        elapsed_us = self.elapsed_us[4 * place : 4 * place + 4]
+        whole_us = total_us(self.elapsed_us) if whole_us is None else whole_us
+        share = int.from_bytes(elapsed_us, "little") / whole_us if whole_us else 1 / len(self.nodes)
         return StepsCompleted(
-            self.nodes[place], 0, 1, self.chunk, self.at + place, self.elapsed_us[4 * place : 4 * place + 4],
-            self.truths.get(place), self.lengths.get(place), worker=self.worker,
+            self.nodes[place], 0, 1, self.chunk, self.at + place, elapsed_us,
+            self.truths.get(place), self.lengths.get(place), worker=self.worker, cpu_us=int(self.cpu_us * share),
+            peak_bytes=self.peak_bytes,
         )  # fmt: skip
 
 
@@ -429,10 +445,26 @@ class Recorded:
     fact: Fact
 
 
+def times_us(elapsed_us: bytes) -> array[int]:
+    """Wall times of bodies as facts hold them."""
+    times = array("I")
+    times.frombytes(elapsed_us)
+    if byteorder == "big":
+        times.byteswap()
+    return times
+
+
+def total_us(elapsed_us: bytes) -> int:
+    """Wall time of all bodies together."""
+    return sum(times_us(elapsed_us))
+
+
 def apart(fact: Fact) -> Iterator[Fact]:
     """A fact about several nodes as facts about one each; any other as it is."""
     if isinstance(fact, NodesCompleted):
-        yield from map(fact.one, range(len(fact.nodes)))
+        whole_us = total_us(fact.elapsed_us)
+        for place in range(len(fact.nodes)):
+            yield fact.one(place, whole_us)
     elif isinstance(fact, BundleStarted):
         for node, start, stop in fact.steps:
             yield StepsStarted(node, start, stop, fact.bundle, fact.worker)

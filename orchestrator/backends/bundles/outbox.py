@@ -13,7 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from sys import byteorder
 
+from msgspec.structs import replace as replace_in
+
 from orchestrator.backends.bundles.failure import describe_failure, not_the_bodys
+from orchestrator.backends.bundles.usage import Usage, Used, shares
 from orchestrator.graph.quality import CheckOutcome
 from orchestrator.ports.frames import (
     Call,
@@ -56,6 +59,7 @@ class _Gathered:
         "checkpoints",
         "checks",
         "completed",
+        "completed_us",
         "cursors",
         "elapsed",
         "failed",
@@ -67,6 +71,7 @@ class _Gathered:
         "nodes",
         "profiles",
         "singles",
+        "singles_us",
         "start",
         "stop",
         "truths",
@@ -83,6 +88,8 @@ class _Gathered:
         self.truths: dict[int, bool] = {}
         self.lengths: dict[int, int] = {}
         self.singles: list[Singles] = []
+        self.completed_us: list[int] = []
+        self.singles_us: list[int] = []
         self.made: list[Made] = []
         self.failed: list[Failed] = []
         self.batches: list[Completed] = []
@@ -98,9 +105,11 @@ class _Gathered:
         count = len(self.elapsed)
         if not count:
             return
+        spent_us = sum(self.elapsed)
         if byteorder == "big":
             self.elapsed.byteswap()
         at, elapsed = len(self.cells) - count, self.elapsed.tobytes()
+        (self.singles_us if self.nodes else self.completed_us).append(spent_us)
         if self.nodes:
             self.singles.append(Singles(self.nodes, at, elapsed, self.truths, self.lengths))
             self.nodes, self.truths, self.lengths = [], {}, {}
@@ -108,6 +117,16 @@ class _Gathered:
             self.completed.append(Completed(self.node, self.start, self.stop, at, elapsed))
             self.start = self.stop = 0
         self.elapsed = array("I")
+
+    def share(self, used: Used) -> None:
+        """Divide what was used among what has completed, by the time of the bodies."""
+        parts = shares(used.cpu_us, [*self.completed_us, *self.singles_us])
+        count = len(self.completed)
+        peak = used.peak_bytes
+        self.completed = [replace_in(done, cpu_us=cpu, peak_bytes=peak)
+                          for done, cpu in zip(self.completed, parts[:count], strict=True)]  # fmt: skip
+        self.singles = [replace_in(done, cpu_us=cpu, peak_bytes=peak)
+                        for done, cpu in zip(self.singles, parts[count:], strict=True)]  # fmt: skip
 
     def lose_outputs(self, cause: Exception) -> None:
         """The outputs could not be stored: every step they belong to has failed."""
@@ -139,6 +158,7 @@ class Outbox:
     def __init__(self, send: Callable[[bytes], None], put: Callable[[bytes], Digest]) -> None:
         self._send = send
         self._put = put
+        self._usage = Usage()
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._credit = threading.Condition()
@@ -151,6 +171,10 @@ class Outbox:
     def start(self) -> None:
         """Start the thread that sends what has waited for 20 ms."""
         self._thread.start()
+
+    def begin(self) -> None:
+        """A bundle starts, and no other is under way: from here on what is used is used by its steps."""
+        self._usage.begin()
 
     # ---- gathering
 
@@ -329,6 +353,8 @@ class Outbox:
 
     def _frame(self, bundle: str, into: _Gathered, finished: bool) -> Outcomes:
         into.close_range()
+        if into.completed or into.singles:
+            into.share(self._usage.take())
         chunk, data = _EMPTY_CHUNK, encode_chunk(into.cells) if into.cells else None
         if data is not None and len(data) > INLINE_BYTES:
             try:

@@ -180,6 +180,8 @@ class Worker:
     # ---- bundles
 
     def _execute(self, bundle: RunningBundle) -> None:
+        if not self._watches:
+            self._outbox.begin()
         watch = self._watches[bundle.id] = Watch(bundle.id)
         self._watchdog.add(watch)
         surroundings = None if self._concurrent else self._services.surroundings
