@@ -1,4 +1,4 @@
-"""``/metrics`` for Prometheus: the figures of ``readers.metrics`` in its text format; read from the journal, not kept in drivers."""
+"""``/metrics`` for Prometheus: the figures of ``readers.metrics`` in its text format."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ class MetricsReader(Reader[RunMeter]):
 class Metering:
     """Figures that are up to date whenever they are asked for. Thread-safe.
 
-    What is new is read when somebody asks, so a server that nobody scrapes reads nothing; a scrape costs what was committed
-    since the last one.
+    What is new is read when somebody asks, so a server that nobody scrapes reads nothing; a scrape costs what was
+    committed since the last one.
     """
 
     def __init__(self, here: Installation) -> None:

@@ -1,8 +1,8 @@
 """Readers of all runs that remember how far they have come: metrics, alerts, and what is sent elsewhere.
 
 One mechanism for all. What a reader knows of a run that goes on is rebuilt from the facts it has read; what it
-knows beyond runs (its totals) is kept with its place, in one file for each reader below ``ORC_HOME``. A reader that was away
-catches up. One that dies between an effect and the note about it has it again: what is sent has ids that
+knows beyond runs (its totals) is kept with its place, in one file for each reader below ``ORC_HOME``. A reader that
+was away catches up. One that dies between an effect and the note about it has it again: what is sent has ids that
 follow from the facts, by which a receiver finds out. Of several processes with one home, one reads.
 """
 
@@ -59,6 +59,9 @@ class Reader(Generic[S]):
 
     def tick(self, now: float) -> None:
         """All news have been taken."""
+
+    def act(self, now: float) -> None:
+        """Totals have been noted: what follows from them may be done."""
 
     def totals(self) -> Any:
         """What is known beyond runs, for JSON."""
@@ -120,6 +123,8 @@ class Keeper(Generic[S]):
         finally:
             self._runs = {run: state for run, state in self._runs.items() if run in self.place.open}
             self._save_sometimes()
+        self.reader.act(self._here.clock.now())
+        self._save_sometimes()
         return count
 
     def _save_sometimes(self) -> None:

@@ -27,6 +27,7 @@ from orchestrator.engine.state import (
 from orchestrator.errors import NotFound
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import dependencies
+from orchestrator.readers.cost import Use
 from orchestrator.readers.items import Items
 from orchestrator.types import parse_address
 from orchestrator.views.status import NodeStatus
@@ -77,6 +78,7 @@ class RunRecord:
         self.row: RunRow = installation.journal.run(run)
         self.following = Following(installation, run)
         self.items = Items()
+        self.use = Use()
         self.driver: str | None = None
         self.drivers: list[tuple[float, f.DriverStarted]] = []
 
@@ -97,6 +99,7 @@ class RunRecord:
         if self.row.seq > self.seq:
             for recorded in self.following.advance():
                 self.items.add(recorded.fact, recorded.at)
+                self.use.add(recorded.fact, recorded.at)
                 if isinstance(recorded.fact, f.DriverStarted):
                     self.drivers.append((recorded.at, recorded.fact))
         self.driver = None if self.row.state in f.FINISHED else journal.owner(self.row.id)

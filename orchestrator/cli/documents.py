@@ -24,6 +24,7 @@ from orchestrator.cli.data_documents import (
     VersionItem,
 )
 from orchestrator.cli.model_documents import ModelDocument, ModelItem, PromoteDocument
+from orchestrator.cli.signal_documents import AlertItem, CostDocument
 
 State = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 StepState = Literal[
@@ -366,8 +367,10 @@ class TortureDocument(Struct, frozen=True):
 
 DOCUMENTS: Final[dict[str, Any]] = {
     "ab": ABDocument,
+    "alerts": list[AlertItem],
     "answer": AnswerDocument,
     "changes": ChangesDocument,
+    "cost": CostDocument,
     "cursors": list[CursorItem],
     "diff": DifferenceDocument,
     "doctor": list[CheckItem],

@@ -59,34 +59,62 @@ class NodeUse:
             self.begun[bundle] = at
 
 
+@dataclass(slots=True)
+class Consumed:
+    """Resources times seconds, without prices: what counts as paid for, and how much of it was used.
+
+    Attributes:
+        memory_s: Bytes times seconds; ``used_memory_s`` of them were held.
+        gpus_s: GPU seconds that were reserved, by ``accelerator_type``.
+    """
+
+    steps: int = 0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    used_cpu_s: float = 0.0
+    reserved_cpu_s: float = 0.0
+    memory_s: float = 0.0
+    used_memory_s: float = 0.0
+    gpus_s: dict[str, float] = field(default_factory=dict)
+    peak_bytes: int = 0
+
+    @property
+    def gpu_s(self) -> float:
+        """GPU seconds of any kind."""
+        return sum(self.gpus_s.values())
+
+    def add(self, other: Consumed) -> None:
+        """Take in what others consumed."""
+        self.steps += other.steps
+        self.wall_s += other.wall_s
+        self.cpu_s += other.cpu_s
+        self.used_cpu_s += other.used_cpu_s
+        self.reserved_cpu_s += other.reserved_cpu_s
+        self.memory_s += other.memory_s
+        self.used_memory_s += other.used_memory_s
+        self.peak_bytes = max(self.peak_bytes, other.peak_bytes)
+        for kind, gpu_s in other.gpus_s.items():
+            self.gpus_s[kind] = self.gpus_s.get(kind, 0.0) + gpu_s
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What was paid for, and how much of it was idle; amounts in the currency of the prices."""
 
-    amount: float = 0.0
-    idle: float = 0.0
     cpu: float = 0.0
     memory: float = 0.0
     gpu: float = 0.0
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
-    reserved_cpu_s: float = 0.0
-    gpu_s: float = 0.0
-    peak_bytes: int = 0
-    steps: int = 0
+    idle: float = 0.0
+
+    @property
+    def amount(self) -> float:
+        """All of it."""
+        return self.cpu + self.memory + self.gpu
 
     @property
     def idle_share(self) -> float:
         """The idle part, 0 to 1."""
         return self.idle / self.amount if self.amount else 0.0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.amount + other.amount, self.idle + other.idle, self.cpu + other.cpu, self.memory + other.memory,
-            self.gpu + other.gpu, self.wall_s + other.wall_s, self.cpu_s + other.cpu_s,
-            self.reserved_cpu_s + other.reserved_cpu_s, self.gpu_s + other.gpu_s,
-            max(self.peak_bytes, other.peak_bytes), self.steps + other.steps,
-        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -123,28 +151,32 @@ class Use:
         return found
 
 
-def cost_of(use: NodeUse, resources: Resources, prices: Prices) -> Cost:
-    """What the steps of a node cost."""
-    wall_s, cpus, gpus = use.wall_s, resources.num_cpus, resources.num_gpus
-    reserved_cpu_s = cpus * wall_s
-    used_cpu_s = use.cpu_s if use.measured_s else reserved_cpu_s
-    unmeasured_s = max(wall_s - use.measured_s, 0.0) if use.measured_s else 0.0
-    used_cpu_s += cpus * unmeasured_s  # of attempts that failed nobody knows better
-    paid_cpu_s = max(reserved_cpu_s, used_cpu_s)
-    held = use.memory_s + (use.memory_s / use.measured_s * unmeasured_s if use.measured_s else 0.0)
-    reserved = float(resources.memory) * wall_s
-    paid_memory = max(held, reserved)
-    cpu = paid_cpu_s / _HOUR_S * prices.cpu
-    memory = paid_memory / _GIB / _HOUR_S * prices.memory
-    gpu = gpus * wall_s / _HOUR_S * prices.of_gpu(resources.accelerator_type)
-    idle = (paid_cpu_s - used_cpu_s) / _HOUR_S * prices.cpu
-    idle += (paid_memory - held) / _GIB / _HOUR_S * prices.memory if use.measured_s else 0.0
-    return Cost(
-        cpu + memory + gpu, max(idle, 0.0), cpu, memory, gpu, wall_s, used_cpu_s, reserved_cpu_s, gpus * wall_s,
-        use.peak_bytes, use.steps,
+def consumed(use: NodeUse, resources: Resources) -> Consumed:
+    """What the steps of a node consumed."""
+    wall_s = use.wall_s
+    # Of attempts that failed, and of steps that ran where nobody measured, no more is known than what was reserved.
+    unmeasured_s = max(wall_s - use.measured_s, 0.0)
+    reserved_cpu_s, reserved_memory_s = resources.num_cpus * wall_s, float(resources.memory) * wall_s
+    used_cpu_s = use.cpu_s + resources.num_cpus * unmeasured_s
+    used_memory_s = use.memory_s + float(resources.memory) * unmeasured_s
+    gpus_s = {resources.accelerator_type or "": resources.num_gpus * wall_s} if resources.num_gpus else {}
+    return Consumed(
+        use.steps, wall_s, max(reserved_cpu_s, used_cpu_s), used_cpu_s, reserved_cpu_s,
+        max(reserved_memory_s, used_memory_s), used_memory_s, gpus_s, use.peak_bytes,
     )  # fmt: skip
 
 
-def total(costs: Iterable[Cost]) -> Cost:
+def total(parts: Iterable[Consumed]) -> Consumed:
     """All of them together."""
-    return sum(costs, Cost())
+    found = Consumed()
+    for part in parts:
+        found.add(part)
+    return found
+
+
+def cost_of(what: Consumed, prices: Prices) -> Cost:
+    """What it costs."""
+    cpu, memory = prices.cpu / _HOUR_S, prices.memory / _GIB / _HOUR_S
+    gpu = sum(gpu_s / _HOUR_S * prices.of_gpu(kind) for kind, gpu_s in what.gpus_s.items())
+    idle = (what.cpu_s - what.used_cpu_s) * cpu + (what.memory_s - what.used_memory_s) * memory
+    return Cost(what.cpu_s * cpu, what.memory_s * memory, gpu, max(idle, 0.0))

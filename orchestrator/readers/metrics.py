@@ -15,7 +15,7 @@ from orchestrator.graph.json import graph_from_json, node_from_json
 from orchestrator.graph.node import Graph, Node, dependencies
 from orchestrator.graph.policy import Resources
 from orchestrator.ports.prices import Prices
-from orchestrator.readers.cost import Cost, Use, cost_of
+from orchestrator.readers.cost import Consumed, Use, consumed, cost_of
 
 SEPARATOR = "\t"
 MOST_STAGES = 500
@@ -97,7 +97,7 @@ class Totals:
 class _Node:
     """What is known of a node while its run goes on."""
 
-    __slots__ = ("cost", "is_work", "needs", "ready_at", "resources", "stage", "started", "until")
+    __slots__ = ("consumed", "is_work", "needs", "ready_at", "resources", "stage", "started", "until")
 
     def __init__(self, node: Node, stage: str, ready_at: float | None = None) -> None:
         self.stage = stage
@@ -107,7 +107,7 @@ class _Node:
         self.ready_at = ready_at
         self.started = False
         self.until: float | None = None
-        self.cost = Cost()
+        self.consumed = Consumed()
 
 
 def stage_label(node: str) -> str:
@@ -222,22 +222,21 @@ class RunMeter:
             node, use = self._nodes.get(name), self._use.nodes.get(name)
             if node is None or use is None or not node.is_work:
                 continue
-            cost, before = cost_of(use, node.resources, self._prices), node.cost
-            node.cost = cost
+            before, now = node.consumed, consumed(use, node.resources)
+            node.consumed = now
             labels = (self._pipeline, node.stage)
-            more = {
-                "orc_cpu_seconds": cost.cpu_s - before.cpu_s,
-                "orc_reserved_cpu_seconds": cost.reserved_cpu_s - before.reserved_cpu_s,
-                "orc_gpu_seconds": cost.gpu_s - before.gpu_s,
-            }
-            for metric, by in more.items():
-                if by > 0:
-                    into.count(metric, *labels, by=by)
-            if cost.amount > before.amount:
-                into.count("orc_cost", *labels, self._prices.currency, by=cost.amount - before.amount)
+            amount = cost_of(now, self._prices).amount - cost_of(before, self._prices).amount
+            if now.wall_s > before.wall_s:
+                into.count("orc_cpu_seconds", *labels, by=now.used_cpu_s - before.used_cpu_s)
+                into.count("orc_reserved_cpu_seconds", *labels, by=now.reserved_cpu_s - before.reserved_cpu_s)
+                into.count("orc_cost", *labels, self._prices.currency, by=amount)
+            if now.gpu_s > before.gpu_s:
+                into.count("orc_gpu_seconds", *labels, by=now.gpu_s - before.gpu_s)
 
 
-def _count_outcome(fact: f.StepsCompleted | f.StepFailed | f.StepsSkipped, labels: tuple[str, str], into: Totals) -> None:
+def _count_outcome(
+    fact: f.StepsCompleted | f.StepFailed | f.StepsSkipped, labels: tuple[str, str], into: Totals
+) -> None:
     if isinstance(fact, f.StepFailed):
         if fact.action in ("fail", "drop"):  # what else becomes of it is told by the completion that follows
             into.count("orc_steps", *labels, "failed" if fact.action == "fail" else "dropped")
