@@ -19,6 +19,7 @@ from orchestrator.app.installation import Installation, shared
 from orchestrator.app.picture import plan_html
 from orchestrator.app.run import Run
 from orchestrator.app.session import Session
+from orchestrator.app.switches import told
 from orchestrator.engine.driver import Observer
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.plan import Plan, make_plan
@@ -77,8 +78,9 @@ class Runner:
             RunFailed, RunCancelled: what became of the run.
             KeyboardInterrupt: interrupted; the run can be resumed.
         """
-        run = self.start(pipeline, params, options)
-        run.wait()
+        with told(self.installation):
+            run = self.start(pipeline, params, options)
+            run.wait()
         run.raise_for_state()
         return run
 

@@ -48,6 +48,7 @@ COMMANDS: Final = {
     "preview": Command("releasing", "preview", "serve a model for a while under a name of its own"),
     "cursors": Command("versions", "cursors", "say where the cursors of pipelines stand"),
     "why": Command("steps", "why", "say why a step ran, waited, was reused or failed"),
+    "send": Command("send", "send", "send traces, lineage and experiments of runs to other tools"),
     "cost": Command("cost", "cost", "say what runs cost, and which part of that was idle"),
     "alerts": Command("alerts", "alerts", "list what was raised about runs, and whom it could not reach"),
     "quality": Command("quality", "quality", "show what the checks found and how the tables look"),

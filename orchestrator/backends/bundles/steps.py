@@ -200,6 +200,10 @@ class StepRunner:
         cell: bytes | None = None
         error: BaseException | None = None
         self._elapsed_us = 0
+        spans = None if context is None else self._services.spans
+        token = (
+            None if spans is None or context is None else spans.enter(self._bundle.run, node, index, context.attempt)
+        )
         try:
             try:
                 if context is not None:
@@ -213,6 +217,8 @@ class StepRunner:
         except BaseException as raised:
             watch.end()  # an interruption may have come just before the first
             error = raised
+        if spans is not None and token is not None:
+            spans.leave(token)
         if watch.forked:
             os._exit(1)  # a forked child came back from the body: what it does from here on is not the step's
         failed: Failed | None = None

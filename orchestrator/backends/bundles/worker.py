@@ -87,6 +87,8 @@ class Worker:
 
     def close(self) -> None:
         """Stop the threads beside the executing one."""
+        if self._services.spans is not None:
+            self._services.spans.close()
         self._watchdog.stop()
         self._outbox.close()
 
