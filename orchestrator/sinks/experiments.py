@@ -68,16 +68,17 @@ class MlflowSink:
             self._log_params(tracked, run.created.params)
         counted: dict[str, int] = {}
         gathered: list[Metric] = []
+        last = sent
         for recorded in run.reports:
             metrics = self._metrics(recorded, counted)
             if recorded.seq <= sent or recorded.seq > news.facts[-1].seq:
                 continue
-            gathered += metrics
+            gathered, last = gathered + metrics, recorded.seq
             if len(gathered) >= _MOST_METRICS:
-                self._note(tracked, recorded.seq, gathered)
+                self._note(tracked, last, gathered)
                 gathered = []
         if gathered:
-            self._note(tracked, news.facts[-1].seq, gathered)
+            self._note(tracked, last, gathered)
         finished = next((one for one in news.facts if isinstance(one.fact, f.RunFinished)), None)
         if finished is not None and finished.seq > sent:
             self._finish(tracked, run, finished)

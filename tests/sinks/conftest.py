@@ -1,4 +1,4 @@
-"""OpenLineage's client writes into the environment of its process; what a test leaves there is no setting of the next."""
+"""OpenLineage's client writes into the environment of its process; that is no setting of the next test."""
 
 from __future__ import annotations
 
