@@ -116,12 +116,14 @@ def _rule(document: Document, number: int, channels: Mapping[str, Any]) -> Rule:
         if name not in channels:
             raise document.error((*path, "to"), f"rules.{number}: there is no channel {name!r}"
                                  f"{did_you_mean(name, channels)}")  # fmt: skip
-    given = {key: _seconds(document, (*path, key), written[key]) for key in ("repeat", "after") if key in written}
-    plain = {key: written[key] for key in ("resolved", "factor", "least", "limit", "per") if key in written}
+    given: dict[str, Any] = {
+        f"{key}_s": _seconds(document, (*path, key), written[key]) for key in ("repeat", "after") if key in written
+    }
+    given |= {key: written[key] for key in ("resolved", "factor", "least", "limit", "per") if key in written}
     return Rule(
         written.get("name", written["on"]), written["on"], tuple(written.get("pipelines", ("*",))),
         {name: value or "" for name, value in written.get("tags", {}).items()}, tuple(written["to"]),
-        **{f"{key}_s": value for key, value in given.items()}, **plain,
+        **given,
     )  # fmt: skip
 
 

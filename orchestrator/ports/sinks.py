@@ -38,7 +38,7 @@ class AttemptSpan(NamedTuple):
     """One attempt of a step: from its bundle's start to the commit of its outcome, as the journal has the times."""
 
     node: str
-    index: int
+    item: int
     number: int
     started_at: float
     ended_at: float
@@ -74,13 +74,35 @@ class DataSet:
 class RunView(Protocol):
     """A run as far as its facts have been taken; what was removed from the store is left out."""
 
-    row: RunRow
-    created: f.RunCreated | None
-    started_at: float | None
-    finished: f.RunFinished | None
-    finished_at: float | None
-    reports: Sequence[f.Recorded]
-    """Every ``MetricsReported`` so far."""
+    @property
+    def row(self) -> RunRow:
+        """The run in the journal's index."""
+        ...
+
+    @property
+    def created(self) -> f.RunCreated | None:
+        """How it was made."""
+        ...
+
+    @property
+    def started_at(self) -> float | None:
+        """When the first driver took it."""
+        ...
+
+    @property
+    def finished(self) -> f.RunFinished | None:
+        """How it ended."""
+        ...
+
+    @property
+    def finished_at(self) -> float | None:
+        """When it ended."""
+        ...
+
+    @property
+    def reports(self) -> Sequence[f.Recorded]:
+        """Every ``MetricsReported`` so far."""
+        ...
 
     def parent(self, node: str) -> tuple[str, int] | None:
         """Node and item of the ``@dynamic`` step that called a node."""

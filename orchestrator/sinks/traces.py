@@ -88,7 +88,7 @@ class TracesSink:
         """Spans of a node: of a map one over all items; of each step (among the first items) and its attempts."""
         run, node = news.run.row.id, ended.node
         attempts = news.run.attempts(node.id, spans.MOST_ITEMS)
-        steps = {index: list(group) for index, group in groupby(attempts, key=lambda one: one.index)}
+        steps = {index: list(group) for index, group in groupby(attempts, key=lambda one: one.item)}
         above = self._above(news.run, node.id)
         common = {"orc.run": run, "orc.step": node.id, "orc.stage": node.stage.ref if node.stage else ""}
         if node.is_map and attempts:
@@ -109,14 +109,14 @@ class TracesSink:
         self, run: str, address: str, above: int, tried: Sequence[AttemptSpan], common: Mapping[str, Any]
     ) -> Iterator[ReadableSpan]:
         first, last = tried[0], tried[-1]
-        own = spans.step_span_id(run, first.node, first.index)
-        attributes = {**common, "orc.index": first.index, "orc.attempts": len(tried)}
+        own = spans.step_span_id(run, first.node, first.item)
+        attributes = {**common, "orc.index": first.item, "orc.attempts": len(tried)}
         yield self._span(
             f"step {address}", run, own, above, first.started_at, last.ended_at, attributes, _problem(last.failure)
         )
         for one in tried:
-            number = spans.attempt_span_id(run, one.node, one.index, one.number)
-            attributes = {**common, "orc.index": one.index, "orc.attempt": one.number, "orc.worker": one.worker}
+            number = spans.attempt_span_id(run, one.node, one.item, one.number)
+            attributes = {**common, "orc.index": one.item, "orc.attempt": one.number, "orc.worker": one.worker}
             if one.elapsed_s is not None:
                 attributes["orc.body_s"] = one.elapsed_s
             if one.failure is not None:

@@ -104,5 +104,5 @@ def test_killed_anywhere_it_goes_on_without_doubling(
     assert deaths == 4  # after the run, the parameters with the metrics, the end, and the end with the tags
     found = tracked(mlflow, "learn", run.id)
     assert found.info.status == "FINISHED"
-    assert found.data.params["lr"] == "0.1"
+    assert found.data.params == {"path": repr(data)}
     assert curve(mlflow, found, "train.loss") == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
