@@ -16,7 +16,7 @@ from sys import byteorder
 from msgspec.structs import replace as replace_in
 
 from orchestrator.backends.bundles.failure import describe_failure, not_the_bodys
-from orchestrator.backends.bundles.usage import Usage, Used, shares
+from orchestrator.backends.bundles.usage import EXACT_US, Usage, Used, shares
 from orchestrator.graph.quality import CheckOutcome
 from orchestrator.ports.frames import (
     Call,
@@ -45,6 +45,9 @@ FORCED_S = 1.0
 
 POLL_S = 0.2
 """How often a step that waits for credit looks whether it has been interrupted."""
+
+NOTHING = Used(0, 0)
+"""In the place of what was used, where it is not known yet."""
 
 _EMPTY_CHUNK = digest_bytes(encode_chunk([]))
 
@@ -88,8 +91,8 @@ class _Gathered:
         self.truths: dict[int, bool] = {}
         self.lengths: dict[int, int] = {}
         self.singles: list[Singles] = []
-        self.completed_us: list[int] = []
-        self.singles_us: list[int] = []
+        self.completed_us: list[int | None] = []  # time of the bodies; None where they have figures of their own
+        self.singles_us: list[int | None] = []
         self.made: list[Made] = []
         self.failed: list[Failed] = []
         self.batches: list[Completed] = []
@@ -100,33 +103,37 @@ class _Gathered:
         self.metrics: list[Reported] = []
         self.logs: list[Logged] = []
 
-    def close_range(self) -> None:
-        """End the range, or the list of single steps, that is being extended."""
+    def close_range(self, used: Used = NOTHING) -> None:
+        """End the range, or the list of single steps, that is being extended; ``used`` if that was measured for it."""
         count = len(self.elapsed)
         if not count:
             return
-        spent_us = sum(self.elapsed)
+        spent_us = sum(self.elapsed) if used is NOTHING else None
         if byteorder == "big":
             self.elapsed.byteswap()
         at, elapsed = len(self.cells) - count, self.elapsed.tobytes()
         (self.singles_us if self.nodes else self.completed_us).append(spent_us)
         if self.nodes:
-            self.singles.append(Singles(self.nodes, at, elapsed, self.truths, self.lengths))
+            self.singles.append(Singles(self.nodes, at, elapsed, self.truths, self.lengths, *used))
             self.nodes, self.truths, self.lengths = [], {}, {}
         else:
-            self.completed.append(Completed(self.node, self.start, self.stop, at, elapsed))
+            measured = {"cpu_us": used.cpu_us, "peak_bytes": used.peak_bytes}
+            self.completed.append(Completed(self.node, self.start, self.stop, at, elapsed, **measured))
             self.start = self.stop = 0
         self.elapsed = array("I")
 
+    @property
+    def shares(self) -> list[int]:
+        """Times of those bodies that have no figures of their own."""
+        return [spent for spent in (*self.completed_us, *self.singles_us) if spent is not None]
+
     def share(self, used: Used) -> None:
-        """Divide what was used among what has completed, by the time of the bodies."""
-        parts = shares(used.cpu_us, [*self.completed_us, *self.singles_us])
-        count = len(self.completed)
-        peak = used.peak_bytes
-        self.completed = [replace_in(done, cpu_us=cpu, peak_bytes=peak)
-                          for done, cpu in zip(self.completed, parts[:count], strict=True)]  # fmt: skip
-        self.singles = [replace_in(done, cpu_us=cpu, peak_bytes=peak)
-                        for done, cpu in zip(self.singles, parts[count:], strict=True)]  # fmt: skip
+        """Divide what was used among what has no figures of its own, by the time of the bodies."""
+        parts = iter(shares(used.cpu_us, self.shares))
+        for listed, spent_us in ((self.completed, self.completed_us), (self.singles, self.singles_us)):
+            for place, spent in enumerate(spent_us):
+                if spent is not None:
+                    listed[place] = replace_in(listed[place], cpu_us=next(parts), peak_bytes=used.peak_bytes)  # type: ignore[call-overload]
 
     def lose_outputs(self, cause: Exception) -> None:
         """The outputs could not be stored: every step they belong to has failed."""
@@ -192,7 +199,8 @@ class Outbox:
             into = self._gathered.get(bundle)
             if into is None:
                 into = self._open(bundle)
-            if index != into.stop or node != into.node or into.nodes:
+            long = elapsed_us >= EXACT_US
+            if index != into.stop or node != into.node or into.nodes or long:
                 into.close_range()
                 into.node, into.start = node, index
             into.stop = index + 1
@@ -200,6 +208,8 @@ class Outbox:
                 into.cursors.append(Positioned(node, index, dict(cursors)))
             into.cells.append(cell)
             into.elapsed.append(elapsed_us)
+            if long:
+                into.close_range(self._usage.take())
             into.bytes += len(cell)
             full = into.bytes >= FLUSH_BYTES or len(into.cells) >= FLUSH_OUTCOMES
         if full:
@@ -218,7 +228,8 @@ class Outbox:
         """The only step of a node has its output; ``cursors`` as for ``complete``."""
         with self._lock:
             into = self._gathered.get(bundle) or self._open(bundle)
-            if into.stop:
+            long = elapsed_us >= EXACT_US
+            if into.stop or long:
                 into.close_range()
             if truth is not None:
                 into.truths[len(into.nodes)] = truth
@@ -229,6 +240,8 @@ class Outbox:
             into.nodes.append(node)
             into.elapsed.append(elapsed_us)
             into.cells.append(cell)
+            if long:
+                into.close_range(self._usage.take())
             into.bytes += len(cell)
             full = into.bytes >= FLUSH_BYTES or len(into.cells) >= FLUSH_OUTCOMES
         if full:
@@ -272,6 +285,7 @@ class Outbox:
         with self._lock:
             into = self._gathered.get(bundle) or self._open(bundle)
             into.failed.append(failed)
+            self._usage.begin()
             full = len(into.failed) >= FLUSH_OUTCOMES
         if full:
             self.flush(bundle)
@@ -353,7 +367,7 @@ class Outbox:
 
     def _frame(self, bundle: str, into: _Gathered, finished: bool) -> Outcomes:
         into.close_range()
-        if into.completed or into.singles:
+        if into.shares:
             into.share(self._usage.take())
         chunk, data = _EMPTY_CHUNK, encode_chunk(into.cells) if into.cells else None
         if data is not None and len(data) > INLINE_BYTES:

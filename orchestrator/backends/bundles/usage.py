@@ -1,8 +1,8 @@
 """What the bodies of a worker used: CPU time of the process and its children, and the most memory it held.
 
-Asked when outcomes leave for the driver, not for every step: what was used since then is shared among the steps that
-have ended meanwhile. Where bodies run side by side in one process (a host) what they used cannot be told apart, and
-goes to those that end.
+Asked after every long body, and for small ones when outcomes leave for the driver: what was used since the last time
+is shared among the steps that have ended meanwhile. Where bodies run side by side in one process (a host) what they
+used cannot be told apart, and goes to those that end.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from typing import NamedTuple
 
 APART_S = 0.05
 """Asking the system about memory takes as long as a small step; it is not done more often than this."""
+
+
+EXACT_US = 50_000
+"""A body that took this long has figures of its own; to ask for them is nothing beside it."""
 
 
 class Used(NamedTuple):
@@ -34,9 +38,11 @@ class Usage:
         self._looked_at = self._reset_at = float("-inf")
 
     def begin(self) -> None:
-        """A bundle starts: what this process used before is nobody's."""
+        """Bodies start, or one has failed: what this process used before is nobody's."""
         self._cpu_us = cpu_us()
-        now = monotonic()
+        self._start_peak(monotonic())
+
+    def _start_peak(self, now: float) -> None:
         if now - self._reset_at > APART_S:
             self._reset_at, self._looked_at = now, float("-inf")
             _forget_peak()
@@ -47,7 +53,9 @@ class Usage:
         now = monotonic()
         if now - self._looked_at > APART_S:
             self._looked_at, self._peak = now, peak_bytes()
-        return Used(max(self._cpu_us - before, 0), self._peak)
+        found = Used(max(self._cpu_us - before, 0), self._peak)
+        self._start_peak(now)
+        return found
 
 
 def cpu_us() -> int:

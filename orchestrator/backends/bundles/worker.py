@@ -182,12 +182,11 @@ class Worker:
     # ---- bundles
 
     def _execute(self, bundle: RunningBundle) -> None:
-        if not self._watches:
-            self._outbox.begin()
+        alone = not self._watches
         watch = self._watches[bundle.id] = Watch(bundle.id)
         self._watchdog.add(watch)
         surroundings = None if self._concurrent else self._services.surroundings
-        runner = StepRunner(self._services, bundle, watch, surroundings, self._give_back, self._caller)
+        runner = StepRunner(self._services, bundle, watch, surroundings, self._give_back, self._caller, alone)
         try:
             for part in bundle.parts:
                 runner.run_part(part, self._definitions)
