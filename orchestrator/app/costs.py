@@ -17,6 +17,7 @@ from orchestrator.app.reading import Keeper, Reader
 from orchestrator.engine.state import RunFold
 from orchestrator.errors import OrchestratorError
 from orchestrator.graph import fact as f
+from orchestrator.graph.durations import total_us
 from orchestrator.graph.json import graph_from_json, node_from_json
 from orchestrator.graph.node import Node
 from orchestrator.graph.policy import Resources
@@ -125,7 +126,7 @@ def slots_idle_share(facts: Iterable[f.Recorded], now: float) -> float | None:
                 held_s += slots * max(recorded.at - since, 0.0) if slots and not ended else 0.0
                 slots, since, ended = fact.slots, recorded.at, False
             elif isinstance(fact, f.StepsCompleted) and not fact.cached:
-                busy_s += f.total_us(fact.elapsed_us) / 1e6
+                busy_s += total_us(fact.elapsed_us) / 1e6
             elif isinstance(fact, f.RunFinished):
                 held_s += slots * max(recorded.at - since, 0.0)
                 ended = True

@@ -6,12 +6,11 @@ range are sparse facts of their own. Times are wall-clock seconds, given by the 
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from sys import byteorder
 from typing import Any, Literal, TypeAlias
 
+from orchestrator.graph.durations import total_us
 from orchestrator.graph.handover import TagMove
 from orchestrator.graph.quality import CheckOutcome
 
@@ -202,11 +201,7 @@ class NodesCompleted:
     peak_bytes: int = 0
 
     def one(self, place: int, whole_us: int | None = None) -> StepsCompleted:
-        """What this says of one of the nodes: of the CPU time, its share by the time of its body.
-
-        Args:
-            whole_us: Time of all bodies, for those who ask about every node.
-        """
+        """What this says of one of the nodes, with its share of the CPU time; ``whole_us`` is the time of all bodies."""
         elapsed_us = self.elapsed_us[4 * place : 4 * place + 4]
         whole_us = total_us(self.elapsed_us) if whole_us is None else whole_us
         share = int.from_bytes(elapsed_us, "little") / whole_us if whole_us else 1 / len(self.nodes)
@@ -443,20 +438,6 @@ class Recorded:
     seq: int
     at: float
     fact: Fact
-
-
-def times_us(elapsed_us: bytes) -> array[int]:
-    """Wall times of bodies as facts hold them."""
-    times = array("I")
-    times.frombytes(elapsed_us)
-    if byteorder == "big":
-        times.byteswap()
-    return times
-
-
-def total_us(elapsed_us: bytes) -> int:
-    """Wall time of all bodies together."""
-    return sum(times_us(elapsed_us))
 
 
 def apart(fact: Fact) -> Iterator[Fact]:

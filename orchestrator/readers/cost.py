@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.graph import fact as f
+from orchestrator.graph.durations import total_us
 from orchestrator.graph.policy import Resources
 from orchestrator.ports.prices import Prices
 
@@ -41,7 +42,7 @@ class NodeUse:
         """Steps have their outputs."""
         if fact.cached or not fact.elapsed_us:
             return
-        wall_s = f.total_us(fact.elapsed_us) / 1e6
+        wall_s = total_us(fact.elapsed_us) / 1e6
         self.steps += fact.stop - fact.start
         self.wall_s += wall_s
         if fact.cpu_us or fact.peak_bytes:

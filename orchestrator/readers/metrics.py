@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.graph import fact as f
+from orchestrator.graph.durations import times_us
 from orchestrator.graph.json import graph_from_json, node_from_json
 from orchestrator.graph.node import Graph, Node, dependencies
 from orchestrator.graph.policy import Resources
@@ -250,7 +251,7 @@ def _count_outcome(
     if fact.cached:
         into.count("orc_cache_hits", *labels, by=count)
     elif fact.elapsed_us:
-        into.observe("orc_step_duration_seconds", labels, [us / 1e6 for us in f.times_us(fact.elapsed_us)])
+        into.observe("orc_step_duration_seconds", labels, [us / 1e6 for us in times_us(fact.elapsed_us)])
 
 
 def known_stages(totals: Totals) -> Mapping[str, set[str]]:
