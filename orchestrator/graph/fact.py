@@ -163,8 +163,7 @@ class StepsCompleted:
         length: ``len(output)`` if the output is a list (single steps only): the width of maps over it.
         cached: Run whose output was reused; empty if the steps ran.
         degraded: A fallback took the place of the output.
-        cpu_us: CPU time of all of them together, in microseconds; 0 when not measured.
-        peak_bytes: The most memory that their worker held meanwhile; 0 when not measured.
+        cpu_us, peak_bytes: CPU time of all of them, and the most memory that their worker held; 0 if not measured.
     """
 
     node: str
@@ -201,9 +200,9 @@ class NodesCompleted:
     peak_bytes: int = 0
 
     def one(self, place: int, whole_us: int | None = None) -> StepsCompleted:
-        """What this says of one of the nodes, with its share of the CPU time; ``whole_us`` is the time of all bodies."""
+        """What this says of one of the nodes; ``whole_us`` is the time of all bodies."""
         elapsed_us = self.elapsed_us[4 * place : 4 * place + 4]
-        whole_us = total_us(self.elapsed_us) if whole_us is None else whole_us
+        whole_us = whole_us or total_us(self.elapsed_us)
         share = int.from_bytes(elapsed_us, "little") / whole_us if whole_us else 1 / len(self.nodes)
         return StepsCompleted(
             self.nodes[place], 0, 1, self.chunk, self.at + place, elapsed_us,
@@ -444,8 +443,7 @@ def apart(fact: Fact) -> Iterator[Fact]:
     """A fact about several nodes as facts about one each; any other as it is."""
     if isinstance(fact, NodesCompleted):
         whole_us = total_us(fact.elapsed_us)
-        for place in range(len(fact.nodes)):
-            yield fact.one(place, whole_us)
+        yield from (fact.one(place, whole_us) for place in range(len(fact.nodes)))
     elif isinstance(fact, BundleStarted):
         for node, start, stop in fact.steps:
             yield StepsStarted(node, start, stop, fact.bundle, fact.worker)

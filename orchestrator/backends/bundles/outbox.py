@@ -117,8 +117,8 @@ class _Gathered:
             self.singles.append(Singles(self.nodes, at, elapsed, self.truths, self.lengths, *used))
             self.nodes, self.truths, self.lengths = [], {}, {}
         else:
-            measured = {"cpu_us": used.cpu_us, "peak_bytes": used.peak_bytes}
-            self.completed.append(Completed(self.node, self.start, self.stop, at, elapsed, **measured))
+            done = Completed(self.node, self.start, self.stop, at, elapsed, None, None, *used)
+            self.completed.append(done)
             self.start = self.stop = 0
         self.elapsed = array("I")
 
@@ -129,11 +129,15 @@ class _Gathered:
 
     def share(self, used: Used) -> None:
         """Divide what was used among what has no figures of its own, by the time of the bodies."""
-        parts = iter(shares(used.cpu_us, self.shares))
-        for listed, spent_us in ((self.completed, self.completed_us), (self.singles, self.singles_us)):
-            for place, spent in enumerate(spent_us):
-                if spent is not None:
-                    listed[place] = replace_in(listed[place], cpu_us=next(parts), peak_bytes=used.peak_bytes)  # type: ignore[call-overload]
+        parts, peak = iter(shares(used.cpu_us, self.shares)), used.peak_bytes
+        self.completed = [
+            done if spent is None else replace_in(done, cpu_us=next(parts), peak_bytes=peak)
+            for done, spent in zip(self.completed, self.completed_us, strict=True)
+        ]
+        self.singles = [
+            done if spent is None else replace_in(done, cpu_us=next(parts), peak_bytes=peak)
+            for done, spent in zip(self.singles, self.singles_us, strict=True)
+        ]
 
     def lose_outputs(self, cause: Exception) -> None:
         """The outputs could not be stored: every step they belong to has failed."""
