@@ -18,3 +18,14 @@ def times_us(elapsed_us: bytes) -> array[int]:
 def total_us(elapsed_us: bytes) -> int:
     """Time of all bodies together."""
     return sum(times_us(elapsed_us))
+
+
+def part_of(amount: int, elapsed_us: bytes, place: int, whole_us: int | None = None) -> int:
+    """What one body has of an amount that all used together: its part of their time.
+
+    Args:
+        whole_us: ``total_us``, for those who ask about every body.
+    """
+    whole_us = whole_us or total_us(elapsed_us)
+    mine = int.from_bytes(elapsed_us[4 * place : 4 * place + 4], "little")
+    return amount * mine // whole_us if whole_us else 0

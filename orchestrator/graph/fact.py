@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from orchestrator.graph.durations import total_us
+from orchestrator.graph.durations import part_of, total_us
 from orchestrator.graph.handover import TagMove
 from orchestrator.graph.quality import CheckOutcome
 
@@ -202,11 +202,10 @@ class NodesCompleted:
     def one(self, place: int, whole_us: int | None = None) -> StepsCompleted:
         """What this says of one of the nodes; ``whole_us`` is the time of all bodies."""
         elapsed_us = self.elapsed_us[4 * place : 4 * place + 4]
-        whole_us = whole_us or total_us(self.elapsed_us)
-        share = int.from_bytes(elapsed_us, "little") / whole_us if whole_us else 1 / len(self.nodes)
+        cpu_us = part_of(self.cpu_us, self.elapsed_us, place, whole_us)
         return StepsCompleted(
             self.nodes[place], 0, 1, self.chunk, self.at + place, elapsed_us,
-            self.truths.get(place), self.lengths.get(place), worker=self.worker, cpu_us=int(self.cpu_us * share),
+            self.truths.get(place), self.lengths.get(place), worker=self.worker, cpu_us=cpu_us,
             peak_bytes=self.peak_bytes,
         )  # fmt: skip
 
