@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,30 @@ def test_a_command_tells_what_is_switched_on(orc: Orc, tmp_path: Path) -> None:
     assert orc("send", ORC_OPENLINEAGE_FILE=str(file)).err.startswith("lineage: 0 facts")
     refused = orc("send")
     assert (refused.code, "OTEL_EXPORTER_OTLP_ENDPOINT" in refused.err) == (2, True)
+
+
+def test_orc_up_tells_people_and_prometheus(orc: Orc) -> None:
+    with receiving() as receiver:
+        orc.home.mkdir()
+        (orc.home / "alerts.yaml").write_text(
+            f"channels: {{team: {{webhook: {{url: '{receiver.url}/hook'}}}}}}\n"
+            "rules: [{on: fail, to: [team]}]\ngroup: 0\n"
+        )
+        up = orc.start("up", "--no-ray", "--port", "0", "--json")
+        try:
+            assert up.stdout is not None
+            url = json.loads(up.stdout.readline())["pages"]
+            deadline = time.monotonic() + 120
+            while not (orc.home / "readers" / "alerts.json").exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert orc("run", f"{FLOW}:failing").code == 1
+            while not receiver.got and time.monotonic() < deadline:
+                time.sleep(0.1)
+            with urllib.request.urlopen(f"{url}metrics", timeout=60) as answer:
+                figures = answer.read().decode()
+        finally:
+            up.terminate()
+            up.wait(60)
+    assert json.loads(receiver.bodies("/hook")[0])["title"] == "[orc] failing failed"
+    assert 'orc_runs_ended_total{pipeline="failing",state="failed"} 1.0' in figures
+    assert [item["kind"] for item in orc("alerts", "--open", "--json").document("alerts")] == ["fail"]
