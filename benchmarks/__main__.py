@@ -27,6 +27,7 @@ from benchmarks import (
     streams,
     sweeps,
     tables,
+    watched,
 )
 from benchmarks.measure import measure
 from benchmarks.peers import PEERS
@@ -35,7 +36,7 @@ from benchmarks.place import Place
 from benchmarks.row import Row
 from benchmarks.sizes import FULL, QUICK
 
-FAMILIES = (small_steps, million, real_work, starts, store, streams, sweeps, tables, routing)
+FAMILIES = (small_steps, million, real_work, starts, store, streams, sweeps, tables, routing, watched)
 METHOD = (
     "the columns of a row take turns on one Ray and one machine, each time with a fresh 60-bit salt, and every answer "
     "is checked; right before each measurement the same column runs once in small, uncounted, for raw Ray's sake as "

@@ -39,6 +39,8 @@ class Sizes:
     tpch_scale: float = 1.0
     divided_rows: tuple[int, ...] = (300_000, 3_000_000, 10_000_000)
     divided_rounds: tuple[int, ...] = (1, 100)
+    watched: int = 300_000
+    watchers: int = 500
     cold_ray: bool = True
 
 
@@ -48,4 +50,5 @@ QUICK = Sizes(
     real_steps=6, waiting_s=0.05, cpu_s=0.02, tail_steps=40, tail_longest_s=0.05, array_bytes=1_000_000, cached=50,
     planned=1_000, resumed=400, facts=5_000, paced_s=0.3, batches=3, batch_s=0.2,
     table_rows=(1_000,), flights_rows=0, tpch_scale=0.01, divided_rows=(1_000,), divided_rounds=(1,), cold_ray=False,
+    watched=500, watchers=20,
 )  # fmt: skip

@@ -5,11 +5,15 @@ Importing this loads neither Ray nor pyarrow nor the store; what needs them is l
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import OrchestratorError, RunCancelled, RunFailed
 from orchestrator.graph.branch import when
 from orchestrator.graph.context import StepContext, step
+from orchestrator.graph.display import Shown, Watch
 from orchestrator.graph.item import ItemError, each, fixed
 from orchestrator.graph.node import Graph
 from orchestrator.graph.options import Retry
@@ -19,9 +23,11 @@ from orchestrator.graph.secret import File, Secret
 from orchestrator.graph.stage import Stage, dynamic, stage
 from orchestrator.graph.version import VersionInput, version
 from orchestrator.graph.wait import approve, signal
-from orchestrator.sweeps import Best, sweep
+from orchestrator.sweeps import sweep
 
 if TYPE_CHECKING:
+    from orchestrator.app.models import models
+    from orchestrator.app.released import releases
     from orchestrator.app.runs import Run, runs
     from orchestrator.app.versions import Version, versions
 
@@ -48,7 +54,9 @@ __all__ = [
     "dynamic",
     "each",
     "fixed",
+    "models",
     "pipeline",
+    "releases",
     "runs",
     "signal",
     "stage",
@@ -60,15 +68,20 @@ __all__ = [
 ]
 
 
+_LAZY = {
+    "Run": "runs",
+    "runs": "runs",
+    "Version": "versions",
+    "versions": "versions",
+    "models": "models",
+    "releases": "released",
+}
+"""Public names by the module of ``app`` that has them; loaded on first use."""
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("Run", "runs"):
-        from orchestrator.app import runs as module
-
-        return getattr(module, name)
-    if name in ("Version", "versions"):
-        from orchestrator.app import versions as of_names
-
-        return getattr(of_names, name)
+    if name in _LAZY:
+        return getattr(import_module(f"orchestrator.app.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -82,10 +95,18 @@ def _make_runner() -> Runner:
     return DurableRunner()
 
 
-def _draw_graph(graph: Graph) -> str:
-    from orchestrator.views.fragment import graph_html
+def _bundle(shown: Shown) -> Mapping[str, str]:
+    from orchestrator.notebook.bundle import bundle
 
-    return graph_html(graph)
+    return bundle(shown)
+
+
+def _watch(run: Run, anywhere: bool) -> Watch | None:
+    if not anywhere and not {"ipykernel", "marimo"} & sys.modules.keys():
+        return None
+    from orchestrator.notebook.progress import open_progress
+
+    return open_progress(run, anywhere)
 
 
 def _load_version(address: str) -> Any:
@@ -101,14 +122,8 @@ def _divided(stage: Stage[Any, Any]) -> Any:
     return Divided(stage.function, stage.policy, merge=merge)
 
 
-def _draw_sweep(best: Best[Any]) -> str:
-    from orchestrator.views.sweeps import SweepView, sweep_html
-
-    return sweep_html(SweepView("sweep", best.metric, best.mode, best.trials, best.place))
-
-
 Pipeline.make_runner = staticmethod(_make_runner)
-Graph.draw = staticmethod(_draw_graph)
+Shown.bundle = staticmethod(_bundle)
+Shown.watcher = staticmethod(_watch)
 VersionInput.load = staticmethod(_load_version)
-Best.draw = staticmethod(_draw_sweep)
 Stage.divided = staticmethod(_divided)

@@ -13,7 +13,7 @@
     │   ├── NotFound                   no such run, step, artifact, file, approval
     │   └── PromotionRefused           a model version may not go where somebody wants it
     ├── RunError                       what became of a run
-    │   ├── RunFailed · RunCancelled · RunWaiting · RunOwned · ReplayMismatch · CursorElsewhere
+    │   ├── RunFailed · RunCancelled · RunWaiting · RunOwned · ReplayMismatch · CursorElsewhere · ForkRefused
     ├── StepError                      what became of an attempt
     │   ├── StepTimedOut · WorkerDied · StepCancelled · ResultNotEncodable · StepLimitExceeded
     │   ├── ChecksFailed · TableRejected
@@ -221,6 +221,13 @@ class CursorElsewhere(RunError):
     """Another run moved a cursor that this one read; ``message`` says what to do."""
 
     code = "ORC-206"
+
+
+class ForkRefused(RunError):
+    """A run cannot be forked from that step like this; ``message`` says from which it can."""
+
+    code = "ORC-207"
+    user_fault = True
 
 
 class StepError(OrchestratorError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from orchestrator.api.idempotency import Answers
-from orchestrator.api.schemas import Accepted, Answer
-from orchestrator.app.apart import resume_apart
+from orchestrator.api.schemas import Accepted, Answer, Fork
+from orchestrator.app.apart import fork_apart, resume_apart
 from orchestrator.app.installation import Installation
 from orchestrator.app.run import Run
 from orchestrator.errors import ConfigError, NotFound, RunError
@@ -46,6 +46,21 @@ class Actions:
             return Accepted(run=run, action="resume", step="", driver=resume_apart(self._here, run))
 
         return self._answers.once(key, _text("resume", run_id), act)
+
+    def fork(self, run_id: str, fork: Fork, key: str | None) -> Accepted:
+        """Start a new run from a step of another, with the code and parameters of that; it goes on without this server.
+
+        Raises:
+            NotFound: no such run or step.
+            ForkRefused: it cannot be forked from there, or a step with effects would act again that was not named.
+            RunError: its driver could not begin.
+        """
+
+        def act() -> Accepted:
+            forked = fork_apart(self._here, run_id, fork.step, fork.repeat, f"fork {key}")
+            return Accepted(run=forked.run, action="fork", step=forked.step, driver=forked.driver)
+
+        return self._answers.once(key, _text("fork", run_id, fork.model_dump_json()), act)
 
     def answer(self, run_id: str, answer: Answer, key: str | None) -> Accepted:
         """Answer a step that waits.

@@ -13,7 +13,19 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 import orchestrator
-from orchestrator.api import metrics, pages, routes
+from orchestrator.api import (
+    cluster,
+    comparing,
+    lineage,
+    logs,
+    metrics,
+    models,
+    pages,
+    pipelines,
+    releases,
+    routes,
+    sweeps,
+)
 from orchestrator.api.guard import Guard
 from orchestrator.api.place import Place
 from orchestrator.api.problems import Refused, answer, problem_of, wants_page
@@ -26,14 +38,15 @@ _TYPES = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "im
 _log = logging.getLogger(__name__)
 
 
-def make_app(installation: Installation, token: str = "") -> FastAPI:
+def make_app(installation: Installation, token: str = "", project: Path | None = None) -> FastAPI:
     """The application.
 
     Args:
         installation: Whose runs are shown.
         token: Wanted from everybody; empty for none, which is for the loopback interface only.
+        project: Directory whose pipelines may be started.
     """
-    place = Place(installation)
+    place = Place(installation, project)
     app = FastAPI(
         title="ray-orchestrator", version=orchestrator.__version__, openapi_url=f"{routes.PREFIX}/openapi.json",
         docs_url=None, redoc_url=None, description=(
@@ -45,6 +58,8 @@ def make_app(installation: Installation, token: str = "") -> FastAPI:
     app.include_router(routes.router(place))
     app.include_router(pages.router(place, token))
     app.include_router(metrics.router(installation))
+    for family in (releases, models, sweeps, pipelines, cluster, comparing, lineage, logs):
+        app.include_router(family.router(place))
 
     @app.get("/static/{name}", include_in_schema=False)
     def static(name: str) -> Response:

@@ -8,19 +8,18 @@ from datetime import UTC, datetime
 from typing import Literal, cast
 
 from orchestrator.api import schemas as s
+from orchestrator.app.arguments import expr_text, looks_like
 from orchestrator.app.costs import consumed_by_node
 from orchestrator.app.following import CONTROL_KINDS
 from orchestrator.app.reasons import reasons_of
 from orchestrator.app.record import Item, NodeTimes, RunRecord
+from orchestrator.app.step_inputs import inputs_of
 from orchestrator.artifacts.preview import described
 from orchestrator.config.prices import read_prices
 from orchestrator.engine.state import DONE, NodeState
-from orchestrator.errors import StoreError
 from orchestrator.graph import fact as f
-from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Ref, SecretRef, dependencies
-from orchestrator.graph.policy import Resources
+from orchestrator.graph.node import Expr, Ref, dependencies
 from orchestrator.ports.journal import RunRow
-from orchestrator.ports.values import decode_cell, shorten
 from orchestrator.readers.cost import Consumed, consumed, cost_of, total
 from orchestrator.views.status import LOOKS, NodeStatus
 
@@ -59,6 +58,7 @@ def detail_of(record: RunRecord) -> s.RunDetail:
         backend=record.drivers[-1][1].backend if record.drivers else "",
         git_commit=created.git_commit if created else "",
         origin=created.origin if created else "",
+        forked=created.forked if created else "",
         reason=finished.reason if finished else "",
         outcome=finished.outcome if finished else "",
         nodes=sum(state.node.kind not in CONTROL_KINDS for state in fold.nodes.values()),
@@ -152,27 +152,14 @@ def step_of(record: RunRecord, state: NodeState, index: int | None) -> s.StepDet
         node=one_node(record, state),
         item=item_of(item) if item else None,
         attempts=[] if single is None else _attempts(record, node, single),
-        inputs=[input_of(record, name, expr) for name, expr in state.node.args.items()],
+        inputs=_inputs(record, state, index),
         checks=checks,
         metrics=[] if single is None else record.items.of(node).metrics_of(single),
         has_output=single is not None and state.outputs.find(single) is not None,
-        requested=requested_of(state.node.policy.resources),
         used=used_by(record, [consumed(record.use.nodes[node], state.node.policy.resources)])
         if node in record.use.nodes
         else None,
     )
-
-
-def requested_of(resources: Resources) -> dict[str, float | str]:
-    """What is reserved for each step, by the names of the options; CPUs always, others if asked for."""
-    asked: dict[str, float | str] = {"num_cpus": resources.num_cpus}
-    if resources.num_gpus:
-        asked["num_gpus"] = resources.num_gpus
-    if resources.memory:
-        asked["memory"] = float(resources.memory)
-    if resources.accelerator_type:
-        asked["accelerator_type"] = resources.accelerator_type
-    return asked | dict(resources.resources)
 
 
 def used_by(record: RunRecord, parts: Iterable[Consumed]) -> s.Used | None:
@@ -197,39 +184,23 @@ def _attempts(record: RunRecord, node: str, item: int) -> list[s.Attempt]:
     ]  # fmt: skip
 
 
+def _inputs(record: RunRecord, state: NodeState, index: int | None) -> list[s.Input]:
+    """Arguments of a step; of an item of a map what is its own."""
+    if index is None or not state.node.is_map:
+        return [input_of(record, name, expr) for name, expr in state.node.args.items()]
+    own = {one.name: one for one in inputs_of(record.installation, record.fold, state, index)}
+    steps = {name: expr.node if isinstance(expr, Ref) else None for name, expr in state.node.args.items()}
+    return [
+        s.Input(name=name, value=own[name].source or own[name].preview, step=step, preview=own[name].preview)
+        for name, step in steps.items()
+    ]
+
+
 def input_of(record: RunRecord, name: str, expr: Expr) -> s.Input:
     """An argument of a step."""
     if not isinstance(expr, Ref):
         return s.Input(name=name, value=expr_text(expr), step=None, preview="")
-    return s.Input(name=name, value=expr_text(expr), step=expr.node, preview=_looks_like(record, expr))
-
-
-def _looks_like(record: RunRecord, ref: Ref) -> str:
-    state = record.fold.nodes.get(ref.node)
-    if state is None or state.node.many:
-        return f"{state.length:,} items" if state is not None and state.closed else ""
-    span, cells = state.outputs.find(0), record.installation.cells(record.row.id)
-    if span is None:
-        return ""
-    try:
-        whole = not ref.path
-        cell = cells.at(span) if whole else cells.part(span, ref.path)
-    except StoreError:  # the page of that step says what is the matter with its output
-        return ""
-    return "" if cell is None and not whole else described(cell)
-
-
-def expr_text(expr: Expr) -> str:
-    """An argument in a few characters."""
-    if isinstance(expr, Const):
-        return shorten(repr(expr.value)) if expr.cell is None else described(decode_cell(expr.cell))
-    if isinstance(expr, SecretRef):
-        return f"secret {expr.reference}"
-    if isinstance(expr, ListExpr):
-        return shorten(f"[{', '.join(map(expr_text, expr.items[:20]))}]")
-    if isinstance(expr, DictExpr):
-        return shorten(f"{{{', '.join(f'{key}: {expr_text(item)}' for key, item in list(expr.items.items())[:20])}}}")
-    return expr.node + "".join(f".{one}" if isinstance(one, str) else f"[{one!r}]" for one in expr.path)
+    return s.Input(name=name, value=expr_text(expr), step=expr.node, preview=looks_like(record, expr))
 
 
 def reasons(record: RunRecord, node: str, item: int | None) -> list[s.Reason]:

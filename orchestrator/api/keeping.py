@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from contextlib import ExitStack
 
 from orchestrator.api.server import Web, serving
 from orchestrator.app.installation import Installation
+from orchestrator.app.watching import watching
 from orchestrator.backends import standing_keeper
 
 
@@ -20,6 +23,14 @@ def main(home: str, wish: str, web: str) -> int:
     with ExitStack() as served:
 
         def serve() -> None:
-            served.enter_context(serving(Installation(), Web.from_json(web)))
+            here, wanted = Installation(), Web.from_json(web)
+            served.enter_context(serving(here, wanted))
+            served.enter_context(watching(here, _say, wanted.resume))
 
         return standing_keeper.main(home, wish, serve)
+
+
+def _say(text: str) -> None:
+    """A line in the log of ``orc up --background``."""
+    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+    sys.stderr.flush()

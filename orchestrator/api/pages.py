@@ -16,18 +16,22 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from orchestrator.api import schemas as s
-from orchestrator.api.describing import detail_of, item_of, nodes_of, reasons, run_of, step_of
+from orchestrator.api.describing import detail_of, item_of, nodes_of, reasons, run_of
 from orchestrator.api.guard import COOKIE, LOGIN, same, session_of
 from orchestrator.api.outputs import output_of
 from orchestrator.api.pictures import PAGE_NODES, graph_of, seconds, timeline_of
 from orchestrator.api.place import Place, RunFilter, number_cursor, page, tagged
 from orchestrator.api.problems import Refused
-from orchestrator.api.routes import ItemState, model_versions
+from orchestrator.api.routes import ItemState
+from orchestrator.api.step_waiting import whole_step
 from orchestrator.app.record import RunRecord
+from orchestrator.app.step_log import still_writes
+from orchestrator.app.sweeps import ended_sweeps
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.graph.fact import FINISHED
-from orchestrator.views.status import duration_text
+from orchestrator.views.frames import split_frames
+from orchestrator.views.status import duration_text, size_text
 from orchestrator.views.timeline import bar_svg, icon_svg, sparkline_svg
 
 RUNS, NODES, ITEMS = 50, 100, 100
@@ -65,10 +69,6 @@ def _add_lists(routes: APIRouter, place: Place) -> None:
             states=("queued", "running", "waiting", *sorted(FINISHED)),
         )
 
-    @routes.get("/models")
-    def models(request: Request) -> Response:
-        return show(request, "models.html", versions=model_versions(place))
-
 
 def recent(place: Place) -> list[tuple[str, list[s.Run]]]:
     """The pipelines that ran last, with their last runs, oldest first."""
@@ -97,6 +97,7 @@ def _add_run(routes: APIRouter, place: Place) -> None:
                 request, "run.html", detail=detail_of(record), nodes=items, picked=len(picked), view=view,
                 picture=picture, following=following, start=start, asked={"view": view, "state": state},
                 all_nodes=nodes, cut=view == "graph" and len(record.fold.nodes) > PAGE_NODES, most=PAGE_NODES,
+                sweeps=ended_sweeps(record.fold),
             )  # fmt: skip
 
 
@@ -109,19 +110,21 @@ def _add_step(routes: APIRouter, place: Place) -> None:
         state: ItemState = "",
         cursor: Short = "",
         q: Short = "",
+        line: Annotated[int, Query(ge=0, le=10**9)] = 0,
         part: Annotated[list[str], Query(max_length=10)] = [],  # noqa: B006 (FastAPI copies it)
     ) -> Response:
         with place.records.reading(run) as record:
             node, index = record.find(address)
-            detail = step_of(record, node, index)
+            detail = whole_step(record, node, index)
             many = index is None and node.node.many
             told = reasons(record, node.node.id, index)[-(_MAP_REASONS if many else _REASONS) :]
             return show(
                 request, "step.html", detail=detail, run=run_of(record.row, record.driver), item_index=index,
                 output=_output(place, record, address, part) if detail.has_output else None, part=part,
-                reasons=told, log=None if many else _log(place, record, node, index, q),
+                reasons=told, log=None if many else _log(place, record, node, index, q, line),
                 items=_items(record, node, state, cursor) if many else None,
-                asked={"state": state, "q": q},
+                asked={"state": state, "q": q}, sweep=address in ended_sweeps(record.fold),
+                newest=place.here.journal.runs(record.row.pipeline, limit=1)[0].id,
             )  # fmt: skip
 
 
@@ -141,28 +144,39 @@ def _items(record: RunRecord, node: NodeState, state: str, cursor: str) -> s.Ite
     return s.ItemPage(items=shown, next=str(found[ITEMS]) if len(found) > ITEMS else None, total=node.length)
 
 
-def _log(place: Place, record: RunRecord, node: NodeState, index: int | None, q: str) -> dict[str, Any]:
+def _log(
+    place: Place, record: RunRecord, node: NodeState, index: int | None, q: str, line: int
+) -> dict[str, Any]:  # fmt: skip
+    """The last lines, those around ``line``, or those with a text in them; what follows live comes behind ``total``."""
     lines = list(enumerate(place.logs(record, node, index).splitlines(), 1))
-    found = [(number, line) for number, line in lines if q.lower() in line.lower()]
-    return {"total": len(lines), "found": len(found), "lines": found[-_LOG_LINES:]}
+    found = [(number, text) for number, text in lines if q.lower() in text.lower()]
+    shown = found[-_LOG_LINES:]
+    if line and not q:
+        start = max(line - _LOG_LINES // 2, 0)
+        shown = found[start : start + _LOG_LINES]
+    last = not shown or shown[-1][0] == len(lines)
+    live = not q and last and still_writes(record, node.node.id, index or 0)
+    return {"total": len(lines), "found": len(found), "lines": shown, "live": live}
 
 
 def _add_forms(routes: APIRouter, place: Place) -> None:
     @routes.post("/runs/{run}/do")
     async def act(request: Request, run: str) -> Response:
         given = dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
-        await run_in_threadpool(perform, place, run, given)
-        return RedirectResponse(run_url(run), 303)
+        return RedirectResponse(run_url(await run_in_threadpool(perform, place, run, given)), 303)
 
 
-def perform(place: Place, run: str, given: Mapping[str, str]) -> None:
-    """Do what a form asks; the same form sent twice does it once."""
+def perform(place: Place, run: str, given: Mapping[str, str]) -> str:
+    """Do what a form asks, and return the run to look at then; the same form sent twice does it once."""
     key = f"page-{blake3(json.dumps([run, sorted(given.items())]).encode()).hexdigest()}"
     action = given.get("action", "")
     if action == "cancel":
         place.actions.cancel(run, given.get("reason", "")[:500], key)
     elif action == "resume":
         place.actions.resume(run, key)
+    elif action == "fork":
+        asked = s.Fork(step=given.get("step", "?"), repeat=["*"] if given.get("repeat") else [])
+        return place.actions.fork(run, asked, key).run
     elif action in ("approve", "reject"):
         answer = s.Answer(step=given.get("step", "?"), approved=action == "approve", by=given.get("by", "")[:100])
         place.actions.answer(run, answer, key)
@@ -172,6 +186,7 @@ def perform(place: Place, run: str, given: Mapping[str, str]) -> None:
         place.actions.answer(run, answer, key)
     else:
         raise Refused(400, f"there is no action {action!r}")
+    return run
 
 
 def _value(text: str) -> Any:
@@ -233,7 +248,8 @@ def environment() -> Environment:
         icon=icon_svg,
         bar=lambda counts: bar_svg(list(counts.items())), pretty=pretty, api_url=api_url,
     )  # fmt: skip
-    found.filters.update(local=local, count=lambda number: f"{number:,}", size=size, duration=duration_text)
+    found.filters.update(local=local, count=lambda number: f"{number:,}", size=size_text, duration=duration_text)
+    found.filters["split_frames"] = split_frames
     return found
 
 
@@ -287,15 +303,6 @@ def waited(node: s.Node) -> str:
     """How long a node waited for a worker, if it is worth saying."""
     ready, began = seconds(node.ready_at), seconds(node.started_at)
     return "" if ready is None or began is None or began - ready < 0.001 else duration_text(began - ready)
-
-
-def size(count: float) -> str:
-    """``12 B``, ``3.4 MiB``."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 def pretty(value: Any) -> str:

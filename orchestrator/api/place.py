@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from blake3 import blake3
@@ -13,10 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator.api.actions import Actions
+from orchestrator.api.launches import Launches
 from orchestrator.api.stream import Streams
 from orchestrator.app.installation import Installation
 from orchestrator.app.record import Records, RunRecord
-from orchestrator.app.step import Step
+from orchestrator.app.released import Releases
+from orchestrator.app.step_log import log_ranges, read_log
 from orchestrator.artifacts.preview import part as part_of
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import ConfigError, NotFound
@@ -29,13 +32,20 @@ _LOG_CHARS = 2_000_000
 
 
 class Place:
-    """One installation as its server sees it."""
+    """One installation as its server sees it.
 
-    def __init__(self, installation: Installation) -> None:
+    Args:
+        project: Directory whose pipelines may be started; none are if not given.
+    """
+
+    def __init__(self, installation: Installation, project: Path | None = None) -> None:
         self.here = installation
+        self.project = project or installation.settings.home
         self.records = Records(installation)
         self.streams = Streams(installation)
         self.actions = Actions(installation)
+        self.launches = Launches(installation, self.project)
+        self.releases = Releases(installation)
 
     def runs(self, wanted: RunFilter, cursor: str | None, limit: int) -> tuple[list[RunRow], str | None]:
         """A page of runs and the cursor of the next; raises ConfigError for what is no cursor."""
@@ -77,7 +87,7 @@ class Place:
         """
         if index is None and state.node.is_map:
             raise ConfigError(f"{state.node.id} is a map: each item has logs of its own; name one, such as …[0]")
-        text = Step(self.here, record.fold, state.node.id, index).logs
+        text = read_log(record, log_ranges(record, state.node.id, index or 0))
         return text if len(text) <= _LOG_CHARS else f"[the last {_LOG_CHARS:,} characters]\n{text[-_LOG_CHARS:]}"
 
 

@@ -9,11 +9,12 @@ from starlette.responses import Response, StreamingResponse
 
 import orchestrator
 from orchestrator.api import schemas as s
-from orchestrator.api.describing import detail_of, iso, item_of, nodes_of, reasons, run_of, step_of
+from orchestrator.api.describing import detail_of, iso, item_of, nodes_of, reasons, run_of
 from orchestrator.api.outputs import image_of, output_of
 from orchestrator.api.pictures import graph_of, timeline_of
 from orchestrator.api.place import Place, RunFilter, document, number_cursor, page, tagged
 from orchestrator.api.problems import MEDIA_TYPE
+from orchestrator.api.step_waiting import whole_step
 from orchestrator.app.models import Models
 
 PREFIX = "/api/v1"
@@ -30,10 +31,10 @@ ItemState = Literal["", "pending", "succeeded", "failed", "skipped", "dropped", 
 PROBLEM: dict[int | str, dict[str, Any]] = {
     "default": {"description": "Refused or failed", "content": {MEDIA_TYPE: {"schema": s.Problem.model_json_schema()}}}
 }
-_EVENTS: dict[int | str, dict[str, Any]] = {
+EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
-_SVG: dict[int | str, dict[str, Any]] = {
+SVG: dict[int | str, dict[str, Any]] = {
     200: {"description": "A drawing", "content": {"image/svg+xml": {"schema": {"type": "string"}}}}
 }
 _TEXT: dict[int | str, dict[str, Any]] = {
@@ -79,10 +80,10 @@ def _add_runs(routes: APIRouter, place: Place) -> None:
         items = [run_of(row, place.driver(row)) for row in rows]
         return document(request, s.RunPage(items=items, next=following))
 
-    @routes.get("/runs/events", responses=_EVENTS, response_class=StreamingResponse, tags=["runs"])
+    @routes.get("/runs/events", responses=EVENTS, response_class=StreamingResponse, tags=["runs"])
     async def runs_events(last_event_id: Annotated[str, Header(max_length=100)] = "") -> StreamingResponse:
         """An event `runs` whenever something about the newest runs has changed."""
-        return _streaming(place.streams.runs(last_event_id))
+        return streaming(place.streams.runs(last_event_id))
 
     @routes.get("/runs/{run}", response_model=s.RunDetail, tags=["runs"])
     def one_run(request: Request, run: RunId) -> Response:
@@ -90,7 +91,7 @@ def _add_runs(routes: APIRouter, place: Place) -> None:
         with place.records.reading(run) as record:
             return document(request, detail_of(record))
 
-    @routes.get("/runs/{run}/events", responses=_EVENTS, response_class=StreamingResponse, tags=["runs"])
+    @routes.get("/runs/{run}/events", responses=EVENTS, response_class=StreamingResponse, tags=["runs"])
     async def events(
         run: RunId,
         after: Annotated[int, Query(ge=0, description="only facts with a greater number")] = 0,
@@ -98,7 +99,7 @@ def _add_runs(routes: APIRouter, place: Place) -> None:
     ) -> StreamingResponse:
         """Facts of a run as events `fact`, as they come; `state` when its state or driver changes, `end` at its end."""
         name = place.here.journal.run(run).id
-        return _streaming(place.streams.run(name, number_cursor(last_event_id) if last_event_id else after))
+        return streaming(place.streams.run(name, number_cursor(last_event_id) if last_event_id else after))
 
 
 def _add_graph(routes: APIRouter, place: Place) -> None:
@@ -117,13 +118,13 @@ def _add_graph(routes: APIRouter, place: Place) -> None:
         items, following = page(found, number_cursor(cursor), limit)
         return document(request, s.NodePage(items=items, next=following))
 
-    @routes.get("/runs/{run}/graph.svg", responses=_SVG, response_class=Response, tags=["runs"])
+    @routes.get("/runs/{run}/graph.svg", responses=SVG, response_class=Response, tags=["runs"])
     def graph(request: Request, run: RunId) -> Response:
         """The graph with the state of each node."""
         with place.records.reading(run) as record:
             return tagged(request, graph_of(record, None).encode(), "image/svg+xml")
 
-    @routes.get("/runs/{run}/timeline.svg", responses=_SVG, response_class=Response, tags=["runs"])
+    @routes.get("/runs/{run}/timeline.svg", responses=SVG, response_class=Response, tags=["runs"])
     def timeline(request: Request, run: RunId) -> Response:
         """When each node waited and ran."""
         with place.records.reading(run) as record:
@@ -135,7 +136,7 @@ def _add_steps(routes: APIRouter, place: Place) -> None:
     def step(request: Request, run: RunId, address: Address) -> Response:
         """One step, or all steps of a map."""
         with place.records.reading(run) as record:
-            return document(request, step_of(record, *record.find(address)))
+            return document(request, whole_step(record, *record.find(address)))
 
     @routes.get("/runs/{run}/items/{address:path}", response_model=s.ItemPage, tags=["steps"])
     def items(
@@ -207,13 +208,19 @@ def _add_actions(routes: APIRouter, place: Place) -> None:
         """Start a driver for a run that nobody drives, in a process of its own."""
         return place.actions.resume(run, key)
 
+    @routes.post("/runs/{run}/fork", response_model=s.Accepted, status_code=202, tags=["actions"])
+    def fork(run: RunId, body: s.Fork, key: Key = None) -> s.Accepted:
+        """Start a new run that does a step, and what depends on it, again, in a process of its own."""
+        return place.actions.fork(run, body, key)
+
     @routes.post("/runs/{run}/answers", response_model=s.Accepted, status_code=202, tags=["actions"])
     def answer(run: RunId, body: s.Answer, key: Key = None) -> s.Accepted:
         """Answer a step that waits for a person or a program."""
         return place.actions.answer(run, body, key)
 
 
-def _streaming(events: Any) -> StreamingResponse:
+def streaming(events: Any) -> StreamingResponse:
+    """Events as they come, kept by nobody on the way."""
     return StreamingResponse(
         events, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )

@@ -82,7 +82,8 @@ class RunDetail(Document):
     """A run with what it was started with and how it ended.
 
     ``counts`` has the number of steps in each state, over all nodes; ``critical`` is the chain of nodes that the end of
-    the run waited for; ``actions`` are those that make sense now.
+    the run waited for; ``actions`` are those that make sense now; ``forked`` is the step from which it left the history
+    of ``origin``, if it is a fork.
     """
 
     run: Run
@@ -90,6 +91,7 @@ class RunDetail(Document):
     backend: str
     git_commit: str
     origin: str
+    forked: str = ""
     reason: str
     outcome: str
     nodes: int
@@ -199,6 +201,51 @@ class Check(Document):
     message: str
 
 
+class StepWait(Document):
+    """What steps of a node wait for: an ``input``, a ``worker``, an ``answer``, a ``retry`` or a ``driver``.
+
+    ``on`` are the nodes whose outputs are missing; ``needs`` is what each step asks for.
+    """
+
+    node: str
+    steps: int | None
+    kind: Literal["input", "worker", "answer", "retry", "driver"]
+    text: str
+    on: list[str]
+    needs: str
+    since: str | None
+    until: str | None
+
+
+class StepWaited(Document):
+    """Why a node did not begin earlier: its ``last_input`` came ``ready_at``, and then it took until ``started_at``.
+
+    ``meanwhile`` are nodes that had workers then, and ``others`` how many besides; with ``worker_came_up`` the worker
+    was started for it.
+    """
+
+    last_input: str
+    ready_at: str | None
+    started_at: str | None
+    meanwhile: list[str]
+    others: int
+    worker_came_up: bool
+
+
+class StepResources(Document):
+    """What a step asked for (``requested`` in words) and what its body took; null where nothing was measured.
+
+    ``memory`` is what it asked for in bytes, 0 for nothing; ``cpu_s`` and ``peak_bytes`` are of its worker process.
+    """
+
+    requested: str
+    cpus: float
+    memory: int
+    wall_s: float | None
+    cpu_s: float | None
+    peak_bytes: int | None
+
+
 class StepDetail(Document):
     """One step, or all steps of a map if no item was named (then without attempts)."""
 
@@ -211,8 +258,10 @@ class StepDetail(Document):
     checks: list[Check]
     metrics: list[dict[str, float]]
     has_output: bool
-    requested: dict[str, float | str]
-    used: Used | None
+    used: Used | None = None
+    waits: list[StepWait] = Field(default_factory=list)
+    waited: StepWaited | None = None
+    resources: StepResources | None = None
 
 
 class ReasonPage(Document):
@@ -311,6 +360,16 @@ class Resume(Document):
     """Ask for a run that nobody drives to go on."""
 
 
+class Fork(Document):
+    """Ask for a new run: from a step on everything again, the rest from the history of this one.
+
+    ``repeat`` names steps with effects that began already and may act again in the new run; ``*`` names them all.
+    """
+
+    step: str = Field(min_length=1, max_length=500)
+    repeat: list[str] = Field(default=[], max_length=100)
+
+
 class Answer(Document):
     """Answer a step that waits: ``approved`` for an approval, ``value`` for a signal."""
 
@@ -321,10 +380,14 @@ class Answer(Document):
 
 
 class Accepted(Document):
-    """A request was taken. Without a ``driver`` it waits until somebody resumes the run."""
+    """A request was taken. Without a ``driver`` it waits until somebody resumes the run.
+
+    Of a promotion, ``step`` is the version and ``run`` that of its checks, empty if it took none. Of a fork, ``run`` is
+    the new one and ``step`` where it left the history of the other.
+    """
 
     run: str
-    action: Literal["cancel", "resume", "answer"]
+    action: Literal["cancel", "resume", "answer", "start", "fork", "release", "rollback", "promote"]
     step: str
     driver: str | None
 

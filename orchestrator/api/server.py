@@ -36,11 +36,15 @@ class Web:
     Attributes:
         port: None for ``PORT`` or, if that is taken, any; 0 for any.
         token: Where the token is found: ``env:NAME`` or ``file:PATH``; empty for none.
+        project: Directory whose pipelines may be started; empty for none but the shipped ones.
+        resume: Beside serving, drive runs on whose driver died.
     """
 
     host: str = LOOPBACK
     port: int | None = None
     token: str = ""
+    project: str = ""
+    resume: bool = True
 
     def to_json(self) -> str:
         """As text."""
@@ -107,8 +111,9 @@ def serving(installation: Installation, web: Web) -> Iterator[str]:
     listening = bind(web)
     host, port = listening.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    app = make_app(installation, token, Path(web.project) if web.project else None)
     config = uvicorn.Config(
-        make_app(installation, token), log_level="warning", access_log=False, lifespan="off", server_header=False,
+        app, log_level="warning", access_log=False, lifespan="off", server_header=False,
         timeout_graceful_shutdown=1, ws="none", loop="asyncio",
     )  # fmt: skip
     server = uvicorn.Server(config)

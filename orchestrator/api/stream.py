@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -81,7 +81,7 @@ class Streams:
 
     async def run(self, run: str, after: int) -> AsyncIterator[bytes]:
         """Facts of a run behind ``after``, as they come, until it has ended; between them who drives it."""
-        feed = self._join(run)
+        feed = self._join(run, lambda feed: self._follow(run, feed))
         seq, state = after, b""
         try:
             yield b"retry: 1000\n\n"
@@ -109,7 +109,17 @@ class Streams:
 
     async def runs(self, seen: str) -> AsyncIterator[bytes]:
         """An event whenever something about the newest runs has changed since ``seen``, the id of an event."""
-        feed = self._join("")
+        async for event in self.changes("runs", self._list_state, _LIST_POLL_S, seen):
+            yield event
+
+    async def changes(self, name: str, state: Callable[[], bytes], poll_s: float, seen: str) -> AsyncIterator[bytes]:
+        """An event ``name`` whenever ``state``, looked at once for all who listen, is not what it was.
+
+        Args:
+            seen: Id of the last event that the client has; empty if it has none.
+        """
+        key = f" {name}"  # no run is called so
+        feed = self._join(key, lambda feed: self._watch(feed, state, poll_s))
         known = seen
         try:
             yield b"retry: 1000\n\n"
@@ -118,28 +128,28 @@ class Streams:
                 now = feed.state.decode()
                 if now and now != known:
                     known = now
-                    yield f"id: {now}\nevent: runs\ndata: {{}}\n\n".encode()
+                    yield f"id: {now}\nevent: {name}\ndata: {{}}\n\n".encode()
                 try:
                     await asyncio.wait_for(changed.wait(), _ALIVE_S)
                 except TimeoutError:
                     yield b": still here\n\n"
         finally:
-            self._leave("", feed)
+            self._leave(key, feed)
 
-    def _join(self, run: str) -> _Feed:
-        feed = self._feeds.get(run)
+    def _join(self, key: str, work: Callable[[_Feed], Coroutine[None, None, None]]) -> _Feed:
+        feed = self._feeds.get(key)
         if feed is None:
-            feed = self._feeds[run] = _Feed()
-            feed.task = asyncio.get_running_loop().create_task(self._follow(run, feed) if run else self._list(feed))
+            feed = self._feeds[key] = _Feed()
+            feed.task = asyncio.get_running_loop().create_task(work(feed))
         feed.clients += 1
         return feed
 
-    def _leave(self, run: str, feed: _Feed) -> None:
+    def _leave(self, key: str, feed: _Feed) -> None:
         feed.clients -= 1
         if not feed.clients and feed.task is not None:
             feed.task.cancel()
-            if self._feeds.get(run) is feed:
-                del self._feeds[run]
+            if self._feeds.get(key) is feed:
+                del self._feeds[key]
 
     async def _follow(self, run: str, feed: _Feed) -> None:
         while not feed.ended:
@@ -179,16 +189,16 @@ class Streams:
                 break
         return found
 
-    async def _list(self, feed: _Feed) -> None:
+    async def _watch(self, feed: _Feed, look: Callable[[], bytes], poll_s: float) -> None:
         while True:
             try:
-                state = await asyncio.to_thread(self._list_state)
+                state = await asyncio.to_thread(look)
             except OrchestratorError:  # as above; what was known stays
                 state = feed.state
             if state != feed.state:
                 feed.state = state
                 feed.tell()
-            await asyncio.sleep(_LIST_POLL_S)
+            await asyncio.sleep(poll_s)
 
     def _list_state(self) -> bytes:
         rows = self._here.journal.runs(limit=_WATCHED_RUNS)

@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.app.fork import fork, refuse_acting
 from orchestrator.app.runner import refuse_ended
 from orchestrator.errors import RunError, RunOwned
 from orchestrator.graph.fact import FINISHED
@@ -66,6 +68,38 @@ def resume_apart(here: Installation, run: str) -> str | None:
             raise RunError(f"run {row.id} could not be resumed: {told or f'the driver ended with {code}'}")
         time.sleep(_LOOK_S)
     return None
+
+
+class Forked(NamedTuple):
+    """A fork that was made: its id, the step it begins at, and its driver as ``resume_apart`` says."""
+
+    run: str
+    step: str
+    driver: str | None
+
+
+def fork_apart(here: Installation, run: str, step: str, repeat: Sequence[str], key: str) -> Forked:
+    """Start a new run from a step of another, with the code and parameters of that, driven by a process of its own.
+
+    Args:
+        repeat: Steps with effects that may act again; ``*`` for all of them.
+        key: One key, one fork.
+
+    Raises:
+        NotFound: no such run or step.
+        ForkRefused: the run cannot be forked from there, or a step with effects would act again.
+        RunError: the driver could not begin; says why.
+    """
+    known = here.journal.run_of_key(key)
+    if known is None:
+        made = fork(here, run, step)
+        acting = made.renewal.acting
+        refuse_acting(made, acting if "*" in repeat else repeat)
+        known = made.renewal.create(here, key)
+    begun = here.created(known).forked
+    if here.journal.run(known).state in FINISHED:
+        return Forked(known, begun, None)
+    return Forked(known, begun, here.journal.owner(known) or resume_apart(here, known))
 
 
 def drive(run: str) -> int:

@@ -66,7 +66,7 @@ def last_change(here: Installation, app: str) -> RunRow | None:
     A release that was refused or sent back has left everything as it was, and so has a run that failed.
     """
     for row in here.journal.runs(limit=_MOST_RUNS):
-        if row.pipeline in (OUT, BACK) and _param(here, row.id, "app") == app and _moved(here, row):
+        if row.pipeline in (OUT, BACK) and given_text(here.created(row.id), "app") == app and _moved(here, row):
             return row
     return None
 
@@ -83,7 +83,7 @@ def moves_back(here: Installation, last: RunRow) -> list[TagMove]:
     moves = {(move.name, move.tag): move.back for move in _handed(here, last.id)}
     if last.pipeline == OUT:
         try:
-            given = moves_given(here, Models(here)[_param(here, last.id, "model")])
+            given = moves_given(here, Models(here)[given_text(here.created(last.id), "model")])
         except NotFound:  # the version was removed since, with its tags
             given = []
         moves = {(move.name, move.tag): move for move in given} | moves
@@ -96,9 +96,9 @@ def _handed(here: Installation, run: str) -> Iterator[TagMove]:
             yield from recorded.fact.moves
 
 
-def _param(here: Installation, run: str, name: str) -> str:
+def given_text(created: f.RunCreated, name: str) -> str:
     """A text that a run was given; empty if there is none of that name."""
     try:
-        return str(ast.literal_eval(here.created(run).params.get(name, "''")))
+        return str(ast.literal_eval(created.params.get(name, "''")))
     except (ValueError, SyntaxError):  # too long to be kept whole
         return ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from orchestrator.app.installation import Installation
 from orchestrator.app.versions import Version, Versions
 from orchestrator.backends.capsule import MANIFEST
 from orchestrator.errors import ArtifactCorrupt, ArtifactMissing, ConfigError, NotFound
@@ -31,7 +32,6 @@ from orchestrator.ports.promotion import (
 from orchestrator.ports.values import Cell, Entry, describe, digest_of
 
 if TYPE_CHECKING:
-    from orchestrator.app.installation import Installation
     from orchestrator.engine.cells import Cells
     from orchestrator.engine.state import RunFold
     from orchestrator.ports.registry import PublishedVersion
@@ -126,7 +126,7 @@ class ModelVersion(Version):
                 drivers.append(recorded.fact.host)
         return Lineage(
             fold.run, made.pipeline, self.row.node, here.journal.run(fold.run).state, made.git_commit, made.capsule,
-            _python_of(here, made.capsule), tuple(dict.fromkeys(drivers)), made.seed, dict(made.params),
+            python_of(here, made.capsule), tuple(dict.fromkeys(drivers)), made.seed, dict(made.params),
             dict(made.files), dict(made.versions), tuple(_sources(here, fold, self.row.node)),
         )  # fmt: skip
 
@@ -165,14 +165,18 @@ class ModelVersion(Version):
 
 
 class Models:
-    """Models of one installation.
+    """Models of one installation: ``models["flights@production"]``.
 
     Args:
-        installation: Whose registry.
+        installation: Whose registry; opened from the environment on first use when None.
     """
 
-    def __init__(self, installation: Installation) -> None:
-        self._installation = installation
+    def __init__(self, installation: Installation | None = None) -> None:
+        self._given = installation
+
+    @cached_property
+    def _installation(self) -> Installation:
+        return self._given or Installation()
 
     def __getitem__(self, address: str) -> ModelVersion:
         """``flights@v3``, ``model:flights@production``, or the newest ``flights``.
@@ -287,7 +291,8 @@ def _sources(here: Installation, fold: RunFold, node: str) -> Iterator[Source]:
         yield Source(name, seen.type, "" if many else digest_of(cell), None if many else seen.length)
 
 
-def _python_of(here: Installation, capsule: str) -> str:
+def python_of(here: Installation, capsule: str) -> str:
+    """Version of Python that packed the code of a run; empty if that is gone."""
     try:
         with zipfile.ZipFile(io.BytesIO(bytes(here.artifacts.get(capsule)))) as archive:
             return str(json.loads(archive.read(MANIFEST)).get("python", ""))
@@ -324,3 +329,6 @@ def _said(here: Installation, fold: RunFold, value: Ref, passed: bool) -> str:
 def _items(cells: Cells, record: Cell, name: str) -> list[Cell]:
     found = cells.child(record, name)
     return [] if found is None else cells.items(found) or []
+
+
+models = Models()

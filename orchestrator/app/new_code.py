@@ -10,6 +10,8 @@ import msgspec
 
 from orchestrator.app.inputs import changed_files, file_versions, readers_of, recorded_params, seal_inputs
 from orchestrator.engine.changes import Comparison, compare
+from orchestrator.engine.forks import ForkPoint, find_point, reach
+from orchestrator.engine.state import RunFold
 from orchestrator.errors import ConfigError, RunError
 from orchestrator.graph import fact as f
 from orchestrator.graph.json import graph_to_json
@@ -59,20 +61,55 @@ def trace_for(here: Installation, run: str, pipeline: Pipeline[..., Any], given:
     """
     row = here.journal.run(run)
     fold = here.fold(row.id)
+    known = _recorded_values(here, fold, pipeline)
+    traced, graph, files = retraced(here, fold, pipeline, {**given, **known})
     assert fold.created is not None
-    if pipeline.name != row.pipeline:
-        raise ConfigError(
-            f"run {row.id} is one of {row.pipeline}, not of {pipeline.name}; give the code of that pipeline"
-        )
-    known = recorded_params(here, fold.graph)
-    if not pipeline.variadic[1]:  # a default that the pipeline does not have any more
-        by_default = known.keys() - fold.created.params.keys() - pipeline.signature.parameters.keys()
-        known = {name: value for name, value in known.items() if name not in by_default}
-    traced = pipeline.trace(**{**given, **known})
-    graph, _ = seal_inputs(here, traced.graph, fold.created.versions)
-    files = file_versions(here, graph)
     moved = readers_of(here, graph, changed_files(fold.created.files, files))
     return NewCode(row.id, fold.seq, traced, graph, files, compare(fold, graph, moved, started_nodes(here, row.id)))
+
+
+def trace_fork(
+    here: Installation, run: str, step: str, pipeline: Pipeline[..., Any], given: Mapping[str, Any]
+) -> tuple[NewCode, ForkPoint]:
+    """Trace a pipeline for a fork of a run from a step: with the parameters of the run, but for those that are given.
+
+    Raises:
+        NotFound: no such run, or no such step.
+        ConfigError, DefinitionError: as ``trace_for``.
+    """
+    row = here.journal.run(run)
+    fold = here.fold(row.id)
+    traced, graph, files = retraced(here, fold, pipeline, {**_recorded_values(here, fold, pipeline), **given})
+    assert fold.created is not None
+    moved = readers_of(here, graph, changed_files(fold.created.files, files))
+    point = find_point(fold, graph, step)
+    comparison = compare(fold, graph, moved, started_nodes(here, row.id), reach(graph, point))
+    return NewCode(row.id, fold.seq, traced, graph, files, comparison), point
+
+
+def retraced(
+    here: Installation, fold: RunFold, pipeline: Pipeline[..., Any], params: Mapping[str, Any]
+) -> tuple[Traced, Graph, dict[str, str]]:
+    """A pipeline traced for a run: with its sealed graph, and the version of each file that this names."""
+    assert fold.created is not None
+    traced = pipeline.trace(**params)
+    graph, _ = seal_inputs(here, traced.graph, fold.created.versions)
+    return traced, graph, file_versions(here, graph)
+
+
+def _recorded_values(here: Installation, fold: RunFold, pipeline: Pipeline[..., Any]) -> dict[str, Any]:
+    """Values that a run has for the parameters of this pipeline."""
+    assert fold.created is not None
+    if pipeline.name != fold.created.pipeline:
+        raise ConfigError(
+            f"run {fold.run} is one of {fold.created.pipeline}, not of {pipeline.name}; give the code of that pipeline"
+        )
+    known = recorded_params(here, fold.graph)
+    if pipeline.variadic[1]:
+        return known
+    # a default that the pipeline does not have any more
+    by_default = known.keys() - fold.created.params.keys() - pipeline.signature.parameters.keys()
+    return {name: value for name, value in known.items() if name not in by_default}
 
 
 def adopt(here: Installation, ownership: Ownership, code: NewCode, git_commit: str) -> None:

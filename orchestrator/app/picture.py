@@ -1,4 +1,4 @@
-"""Runs and plans as pictures: what notebooks show of them, and ``orc show --svg`` writes."""
+"""Runs and plans as pictures: the state of each node, and what ``orc show --svg`` writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import replace
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.state import DONE, DROPPED, FAILED, OPEN, RETRY, SKIPPED, WAITING, NodeState, RunFold
 from orchestrator.graph.node import Graph
-from orchestrator.views.fragment import graph_html, table_html
 from orchestrator.views.status import NodeStatus
 from orchestrator.views.svg import graph_svg
 
@@ -41,23 +40,6 @@ def plan_statuses(plan: Plan) -> dict[str, NodeStatus]:
 def run_svg(fold: RunFold) -> str:
     """A run as an SVG document."""
     return graph_svg(run_graph(fold), run_statuses(fold))
-
-
-def run_html(fold: RunFold, state: str) -> str:
-    """A run as a fragment of HTML."""
-    reason = f": {fold.finished.reason}" if fold.finished and fold.finished.reason else ""
-    steps = sum(node.length for node in fold.nodes.values())
-    reused = sum(node.reused for node in fold.nodes.values())
-    title = f"{fold.run} is {state}{reason}"
-    head = table_html(title, ("pipeline", "steps", "reused"), [(fold.graph.pipeline, f"{steps:,}", f"{reused:,}")])
-    return head + graph_html(run_graph(fold), run_statuses(fold))
-
-
-def plan_html(plan: Plan) -> str:
-    """A plan as a fragment of HTML: the graph, and node by node what would run and why."""
-    rows = [(p.node, p.action, "?" if p.steps is None else f"{p.steps:,}", p.reason) for p in plan.nodes]
-    title = f"{plan.graph.pipeline}: {plan.reused:,} steps reused, at least {plan.to_run:,} to run"
-    return graph_html(plan.graph, plan_statuses(plan)) + table_html(title, ("node", "action", "steps", "why"), rows)
 
 
 def _status(state: NodeState, fold: RunFold) -> NodeStatus:

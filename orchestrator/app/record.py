@@ -29,6 +29,7 @@ from orchestrator.graph import fact as f
 from orchestrator.graph.node import dependencies
 from orchestrator.readers.cost import Use
 from orchestrator.readers.items import Items
+from orchestrator.readers.occupancy import Occupancy
 from orchestrator.types import parse_address
 from orchestrator.views.status import NodeStatus
 
@@ -79,8 +80,10 @@ class RunRecord:
         self.following = Following(installation, run)
         self.items = Items()
         self.use = Use()
+        self.occupancy = Occupancy()
         self.driver: str | None = None
         self.drivers: list[tuple[float, f.DriverStarted]] = []
+        self.workers: list[tuple[float, f.WorkerStarted]] = []
 
     @property
     def fold(self) -> RunFold:
@@ -100,9 +103,16 @@ class RunRecord:
             for recorded in self.following.advance():
                 self.items.add(recorded.fact, recorded.at)
                 self.use.add(recorded.fact, recorded.at)
+                self.occupancy.add(recorded.fact, recorded.at)
                 if isinstance(recorded.fact, f.DriverStarted):
                     self.drivers.append((recorded.at, recorded.fact))
+                elif isinstance(recorded.fact, f.WorkerStarted):
+                    self.workers.append((recorded.at, recorded.fact))
         self.driver = None if self.row.state in f.FINISHED else journal.owner(self.row.id)
+
+    def came_up(self, worker: str) -> float | None:
+        """When a worker of the run was there, in wall-clock seconds."""
+        return next((at for at, fact in self.workers if fact.worker == worker), None)
 
     def statuses(self) -> dict[str, NodeStatus]:
         """State of each node; nothing is said to be running in a run that nobody drives."""
@@ -153,10 +163,10 @@ class RunRecord:
         node = last(ended)
         while node is not None:
             chain.append(node)
-            node = last(need for need in self._behind(node) if need in ended)
+            node = last(need for need in self.needs(node) if need in ended)
         return chain[::-1]
 
-    def _behind(self, node: str) -> set[str]:
+    def needs(self, node: str) -> set[str]:
         """Nodes with work of their own that a node needs, wiring left out."""
         found: set[str] = set()
         pending = [node]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from orchestrator.app.inputs import ChangedFile, changed_files, file_versions
 from orchestrator.app.new_code import NewCode, started_nodes, store_graph
 from orchestrator.engine.changes import acted_below, compare, has_effects
+from orchestrator.engine.forks import Items
 from orchestrator.engine.machine import one_cell_chunk
 from orchestrator.engine.state import DONE, NodeState, RunFold
 from orchestrator.errors import ArtifactCorrupt, ArtifactMissing, RunError
@@ -45,36 +47,37 @@ class Renewal:
     files: list[ChangedFile] = field(default_factory=list)
     acting: tuple[str, ...] = ()
 
-    def create(self, here: Installation) -> str:
-        """Record the new run; its id."""
+    def create(self, here: Installation, key: str | None = None) -> str:
+        """Record the new run; its id, or that of the run that the trigger key has already."""
         run = f"{self.created.pipeline}-{secrets.token_hex(4)}"
         tags = dict(self.created.tags)
-        row = RunRow(run, self.created.pipeline, "queued", len(self.facts), 0, here.clock.now(), tags=tags)
-        here.journal.create(row, self.facts, self.chunks)
-        return run
+        row = RunRow(
+            run, self.created.pipeline, "queued", len(self.facts), 0, here.clock.now(), tags=tags, trigger_key=key
+        )
+        return here.journal.create(row, self.facts, self.chunks)
 
 
 def renew(here: Installation, run: str, keep: bool) -> Renewal:
     """A run with the recorded code; with ``keep`` it takes over what finished, else it runs all again."""
-    fold, recorded = _recorded(here, run)
+    fold, recorded = recorded_run(here, run)
     now = file_versions(here, fold.graph)
     changed = changed_files(recorded.files, now)
-    created = replace(recorded, files=now, origin=fold.run, repeats=_succeeded(fold))
+    created = replace(recorded, files=now, origin=fold.run, repeats=succeeded(fold))
     began = started_nodes(here, fold.run)
     kept = compare(fold, fold.graph, {}, began).kept if keep else {}
-    return _with_outcomes(here, Renewal(fold.run, created, files=changed), fold, kept, began, _is_whole)
+    return with_outcomes(here, Renewal(fold.run, created, files=changed), fold, kept, began, is_whole)
 
 
 def renew_with(here: Installation, code: NewCode, git_commit: str) -> Renewal:
     """A run with other code that takes over what stays valid."""
-    fold, recorded = _recorded(here, code.run)
+    fold, recorded = recorded_run(here, code.run)
     graph, capsule = code.store(here)
     created = replace(
         recorded, graph=graph, capsule=capsule, files=dict(code.files), origin=fold.run, git_commit=git_commit,
-        repeats=_succeeded(fold),
+        repeats=succeeded(fold),
     )  # fmt: skip
     renewal = Renewal(fold.run, created, files=changed_files(recorded.files, code.files))
-    return _with_outcomes(here, renewal, fold, code.comparison.kept, started_nodes(here, fold.run), _is_whole)
+    return with_outcomes(here, renewal, fold, code.comparison.kept, started_nodes(here, fold.run), is_whole)
 
 
 def renew_to_verify(here: Installation, run: str) -> Renewal:
@@ -83,7 +86,7 @@ def renew_to_verify(here: Installation, run: str) -> Renewal:
     Raises:
         RunError: the run did not succeed, so there is nothing to compare with.
     """
-    fold, recorded = _recorded(here, run)
+    fold, recorded = recorded_run(here, run)
     if fold.finished is None or fold.finished.state not in ("succeeded", "degraded"):
         state = fold.finished.state if fold.finished else "not finished"
         raise RunError(f"run {fold.run} is {state}; only a run that succeeded can be verified")
@@ -98,10 +101,10 @@ def renew_to_verify(here: Installation, run: str) -> Renewal:
         acts = has_effects(state.node) or any(from_record(child) for child in children)
         return acts or state.node.kind in ("approval", "signal")
 
-    return _with_outcomes(here, Renewal(fold.run, created, files=changed), fold, everything, (), from_record)
+    return with_outcomes(here, Renewal(fold.run, created, files=changed), fold, everything, (), from_record)
 
 
-def _recorded(here: Installation, run: str) -> tuple[RunFold, f.RunCreated]:
+def recorded_run(here: Installation, run: str) -> tuple[RunFold, f.RunCreated]:
     """A run and how it was made, if it is no verification, whose steps with effects have no bodies."""
     fold = here.fold(here.journal.run(run).id)
     assert fold.created is not None
@@ -110,48 +113,55 @@ def _recorded(here: Installation, run: str) -> tuple[RunFold, f.RunCreated]:
     return fold, fold.created
 
 
-def _succeeded(fold: RunFold) -> bool:
+def succeeded(fold: RunFold) -> bool:
     """True if what a run read from cursors counts, so that a run of its record must not count it a second time."""
     assert fold.created is not None
     return fold.created.repeats or (fold.finished is not None and fold.finished.state == "succeeded")
 
 
-def _is_whole(state: NodeState) -> bool:
+def is_whole(state: NodeState) -> bool:
     return state.node.kind != "choice"
 
 
-def _with_outcomes(
+def with_outcomes(
     here: Installation,
     renewal: Renewal,
     fold: RunFold,
     kept: dict[str, str],
     began: Collection[str],
     wanted: Callable[[NodeState], bool],
+    anew: Mapping[str, Items] = MappingProxyType({}),
 ) -> Renewal:
-    """Take finished steps of these nodes over; degraded ones only into a verification."""
+    """Take finished steps of these nodes over, without items that begin anew; degraded ones only to verify."""
     cells = here.cells(fold.run)
     facts: list[f.Fact] = []
     chunks: dict[Digest, bytes] = {}
     taken: dict[str, str] = {}
     for node, was in kept.items():
         state = fold.nodes[was]
-        if wanted(state) and _is_there(cells, state):
-            outcomes = list(_outcomes(node, state, fold.run, renewal.created.verifies))
+        if wanted(state) and is_there(cells, state):
+            outcomes = list(outcomes_of(node, state, fold.run, renewal.created.verifies, anew.get(node) or ()))
             facts += outcomes
             if outcomes:
                 taken[node] = was
-                chunks.update(_inline(cells, state))
+                chunks.update(inline_chunks(cells, state))
     if any(isinstance(fact, f.BatchesProduced) for fact in facts):
         chunks.update([one_cell_chunk(_NONE_CELL)])
-    whole = {was for was in taken.values() if fold.nodes[was].is_settled and not fold.nodes[was].degraded}
+    whole = {
+        was
+        for node, was in taken.items()
+        if fold.nodes[was].is_settled and not fold.nodes[was].degraded and node not in anew
+    }
     acting = [step for node in fold.graph.nodes if node.id not in whole for step in acted_below(fold, node.id, began)]
     return replace(renewal, facts=[renewal.created, *facts], chunks=chunks, taken=taken, acting=tuple(acting))
 
 
-def _outcomes(node: str, state: NodeState, run: str, degraded: bool) -> Iterator[f.Fact]:
+def outcomes_of(
+    node: str, state: NodeState, run: str, degraded: bool, without: Collection[int] = ()
+) -> Iterator[f.Fact]:
     """Facts that give a node of another run the outcomes that it has in this one, and what it proposes of cursors."""
     for index, proposed in state.cursors.items():
-        if state.status[index] == DONE:
+        if state.status[index] == DONE and index not in without:
             yield f.CursorsRead(node, index, proposed)
     if state.node.policy.streaming:
         if state.status[0] == DONE:
@@ -162,8 +172,9 @@ def _outcomes(node: str, state: NodeState, run: str, degraded: bool) -> Iterator
     if state.node.is_map and state.closed and not state.skipped:
         yield f.MapExpanded(node, state.length)
     single = not state.node.is_map
+    left_out = {*without, *(() if degraded else state.degraded)}
     for span in state.outputs.spans:
-        for start, stop in _pieces(span.start, span.stop, set() if degraded else state.degraded):
+        for start, stop in _pieces(span.start, span.stop, left_out):
             yield f.StepsCompleted(
                 node, start, stop, span.chunk, span.at + start - span.start, cached=run,
                 truth=state.truth if single else None, length=state.output_length if single else None,
@@ -180,7 +191,7 @@ def _pieces(start: int, stop: int, without: Collection[int]) -> Iterator[tuple[i
         yield start, stop
 
 
-def _is_there(cells: Cells, state: NodeState) -> bool:
+def is_there(cells: Cells, state: NodeState) -> bool:
     """True if all bytes of a node's outputs are there and whole; that also spares them from collection."""
     try:
         return all(
@@ -191,7 +202,7 @@ def _is_there(cells: Cells, state: NodeState) -> bool:
         return False
 
 
-def _inline(cells: Cells, state: NodeState) -> Iterator[tuple[Digest, bytes]]:
+def inline_chunks(cells: Cells, state: NodeState) -> Iterator[tuple[Digest, bytes]]:
     for digest in {span.chunk for span in state.outputs.spans}:
         data = cells.inline_chunk(digest)
         if data is not None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.app.step import Step
 from orchestrator.engine.state import RunFold
 from orchestrator.errors import NotFound, RunCancelled, RunFailed, RunWaiting
 from orchestrator.graph import fact as f
+from orchestrator.graph.display import Shown, Watch
 from orchestrator.graph.fact import FINISHED, Recorded, RunState
 from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Ref, SecretRef
 from orchestrator.types import Duration, parse_address, seconds
@@ -21,11 +24,12 @@ if TYPE_CHECKING:
     from orchestrator.app.verification import Verification
     from orchestrator.engine.changes import Comparison
     from orchestrator.graph.pipeline import Pipeline
+    from orchestrator.views.run import RunView
 
-_POLL_S = 0.1
+_POLL_S, _LEAST_PAUSE_S = 0.1, 0.002
 
 
-class Run:
+class Run(Shown):
     """One run.
 
     Attributes:
@@ -40,16 +44,30 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({self.id!r}, state={self.state!r})"
 
-    def _repr_html_(self) -> str:
-        from orchestrator.app.picture import run_html
-
-        return run_html(self.fold(), self.state)
-
     def svg(self) -> str:
         """The run's graph with the state of each node, as an SVG document."""
         from orchestrator.app.picture import run_svg
 
         return run_svg(self.fold())
+
+    def view(self) -> RunView:
+        """The run and its steps, for drawing."""
+        from orchestrator.app.report import Report
+
+        return Report(self._installation, self.id, in_full=False).run()
+
+    def export(self, path: str | PathLike[str]) -> Path:
+        """Write all of the run into one HTML file, which can be read anywhere, without this machine and offline.
+
+        Graph, timeline, curves, parameters, and of each step its inputs, output, errors and the end of its log. Secrets
+        stay references, and nothing is unpickled.
+
+        Raises:
+            ConfigError: the file cannot be written.
+        """
+        from orchestrator.app.report import write_page
+
+        return write_page(self._installation, self.id, Path(path))
 
     # ---- state
 
@@ -77,6 +95,16 @@ class Run:
     def fold(self) -> RunFold:
         """The run's state in full: as its driver left it if that was in this process, else read from its facts now."""
         return self._ended or self._installation.fold(self.id)
+
+    @property
+    def installation(self) -> Installation:
+        """Where the run is kept."""
+        return self._installation
+
+    @property
+    def over_here(self) -> bool:
+        """True if a driver of this process has brought it to its end: then its state is at hand."""
+        return self._ended is not None
 
     @property
     def _ended(self) -> RunFold | None:
@@ -113,6 +141,71 @@ class Run:
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"run {self.id} has not ended within {timeout_s} s")
             time.sleep(_POLL_S)
+        return self
+
+    def watch(self, timeout: Duration | None = None, anywhere: bool = True) -> Run:
+        """Wait as ``wait`` does, and show the progress meanwhile: one display in Jupyter and marimo.
+
+        Args:
+            anywhere: Elsewhere, as lines on standard error.
+
+        Raises:
+            TimeoutError: it has not ended in time; it goes on.
+            KeyboardInterrupt: the driver of this process was stopped; the run can be resumed.
+        """
+        opened = self._display(anywhere)
+        if opened is None:
+            return self.wait(timeout)
+        deadline = None if timeout is None else time.monotonic() + seconds(timeout)
+        try:
+            while not self._over(_POLL_S):
+                opened.look()
+                if deadline is not None and time.monotonic() > deadline:
+                    raise TimeoutError(f"run {self.id} has not ended in time; it goes on")
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        finally:
+            opened.close()
+        return self
+
+    def _display(self, anywhere: bool) -> Watch | None:
+        return None if Shown.watcher is None else Shown.watcher(self, anywhere)
+
+    def _over(self, timeout_s: float) -> bool:
+        """Whether the run has ended, or its driver has returned, after waiting a little; raises what made that fail."""
+        if self._session is not None:
+            return self._session.wait(timeout_s)
+        if self.state in FINISHED:
+            return True
+        time.sleep(timeout_s)
+        return False
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        """``run = await P.start(...)``: the run once it has ended, without blocking the event loop meanwhile.
+
+        To cancel the task that awaits leaves the run going.
+
+        Raises:
+            RunFailed, RunCancelled, RunWaiting: what became of the run.
+        """
+        return self._ended_meanwhile().__await__()
+
+    async def _ended_meanwhile(self) -> Run:
+        import asyncio
+
+        opened = self._display(False)
+        pause_s = _LEAST_PAUSE_S
+        try:
+            while not self._over(0.0):
+                if opened is not None:
+                    opened.look()
+                await asyncio.sleep(pause_s)
+                pause_s = min(1.5 * pause_s, _POLL_S)
+        finally:
+            if opened is not None:
+                opened.close()
+        self.raise_for_state()
         return self
 
     def stop(self) -> None:
@@ -178,6 +271,33 @@ class Run:
 
         runner = Runner(self._installation)
         return runner.rerun(runner.renewal(self.id, keep=keep))
+
+    def fork(
+        self,
+        from_step: str,
+        params: Mapping[str, Any] | None = None,
+        code: Pipeline[..., Any] | None = None,
+        repeat: Collection[str] = (),
+    ) -> Run:
+        """Begin a new run with this one's history up to a step: that and what depends on it runs again.
+
+        Args:
+            from_step: Its address; also a call in the body of a ``@dynamic`` step, or an item of a map.
+            params: Values in the place of those on record; they need ``code``.
+            code: Go on with this pipeline as it is now instead of the run's own code.
+            repeat: Steps with effects that began in this run and may act again, besides ``from_step``.
+
+        Raises:
+            NotFound: there is no such step.
+            ForkRefused: the run cannot be forked from there, or a step with effects would act again; says why.
+        """
+        from orchestrator.app.fork import refuse_acting
+        from orchestrator.app.runner import Runner
+
+        runner = Runner(self._installation)
+        made = runner.fork(self.id, from_step, code, params)
+        refuse_acting(made, repeat)
+        return runner.rerun(made.renewal, code=made.code)
 
     def verify(self) -> Verification:
         """Run everything but effects again, without the cache, and compare the outputs with those on record.

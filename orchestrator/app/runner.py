@@ -16,7 +16,6 @@ from orchestrator.app.checkout import git_commit
 from orchestrator.app.collector import collector
 from orchestrator.app.inputs import file_versions, seal_inputs
 from orchestrator.app.installation import Installation, shared
-from orchestrator.app.picture import plan_html
 from orchestrator.app.run import Run
 from orchestrator.app.session import Session
 from orchestrator.app.switches import told
@@ -33,6 +32,7 @@ from orchestrator.ports.executor import Executor
 from orchestrator.ports.journal import Ownership, RunRow
 
 if TYPE_CHECKING:
+    from orchestrator.app.fork import Fork
     from orchestrator.app.new_code import NewCode
     from orchestrator.app.rerun import Renewal
     from orchestrator.graph.pipeline import Pipeline, RunOptions
@@ -65,7 +65,6 @@ class Runner:
         graph, _ = seal_inputs(self.installation, pipeline.graph(**params))
         machine = Machine(RunFold("", graph), self._encode_error)
         cells = self.installation.cells("", machine.chunks)
-        Plan.draw = staticmethod(plan_html)
         return make_plan(
             graph, machine, self.installation.journal, cells, self.installation.files, self.installation.clock.now()
         )
@@ -80,7 +79,7 @@ class Runner:
         """
         with told(self.installation):
             run = self.start(pipeline, params, options)
-            run.wait()
+            run.watch(anywhere=False)
         run.raise_for_state()
         return run
 
@@ -266,6 +265,26 @@ class Runner:
         if code is not None:
             return rerun.renew_with(self.installation, code, git_commit(Path.cwd()))
         return rerun.renew_to_verify(self.installation, run) if verify else rerun.renew(self.installation, run, keep)
+
+    def fork(
+        self,
+        run: str,
+        step: str,
+        pipeline: Pipeline[..., Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Fork:
+        """A fork of a run about to be made: from a step on with this pipeline as it is now, or as it was.
+
+        Args:
+            params: Values in the place of those on record; they need the pipeline.
+        """
+        from orchestrator.app import fork
+
+        if pipeline is None:
+            if params:
+                raise ConfigError("other parameters make another graph: give the pipeline too, as code")
+            return fork.fork(self.installation, run, step)
+        return fork.fork_with(self.installation, run, step, pipeline, params or {}, git_commit(Path.cwd()))
 
     def rerun(self, renewal: Renewal, on: str | None = None, detach: bool = False, code: NewCode | None = None) -> Run:
         """Begin the run that ``renewal`` made ready."""

@@ -43,6 +43,7 @@ class Session:
         self._driver: Driver | None = None
         self._failure: BaseException | None = None
         self._interrupted = False
+        self._over = threading.Event()  # a join that Ctrl-C interrupts takes the thread for ended (CPython 3.11, 3.12)
         self._thread = threading.Thread(target=self._main, name=f"driver of {machine.fold.run}", daemon=True)
 
     def begin(self) -> None:
@@ -58,11 +59,11 @@ class Session:
             OrchestratorError: the driver could not go on (store away, worker start failed, …).
         """
         try:
-            self._thread.join(timeout_s)
+            over = self._over.wait(timeout_s)
         except KeyboardInterrupt:
             self.stop()
             raise
-        if self._thread.is_alive():
+        if not over:
             return False
         if self._failure is not None:
             failure, self._failure = self._failure, None
@@ -73,16 +74,22 @@ class Session:
     def ended(self) -> RunFold | None:
         """The state of the run, once this driver has brought it to its end."""
         fold = self._machine.fold
-        return fold if fold.finished is not None and not self._thread.is_alive() else None
+        return fold if fold.finished is not None and self._over.is_set() else None
 
     def stop(self) -> None:
         """Stop driving, leaving the run to be resumed."""
         self._interrupted = True
         if self._driver is not None:
             self._driver.interrupt()
-        self._thread.join()
+        self._over.wait()
 
     def _main(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._over.set()
+
+    def _work(self) -> None:
         try:
             try:
                 self._drive()

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.app.artifact import Artifact
 from orchestrator.app.quality import CheckReport, QualityRecord
 from orchestrator.engine.state import DONE, STATUS_NAMES, RunFold
 from orchestrator.errors import NotFound
 from orchestrator.graph import fact as f
+from orchestrator.graph.display import Shown
 from orchestrator.ports.values import Cell
 
 if TYPE_CHECKING:
     from orchestrator.app.installation import Installation
+    from orchestrator.views.step import StepView
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Attempt:
     failure: f.Failure | None
 
 
-class Step:
+class Step(Shown):
     """One step, or all steps of a map if no item was named."""
 
     def __init__(self, installation: Installation, fold: RunFold, node: str, index: int | None) -> None:
@@ -37,6 +40,9 @@ class Step:
         self._index = index
         if index is not None and not 0 <= index < max(self._state.length, self._state.batches):
             raise NotFound(f"run {fold.run}: {node} has {self._state.length} items, there is no item {index}")
+
+    def __repr__(self) -> str:
+        return f"Step({self._fold.run!r}, {self.address!r}, state={self.state!r})"
 
     @property
     def address(self) -> str:
@@ -76,6 +82,40 @@ class Step:
         """
         loaded = [self._installation.values.load(cell).value for cell in self.cells()]
         return loaded if self._index is None and self._state.node.many else loaded[0]
+
+    @property
+    def artifacts(self) -> list[Artifact]:
+        """The outputs as they are stored, not loaded: one for a single step or item, all in order for a map or stream.
+
+        Raises:
+            NotFound: the step has no output.
+        """
+        many = self._index is None and self._state.node.many
+        name = self._state.node.id
+        return [
+            Artifact(self._installation, cell, f"{name}[{place}]" if many else self.address)
+            for place, cell in enumerate(self.cells())
+        ]
+
+    @property
+    def artifact(self) -> Artifact:
+        """The output as it is stored, not loaded, of a single step or item.
+
+        Raises:
+            NotFound: the step has no output, or it has one for each item: name one, or see ``artifacts``.
+        """
+        found = self.artifacts
+        if len(found) != 1:
+            raise NotFound(
+                f"run {self._fold.run}: {self.address} has {len(found)} outputs; name one, or see .artifacts"
+            )
+        return found[0]
+
+    def view(self) -> StepView:
+        """All that is on record of the step, for drawing."""
+        from orchestrator.app.report import Report
+
+        return Report(self._installation, self._fold.run).step(self._state.node.id, self._index)
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -122,7 +162,7 @@ class Step:
             if isinstance(fact, f.LogsWritten):
                 for i, index in enumerate(range(fact.start, fact.stop)):
                     if self._index in (None, index):
-                        parts.append(_read(folder / f"{fact.file}.log", *fact.offsets[2 * i : 2 * i + 2]))
+                        parts.append(read_log(folder / f"{fact.file}.log", *fact.offsets[2 * i : 2 * i + 2]))
         return "".join(parts)
 
     @property
@@ -159,7 +199,8 @@ def _concerns(fact: Any, index: int) -> bool:
     return bool(getattr(fact, "index", index) == index)
 
 
-def _read(path: Path, start: int, stop: int) -> str:
+def read_log(path: Path, start: int, stop: int) -> str:
+    """Part of a worker's log; says so if it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(start)

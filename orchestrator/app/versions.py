@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.app.artifact import Artifact
 from orchestrator.app.installation import Installation
 from orchestrator.errors import ConfigError, NotFound
 from orchestrator.graph import fact as f
+from orchestrator.graph.display import Shown
 from orchestrator.graph.version import check_tag, parse_version
 from orchestrator.ports.promotion import PROMOTION_TAGS
 from orchestrator.ports.values import Cell, Description, decode_cell, describe
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Version", "Versions", "versions"]
 
 
-class Version:
+class Version(Shown):
     """One version of a named data set or model.
 
     Attributes:
@@ -32,6 +34,11 @@ class Version:
 
     def __repr__(self) -> str:
         return f"Version({self.address!r})"
+
+    @property
+    def installation(self) -> Installation:
+        """Where it is kept."""
+        return self._installation
 
     @property
     def address(self) -> str:
@@ -52,6 +59,11 @@ class Version:
     def description(self) -> Description:
         """Type, size, length and preview, without loading the value."""
         return describe(self.cell)
+
+    @property
+    def artifact(self) -> Artifact:
+        """The value as it is stored, not loaded."""
+        return Artifact(self._installation, self.cell, self.address)
 
     def value(self) -> Any:
         """The value, loaded in this process.

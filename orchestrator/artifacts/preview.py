@@ -104,6 +104,22 @@ def part(store: ArtifactStore, cell: Cell, path: Sequence[str]) -> Cell | None:
     return cell
 
 
+def columns(store: ArtifactStore, cell: Cell) -> list[tuple[str, str]]:
+    """Names and types of the columns of a stored table, without its rows; none if it is no table.
+
+    Raises:
+        ArtifactMissing, ArtifactCorrupt, ArtifactUnreadable: as ``preview``.
+    """
+    schema = _SCHEMAS.get(cell.codec) if isinstance(cell, Entry) else None
+    if schema is None or not isinstance(cell, Entry):
+        return []
+    data = cell.data if cell.data is not None else store.get(cell.digest)
+    try:
+        return [(field.name, str(field.type)) for field in schema(memoryview(data), cell)]
+    except (ValueError, TypeError, KeyError, EOFError, OSError) as error:
+        raise ArtifactUnreadable(f"the {cell.codec} content {cell.digest} cannot be read: {error}") from error
+
+
 # ---- containers and plain data
 
 
@@ -179,6 +195,22 @@ def _parquet(data: memoryview, entry: Entry) -> Preview:
         return _table(table, file.metadata.num_rows)
 
 
+def _arrow_schema(data: memoryview, entry: Entry) -> Any:
+    import pyarrow as pa
+
+    opened = pa.ipc.open_stream if entry.type.endswith(":RecordBatch") else pa.ipc.open_file
+    with opened(pa.py_buffer(data)) as file:
+        return file.schema
+
+
+def _parquet_schema(data: memoryview, entry: Entry) -> Any:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(pa.BufferReader(pa.py_buffer(data))) as file:
+        return file.schema_arrow
+
+
 def _table(table: Any, total: int) -> Preview:
     shown = [(field.name, str(field.type)) for field in list(table.schema)[:COLUMNS]]
     columns = [_texts(table.column(number)) for number in range(len(shown))]
@@ -240,6 +272,10 @@ def png(array: Any) -> bytes:
 
 _LOOKS: Mapping[str, Callable[[memoryview, Entry], Preview]] = {
     "msgpack": _msgpack, "arrow": _arrow, "pandas": _arrow, "parquet": _parquet, "npy": _npy,
+}  # fmt: skip
+
+_SCHEMAS: Mapping[str, Callable[[memoryview, Entry], Any]] = {
+    "arrow": _arrow_schema, "pandas": _arrow_schema, "parquet": _parquet_schema,
 }  # fmt: skip
 
 

@@ -188,11 +188,11 @@ class Cluster:
         if ray.is_initialized():
             _same_cluster(ray, address)
             return
-        cluster = self._ask(f"{host}:{port}", deadline_s)
+        cluster = self.ask(f"{host}:{port}", deadline_s)
         check_versions(_versions(ray), cluster, f"the Ray cluster at {address}")
         self._keep(ray, {"address": f"{host}:{port}"}, deadline_s, f"the Ray cluster at {address}")
 
-    def _ask(self, address: str, timeout_s: float) -> dict[str, str]:
+    def ask(self, address: str, timeout_s: float) -> dict[str, str]:
         """What a cluster says about itself; finds out on the way whether it wants a token."""
 
         def look() -> dict[str, str]:

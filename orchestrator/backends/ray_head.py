@@ -37,6 +37,21 @@ class ClusterUse(NamedTuple):
     available: dict[str, float]
 
 
+class Packing(NamedTuple):
+    """What a head knows of its nodes.
+
+    Attributes:
+        state: Message ``ClusterResourceState``; ``actors`` are messages ``ActorTableData``.
+        hosts: Host of each living node, by the node's id in hexadecimal.
+        drivers: How many are attached.
+    """
+
+    state: Any
+    actors: list[Any]
+    hosts: dict[str, str]
+    drivers: int
+
+
 class HeadView:
     """Asks the head of a cluster, without being a driver of it.
 
@@ -49,6 +64,7 @@ class HeadView:
         from ray._private.state import GlobalState
 
         private: Any = _raylet
+        self._address = address
         self._state = GlobalState()
         self._state._initialize_global_state(
             private.GcsClientOptions.create(address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=False)
@@ -63,6 +79,23 @@ class HeadView:
             dict(self._state.cluster_resources()),
             dict(self._state.available_resources()),
         )
+
+    def packing(self) -> Packing:
+        """Nodes with what is free on each, requests that wait, and living or waiting actors, as Ray writes them."""
+        from ray import _raylet
+        from ray.core.generated import autoscaler_pb2, gcs_pb2
+
+        private: Any = _raylet
+        resources: Any = autoscaler_pb2
+        control: Any = gcs_pb2
+        reply = resources.GetClusterResourceStateReply()
+        reply.ParseFromString(private.GcsClient(address=self._address).get_cluster_resource_state())
+        accessor = self._state._connect_and_get_accessor()
+        dead = control.ActorTableData.ActorState.Value("DEAD")
+        actors = map(control.ActorTableData.FromString, accessor.get_actor_table(None, None))
+        hosts = {node["NodeID"]: node["NodeManagerHostname"] for node in self._state.node_table() if node["Alive"]}
+        drivers = sum(not job["IsDead"] for job in self._state.job_table())
+        return Packing(reply.cluster_resource_state, [one for one in actors if one.state != dead], hosts, drivers)
 
     def close(self) -> None:
         """Hang up."""

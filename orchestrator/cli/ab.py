@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from orchestrator.app.installation import Installation
+from orchestrator.app.released import Found, releases_of
 from orchestrator.cli.ab_documents import (
     ABDocument,
     ABEffectItem,
@@ -20,7 +21,6 @@ from orchestrator.cli.ab_documents import (
 )
 from orchestrator.cli.listing import Json
 from orchestrator.cli.output import iso, note, table, write, write_json
-from orchestrator.cli.released import Found, releases_of
 from orchestrator.errors import NotFound
 from orchestrator.serving import Release
 from orchestrator.views.ab import ABView, ab_html, ab_lines, ab_svg, ab_tables, ab_view_of
@@ -69,19 +69,13 @@ def _experiment(here: Installation, app: str, run: str | None) -> tuple[Found, A
 
 def _told(found: Found, view: ABView) -> Iterator[str]:
     yield view.title
-    yield f"run {found.run}, step {found.step}: {_state(found)}"
+    yield f"run {found.run}, step {found.step}: {found.state}"
     yield from ab_lines(view)
     for head, rows in ab_tables(view):
         yield ""
         yield table(head, rows)
     if view.slices:
         yield f"The intervals of all slices together hold with {100 * view.confidence:g} %."
-
-
-def _state(found: Found) -> Literal["running", "stopped", "ended"]:
-    if isinstance(found.known, Release):
-        return "ended"
-    return "running" if found.driven else "stopped"
 
 
 def _document(found: Found, view: ABView) -> ABDocument:
@@ -92,7 +86,7 @@ def _document(found: Found, view: ABView) -> ABDocument:
         ("candidate", view.candidate), ("stable", view.stable),
     )  # fmt: skip
     return ABDocument(
-        app=found.known.app, run=found.run, step=found.step, state=_state(found),
+        app=found.known.app, run=found.run, step=found.step, state=found.state,
         outcome=None if record is None else record.outcome, why=view.verdict, metric=strategy.metric,
         better=strategy.better, confidence=view.confidence, began_at=str(iso(found.known.began_at)),
         seen_at=str(iso(view.seen_at)), horizon_s=strategy.horizon_s, min_outcomes=strategy.min_outcomes,

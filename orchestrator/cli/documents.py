@@ -24,6 +24,15 @@ from orchestrator.cli.data_documents import (
     VersionItem,
 )
 from orchestrator.cli.model_documents import ModelDocument, ModelItem, PromoteDocument
+from orchestrator.cli.run_documents import (
+    ForkDocument,
+    InputItem,
+    KeyPartItem,
+    LogLineItem,
+    RunDifferenceDocument,
+    TopDocument,
+    WaitItem,
+)
 from orchestrator.cli.signal_documents import AlertItem, CostDocument
 
 State = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
@@ -197,13 +206,23 @@ class ReasonItem(Struct, frozen=True):
 
 
 class WhyDocument(Struct, frozen=True):
-    """Output of ``orc why --json``: what happened to a step, in order."""
+    """Output of ``orc why --json``: what happened to a step, in order.
+
+    ``because`` says why it ran, or did not; ``key_parts`` are what a stored output of the run ``nearest`` lacked to be
+    reused; ``failure`` is that of its last failed attempt, with the ``inputs`` that it had.
+    """
 
     run: str
     address: str
     state: str
     needs: list[str]
     reasons: list[ReasonItem]
+    because: str = ""
+    waits: list[WaitItem] = []
+    nearest: str = ""
+    key_parts: list[KeyPartItem] = []
+    inputs: list[InputItem] = []
+    failure: FailureItem | None = None
 
 
 class ValueDocument(Struct, frozen=True):
@@ -373,13 +392,16 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "cost": CostDocument,
     "cursors": list[CursorItem],
     "diff": DifferenceDocument,
+    "diff-of-runs": RunDifferenceDocument,
     "doctor": list[CheckItem],
     "down": DownDocument,
     "event": Fact | RunEnded,
+    "fork": ForkDocument,
     "gc": CollectionDocument,
     "db": DatabaseDocument,
     "get": ValueDocument,
     "init": ProjectDocument,
+    "log": LogLineItem,
     "ls": list[RunItem],
     "model": ModelDocument,
     "models": list[ModelItem],
@@ -388,6 +410,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "quality": QualityDocument,
     "show": RunDocument,
     "submit": SubmitDocument,
+    "top": TopDocument,
     "torture": TortureDocument,
     "sweep": SweepDocument,
     "served": ServedDocument,

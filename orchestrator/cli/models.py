@@ -6,14 +6,15 @@ import getpass
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
 
+from orchestrator.app.cards import aliases_of, by_text, card_of, lineage_lines, promotions_of, scores_of
 from orchestrator.app.installation import Installation
 from orchestrator.app.models import Lineage, Models, ModelVersion, model_address
-from orchestrator.app.outputs import Outputs, StoredValues
+from orchestrator.app.outputs import StoredValues
+from orchestrator.app.promoting import Promote, examine, soundness_of
 from orchestrator.app.run import Run
 from orchestrator.app.runner import Runner
 from orchestrator.cli.exit_code import ExitCode
@@ -30,15 +31,10 @@ from orchestrator.cli.model_documents import (
 from orchestrator.cli.output import iso, local_time, note, size, table, write, write_json
 from orchestrator.cli.release_options import MaxP99Ms, MaxSizeMib, Sample, Why
 from orchestrator.cli.running import Quiet, TimeLimit, drive
-from orchestrator.config.job import load_job
 from orchestrator.errors import ConfigError, PromotionRefused
 from orchestrator.graph.version import parse_version
-from orchestrator.ports.promotion import PROMOTION_TAGS, GateCheck, Promotion, needs_checks
-from orchestrator.serving import ModelCard
-from orchestrator.views.model_card import CardView, card_html, card_markdown
-
-_SOUNDNESS = "stages.pipelines.promoting:examine"
-_RELATION = {"<=": "at most", "<": "below", ">=": "at least", ">": "above"}
+from orchestrator.ports.promotion import GateCheck, Promotion, needs_checks
+from orchestrator.views.model_card import card_html, card_markdown
 
 Address = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="of a model, such as flights@v3")]
 
@@ -54,7 +50,7 @@ def models(
     here = Installation()
     known = Models(here)
     if name is not None and ("@" in name or card is not None):
-        _one(here, known, known[name], card, json)
+        _one(here, known[name], card, json)
         return
     if card is not None:
         raise ConfigError("--card writes the card of one version; name it, such as flights@v3")
@@ -96,8 +92,10 @@ def promote(
         return _already(there, to, json)
     version, wanted = known.wanted(there.address, to, _user(), why, force, alias)
     if needs_checks(known.standing(version.row.name), version.row.number, wanted.to):
-        limits = {"max_p99_ms": max_p99_ms, "max_size_bytes": int(max_size_mib * 2**20)}
-        sound = _examine(runner, version.address, sample, limits, timeout, quiet)
+        asked = Promote(
+            model=version.address, to=to, by=wanted.by, sample=sample, max_p99_ms=max_p99_ms, max_size_mib=max_size_mib
+        )
+        sound = _examine(runner, version, asked, timeout, quiet)
         if isinstance(sound, ExitCode):
             return sound
         run, checks = sound
@@ -138,44 +136,23 @@ def _user() -> str:
 
 
 def _examine(
-    runner: Runner, address: str, sample: str | None, limits: dict[str, Any], timeout: str | None, quiet: bool
+    runner: Runner, version: ModelVersion, asked: Promote, timeout: str | None, quiet: bool
 ) -> tuple[str, list[GateCheck]] | ExitCode:
     """Run the soundness checks; an exit code if they were left before their end."""
-    here = runner.installation
-    given = [f"model={address}", *([f"sample={sample}"] if sample else ()), *(f"{k}={v}" for k, v in limits.items())]
-    job = load_job(_SOUNDNESS, given)
     started: list[Run] = []
 
     def start() -> Run:
-        started.append(runner.start(job.pipeline, job.params, job.pipeline.run_options))
+        started.append(examine(runner, version, asked))
         return started[0]
 
-    ended = drive(here, start, timeout, False, quiet)
+    ended = drive(runner.installation, start, timeout, False, quiet)
     if isinstance(ended, ExitCode):
         return ended
-    run = started[0].id
-    if ended.state != "succeeded":
-        finished = ended.follower.fold.finished
-        return run, [GateCheck("soundness", False, finished.reason if finished else f"run {run} has not ended")]
-    record = Outputs(here, ended.follower.fold).result()
-    return run, [GateCheck(found["check"], found["passed"], _said(found)) for found in record["findings"]]
+    return started[0].id, soundness_of(runner.installation, started[0].id)
 
 
-def _said(finding: dict[str, Any]) -> str:
-    if not finding["passed"]:
-        return str(finding["why"]).removeprefix(finding["check"]).strip()
-    limit = finding["threshold"]
-    wanted = "" if limit is None else f", {_RELATION[finding['relation']]} {_shown(limit)}"
-    return f"{_shown(finding['measured'])}{wanted}"
-
-
-def _shown(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-
-
-def _one(here: Installation, known: Models, version: ModelVersion, card: Path | None, json: bool) -> None:
-    promotions = [one for one in known.promotions(version.row.name) if one.number == version.row.number]
-    cell = version.card_cell()
+def _one(here: Installation, version: ModelVersion, card: Path | None, json: bool) -> None:
+    promotions, cell = promotions_of(here, version), version.card_cell()
     document = ModelDocument(
         _item(here, version), _checks(version.gates), list(map(_promotion, promotions)), _lineage(version.lineage),
         None if cell is None else StoredValues(here).data(cell),
@@ -183,36 +160,21 @@ def _one(here: Installation, known: Models, version: ModelVersion, card: Path | 
     if json:
         write_json(document)
     elif card is None:
-        write("\n".join(_described(document)))
+        write("\n".join(_described(document, version, promotions)))
     if card is not None:
-        _write_card(card, document)
+        _write_card(here, card, version)
 
 
-def _write_card(path: Path, document: ModelDocument) -> None:
+def _write_card(here: Installation, path: Path, version: ModelVersion) -> None:
     drawn = {".md": card_markdown, ".html": card_html}.get(path.suffix.lower())
     if drawn is None:
         raise ConfigError(f"--card {path}: write FILE.md or FILE.html")
-    model, made = document.model, document.lineage
-    facts = [("version", model.address), ("made at", model.created_at), ("size", size(model.size_bytes)),
-             ("digest", model.digest)]  # fmt: skip
-    try:
-        found = None if document.card is None else msgspec.convert(document.card, ModelCard)
-    except msgspec.ValidationError as error:
-        raise ConfigError(
-            f"the card of {model.address} is of a class that is not {ModelCard.__name__}: {error}"
-        ) from None
-    view = CardView(
-        model.address, model.stage, model.aliases, facts, found, model.scores,
-        [("run", f"the record of {model.run} was removed")] if made is None else list(lineage_lines(made)),
-        [(gate.passed, gate.name, gate.said) for gate in document.gates],
-        [(f"{one.at[:19]}Z", f"{one.before} → {one.to}", _by(one)) for one in document.promotions],
-    )  # fmt: skip
-    path.write_text(drawn(view), encoding="utf-8")
-    note(f"{path}: the card of {model.address}")
+    path.write_text(drawn(card_of(here, version)), encoding="utf-8")
+    note(f"{path}: the card of {version.address}")
 
 
-def _described(document: ModelDocument) -> Iterator[str]:
-    model, made = document.model, document.lineage
+def _described(document: ModelDocument, version: ModelVersion, promotions: Sequence[Promotion]) -> Iterator[str]:
+    model, made = document.model, version.lineage
     yield f"{model.address}  {model.stage}" + (f"  ({', '.join(model.aliases)})" if model.aliases else "")
     yield f"{model.type}, {size(model.size_bytes)}, {model.digest[:12]}"
     yield from (f"  {name} {value:.4g}" for name, value in model.scores.items())
@@ -222,31 +184,10 @@ def _described(document: ModelDocument) -> Iterator[str]:
         yield "lineage"
         yield from (f"  {label:<11} {said}" for label, said in lineage_lines(made))
     yield "gates"
-    yield from (f"  {line}" for line in _told([GateCheck(g.name, g.passed, g.said) for g in document.gates]))
-    if document.promotions:
+    yield from (f"  {line}" for line in _told(version.gates))
+    if promotions:
         yield "promotions"
-        yield from (f"  {one.at[:19]}Z  {one.before} -> {one.to}  {_by(one)}" for one in document.promotions)
-
-
-def _by(one: PromotionItem) -> str:
-    told = f"by {one.by}" + (f", instead of {one.replaced}" if one.replaced else "")
-    return told + (", forced" if one.forced else "") + (f": {one.why}" if one.why else "")
-
-
-def lineage_lines(made: LineageItem) -> Iterator[tuple[str, str]]:
-    """What a version was made of, as labels and texts."""
-    yield "run", f"{made.run} ({made.pipeline}, {made.state}), step {made.step}"
-    yield "code", f"capsule {made.capsule[:12]}" + (f", git {made.commit[:12]}" if made.commit else "")
-    yield "environment", f"Python {made.python or 'unknown'} on {', '.join(made.hosts)}, seed {made.seed}"
-    for name, value in made.params.items():
-        yield "parameter", f"{name} = {value}"
-    for source in made.sources:
-        rows = "" if source.rows is None else f", {source.rows:,} rows"
-        yield "data", f"{source.step}: {source.type.rpartition(':')[2]}{rows}, {source.digest[:12] or 'many outputs'}"
-    for path, digest in made.files.items():
-        yield "file", f"{path}, {digest[:12]}"
-    for asked, found in made.versions.items():
-        yield "version", found if asked.endswith("@" + found.rpartition("@")[2]) else f"{found} (asked for {asked})"
+        yield from (f"  {(iso(one.at) or '')[:19]}Z  {one.before} -> {one.to}  {by_text(one)}" for one in promotions)
 
 
 def _row(item: ModelItem, version: ModelVersion) -> tuple[str, ...]:
@@ -259,19 +200,10 @@ def _row(item: ModelItem, version: ModelVersion) -> tuple[str, ...]:
 
 def _item(here: Installation, version: ModelVersion) -> ModelItem:
     row, seen = version.row, version.description
-    aliases = [tag for tag in row.tags if tag not in PROMOTION_TAGS or tag == "previous"]
     return ModelItem(
-        version.address, row.name, row.number, version.stage, aliases, _scores(here, version), row.digest, seen.type,
-        seen.size, row.run, version.step, iso(row.at) or "",
+        version.address, row.name, row.number, version.stage, aliases_of(version), scores_of(here, version), row.digest,
+        seen.type, seen.size, row.run, version.step, iso(row.at) or "",
     )  # fmt: skip
-
-
-def _scores(here: Installation, version: ModelVersion) -> dict[str, float]:
-    """What was reported, or else what its card has."""
-    if version.metrics or (cell := version.card_cell()) is None:
-        return version.metrics
-    scores = StoredValues(here).data(cell).get("scores", [])
-    return {score["metric"]: score["value"] for score in scores if score["value"] is not None}
 
 
 def _checks(checks: Sequence[GateCheck]) -> list[GateCheckItem]:

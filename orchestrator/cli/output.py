@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.views.status import size_text
+
 
 def write_json(document: Any) -> None:
     """One document, indented."""
@@ -51,11 +53,7 @@ def local_time(at: float | None) -> str:
 
 def size(count: float) -> str:
     """``12 B``, ``3.4 MiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+    return size_text(count)
 
 
 def counted(count: int, noun: str) -> str:

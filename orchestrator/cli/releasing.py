@@ -6,20 +6,15 @@ and ``orc show`` tells what became of it.
 
 from __future__ import annotations
 
-import json as json_text
-from collections.abc import Sequence
-from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from orchestrator.app.checkout import git_branch
-from orchestrator.app.handover import BACK, last_change, moves_back, moves_given, moves_out
 from orchestrator.app.installation import Installation
-from orchestrator.app.models import Models
+from orchestrator.app.releasing import SendBack, SendOut, check_stays, half_way_back, send_back, send_out, start_ready
 from orchestrator.app.runner import Runner
-from orchestrator.app.standing import running
 from orchestrator.cli.output import note
 from orchestrator.cli.release_options import (
     Alias,
@@ -53,13 +48,9 @@ from orchestrator.cli.release_options import (
     Why,
 )
 from orchestrator.cli.running import Json, Quiet, TimeLimit, watch
-from orchestrator.config.job import load_job
-from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError, NotFound
-from orchestrator.graph.handover import TagMove
 from orchestrator.types import seconds
 
-_RELEASING = "stages.pipelines.releasing"
 _PREVIEWING = "stages.pipelines.previewing"
 
 
@@ -98,26 +89,16 @@ def release(
     quiet: Quiet = False,
 ) -> int:
     """Let a published model take over an application, watched; exit code 3 if it may not, or was sent back."""
-    if beside and not alias:
-        raise ConfigError("--with names versions that get the tag of --alias, and there is none; add --alias champion")
-    if force and not why.strip():
-        raise ConfigError("to go past what does not hold takes a reason, which is recorded: --force --why TEXT")
-    params: dict[str, Any] = {
-        "app": app, "how": how, "steps": _percents(steps), "bake": bake, "rollback_if": rollback_if,
-        "min_samples": min_samples, "patience": patience, "replicas": replicas,
-        "max_replicas": max_replicas, "num_gpus": num_gpus, "max_batch_size": max_batch_size, "capture": capture,
-        "capture_share": capture_share,
-    }  # fmt: skip
-    if how == "ab":
-        params |= {"metric": metric, "split": split, "better": better, "horizon": horizon, "slices": slices or []}
-        params |= {} if min_effect is None else {"min_effect": min_effect}
-    params |= {} if sample is None else {"sample": sample}
-    params |= {"forced": why} if force else {"max_p99_ms": max_p99_ms, "max_size_bytes": int(max_size_mib * 2**20)}
-    runner = _standing_runner()
-    version = Models(runner.installation).releasable(model, stage, force)  # the very version that is checked goes out
-    params["promoted"] = _written(moves_out(runner.installation, version, alias, beside or []))
-    params["sent_back"] = [] if keep_tags else _written(moves_given(runner.installation, version))
-    return _run(runner, f"{_RELEASING}:send_out", {"model": version.address, **params}, timeout, json, quiet)
+    asked = SendOut(
+        model=model, app=app, how=how, steps=_percents(steps), bake=bake, rollback_if=rollback_if,
+        min_samples=min_samples, patience=patience, replicas=replicas, max_replicas=max_replicas, num_gpus=num_gpus,
+        max_batch_size=max_batch_size, capture=capture, capture_share=capture_share, metric=metric, split=split,
+        better=better, horizon=horizon, min_effect=min_effect, slices=tuple(slices or ()), sample=sample,
+        max_p99_ms=max_p99_ms, max_size_mib=max_size_mib, stage=stage, force=force, why=why, alias=alias,
+        beside=tuple(beside or ()), keep_tags=keep_tags,
+    )  # fmt: skip
+    runner = Runner()
+    return watch(runner.installation, lambda: send_out(runner, asked), timeout, False, json, quiet)
 
 
 def rollback(
@@ -131,15 +112,11 @@ def rollback(
     quiet: Quiet = False,
 ) -> int:
     """Give all requests of an application, with its tags, to its last good version; a release under way ends."""
-    runner = _standing_runner()
-    here = runner.installation
-    last = last_change(here, app)
-    if last is not None and last.pipeline == BACK and last.state == "running" and here.journal.owner(last.id) is None:
-        note(f"run {last.id} was interrupted half way back; it goes on")
-        return watch(here, lambda: runner.resume(last.id), timeout, False, json, quiet)
-    moves = [] if last is None or to is not None or keep_tags else moves_back(here, last)
-    params = {"app": app, "moves": _written(moves)} | ({} if to is None else {"to": to})
-    return _run(runner, f"{_RELEASING}:send_back", params, timeout, json, quiet)
+    runner, asked = Runner(), SendBack(app=app, to=to, keep_tags=keep_tags)
+    half_way = half_way_back(runner.installation, app)
+    if half_way is not None:
+        note(f"run {half_way.id} was interrupted half way back; it goes on")
+    return watch(runner.installation, lambda: send_back(runner, asked), timeout, False, json, quiet)
 
 
 def preview(
@@ -187,41 +164,18 @@ def _previewed(here: Installation, target: str) -> tuple[str, str]:
     )
 
 
-def _written(moves: Sequence[TagMove]) -> list[tuple[Any, ...]]:
-    return [astuple(move) for move in moves]
-
-
 def _standing_runner() -> Runner:
     runner = Runner()
-    _check_stays(runner.installation.settings)
+    check_stays(runner.installation.settings)
     return runner
 
 
 def _run(runner: Runner, pipeline: str, params: dict[str, Any], timeout: str | None, json: bool, quiet: bool) -> int:
-    written = [f"{key}={value if isinstance(value, str) else json_text.dumps(value)}" for key, value in params.items()]
-    job = load_job(pipeline, written)
-    return watch(
-        runner.installation,
-        lambda: runner.start(job.pipeline, job.params, job.pipeline.run_options),
-        timeout, False, json, quiet,
-    )  # fmt: skip
+    return watch(runner.installation, lambda: start_ready(runner, pipeline, params), timeout, False, json, quiet)
 
 
-def _check_stays(settings: Settings) -> None:
-    """What is served ends with its Ray, so there has to be one that outlives this command."""
-    if settings.ray_address:
-        return
+def _percents(text: str) -> tuple[float, ...]:
     try:
-        running(settings)
-    except NotFound as error:
-        raise ConfigError(
-            f"what is served ends with its Ray, and none is up that would outlive this command ({error.message}); "
-            "or name a cluster with ORC_RAY_ADDRESS"
-        ) from None
-
-
-def _percents(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
+        return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"--steps {text}: write percents with commas between them, such as 5,25,100") from None

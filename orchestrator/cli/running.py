@@ -14,6 +14,7 @@ from orchestrator.app.runner import Runner, refuse_ended
 from orchestrator.app.switches import told
 from orchestrator.cli.documents import RunEnded
 from orchestrator.cli.exit_code import ExitCode
+from orchestrator.cli.failing import failure_lines
 from orchestrator.cli.following import CONTROL_KINDS, Follower
 from orchestrator.cli.output import counted, note, write, write_json_line
 from orchestrator.cli.progress import open_progress
@@ -250,11 +251,9 @@ def _advise(run_id: str, state: str, follower: Follower) -> None:
     """Say what to type next."""
     if state == "failed":
         for node, index in follower.fold.failed[:1]:
-            failure = follower.fold.nodes[node].failures[index]
-            note(f"{node}[{index}] failed: {failure.name}: {failure.message}")
-            for frame in failure.frames:
-                note(f"  {frame}")
-            note(f"see: orc logs {run_id} '{node}[{index}]'    orc why {run_id} '{node}[{index}]'")
+            for line in failure_lines(follower.installation, follower.fold, follower.fold.nodes[node], index):
+                note(line)
+            note(f"see: orc logs {run_id} '{node}[{index}]'    orc debug {run_id} '{node}[{index}]' --pdb")
     elif state == "waiting":
         note(f"it waits; answer with orc approve or orc signal, then: orc resume {run_id}")
 

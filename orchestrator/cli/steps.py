@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,18 +9,14 @@ import typer
 
 from orchestrator.app.installation import Installation
 from orchestrator.app.outputs import Outputs
-from orchestrator.app.reasons import reasons_of
 from orchestrator.app.run import Run
-from orchestrator.cli.documents import ReasonItem, ValueDocument, WhyDocument
-from orchestrator.cli.following import Follower
+from orchestrator.cli.documents import ValueDocument
 from orchestrator.cli.listing import Json
-from orchestrator.cli.output import iso, local_time, note, size, write, write_json
+from orchestrator.cli.output import note, size, write, write_json
 from orchestrator.cli.running import RunId
 from orchestrator.cli.text import as_text
 from orchestrator.cli.versions import get_version
 from orchestrator.errors import ConfigError
-from orchestrator.graph import fact as f
-from orchestrator.graph.node import dependencies
 from orchestrator.graph.version import names_version
 
 Address = Annotated[
@@ -31,13 +26,6 @@ MaybeAddress = Annotated[
     str | None, typer.Argument(metavar="STEP", help="scope/name#2[7]; what the pipeline returned if not given")
 ]
 To = Annotated[Path | None, typer.Option("--to", metavar="FILE", help="save the stored bytes to a file")]
-
-
-def logs(run_id: RunId, address: Address) -> None:
-    """Print what a step wrote, all attempts in order."""
-    step = _run(run_id)[address]
-    text = step.logs
-    write(text.removesuffix("\n")) if text else note(f"{step.address} wrote nothing")
 
 
 def get(run_id: RunId, address: MaybeAddress = None, to: To = None, json: Json = False) -> None:
@@ -64,35 +52,6 @@ def get(run_id: RunId, address: MaybeAddress = None, to: To = None, json: Json =
         write_json(ValueDocument(run.id, "" if address is None else run[address].address, value))
     else:
         write(as_text(value))
-
-
-def why(run_id: RunId, address: Address, json: Json = False) -> None:
-    """Say why a step ran, waited, was reused or failed."""
-    here = Installation()
-    run = Run(here, here.journal.run(run_id).id)
-    step = run[address]
-    node, _, index = step.address.partition("[")
-    item = int(index.rstrip("]")) if index else None
-    follower = Follower(here, run.id)
-    reasons = [
-        ReasonItem(iso(recorded.at) or "", *said)
-        for recorded in follower.advance()
-        for fact in f.apart(recorded.fact)
-        for said in reasons_of(fact, recorded.at, node, item)
-    ]
-    state = follower.step(node)
-    needs = list(dict.fromkeys(ref.node for ref in dependencies(follower.fold.nodes[node].node)))
-    if not reasons and state.state == "pending":
-        open_ = [need for need in needs if not follower.fold.nodes[need].is_settled]
-        what = f"needs {', '.join(open_)}" if open_ else "is about to run"
-        reasons = [ReasonItem("", "waits", what)]
-    if json:
-        write_json(WhyDocument(run.id, step.address, state.state, needs, reasons))
-        return
-    write(f"{step.address}: {state.state}" + (f", after {', '.join(needs)}" if needs else ""))
-    for reason in reasons:
-        at = local_time(datetime.fromisoformat(reason.at).timestamp())[-8:] if reason.at else "-"
-        write(f"  {at:<8}  {reason.what:<10} {reason.why}".rstrip())
 
 
 def _run(run_id: str) -> Run:

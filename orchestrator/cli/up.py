@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ import typer
 from orchestrator.api.server import LOOPBACK, Web, address, bind, serving, token_of
 from orchestrator.app import standing
 from orchestrator.app.installation import Installation
+from orchestrator.app.watching import watching
 from orchestrator.cli.documents import DownDocument, ServedDocument, UpDocument
 from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.listing import Json
@@ -42,6 +44,7 @@ Token = Annotated[
     str, typer.Option("--token", metavar="env:NAME|file:PATH", help="where the token is that everybody has to send")
 ]
 NoRay = Annotated[bool, typer.Option("--no-ray", help="only the web pages; runs on Ray start their own")]
+NoResume = Annotated[bool, typer.Option("--no-resume", help="leave runs alone whose driver died")]
 Idle = Annotated[
     str | None, typer.Option("--idle", metavar="DURATION", help="end when nobody was attached for so long")
 ]
@@ -57,12 +60,14 @@ def up(
     port: Port = None,
     token: Token = "",
     no_ray: NoRay = False,
+    no_resume: NoResume = False,
     json: Json = False,
 ) -> int:
-    """Serve the web pages and keep a local Ray up, to which later runs attach; until Ctrl-C, or in the background."""
+    """Serve the web pages, keep a local Ray up to which later runs attach, and drive runs on whose driver died."""
+    web = Web(host, port, token, os.getcwd(), not no_resume)
     wish = standing.Wish(num_cpus, num_gpus, None if idle is None else seconds(idle))
     asked = wish != standing.Wish()
-    if status and (background or asked or no_ray or token or port is not None or host != LOOPBACK):
+    if status and (background or asked or no_ray or no_resume or token or port is not None or host != LOOPBACK):
         raise ConfigError("--status starts nothing: leave the other options out")
     settings = Settings.from_environment().create_home()
     if status:
@@ -71,10 +76,9 @@ def up(
     if no_ray:
         if background or asked:
             raise ConfigError("--no-ray keeps no Ray and stays in the foreground: leave the other options out")
-        return _serve(Web(host, port, token), json)
+        return _serve(web, json)
     if settings.ray_address:
         note(f"runs go to the Ray at {settings.ray_address} as long as ORC_RAY_ADDRESS is set")
-    web = Web(host, port, token)
     token_of(web)
     if standing.find(settings) is None:
         bind(web).close()  # who asked for a port that is taken should know before Ray has started
@@ -110,7 +114,9 @@ def _keep(settings: Settings, wish: standing.Wish, web: Web, json: bool) -> int:
 
         def ready(ray: StandingRay, ours: bool) -> None:
             if ours:
-                served.enter_context(serving(Installation(settings), web))
+                here = Installation(settings)
+                served.enter_context(serving(here, web))
+                served.enter_context(watching(here, note, web.resume))
             _tell(settings, ray, ours, json)
             if ours:
                 note("runs attach to it now; Ctrl-C ends it")
@@ -126,7 +132,8 @@ def _serve(web: Web, json: bool) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-    with serving(Installation(), web) as url:
+    here = Installation()
+    with serving(here, web) as url, watching(here, note, web.resume):
         if json:
             write_json_line(ServedDocument(url))
         else:

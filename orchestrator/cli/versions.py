@@ -11,6 +11,7 @@ import typer
 from orchestrator.app.installation import Installation
 from orchestrator.app.outputs import StoredValues
 from orchestrator.app.versions import Version, Versions
+from orchestrator.cli.comparing import diff_runs
 from orchestrator.cli.data_documents import (
     ColumnDifferenceItem,
     ColumnItem,
@@ -25,12 +26,13 @@ from orchestrator.cli.listing import Json
 from orchestrator.cli.output import counted, iso, local_time, note, size, table, write, write_json
 from orchestrator.cli.text import as_text
 from orchestrator.errors import ConfigError
-from orchestrator.graph.version import parse_version
+from orchestrator.graph.version import names_version, parse_version
 
 if TYPE_CHECKING:
     from orchestrator.artifacts.comparison import ColumnProfile, Difference
     from orchestrator.ports.values import Description
 
+Compared = Annotated[str, typer.Argument(metavar="RUN|VERSION", help="a run, or data:NAME@v3 or model:NAME@TAG")]
 VersionName = Annotated[str, typer.Argument(metavar="VERSION", help="data:NAME or model:NAME, then @v3 or @TAG")]
 
 
@@ -89,8 +91,10 @@ def cursors(
         write(table(("pipeline", "cursor", "value", "moved by", "at"), rows))
 
 
-def diff(before: VersionName, after: VersionName, json: Json = False) -> int:
-    """Say how two versions differ: schema, counts and distributions of tables, parts and metrics of others."""
+def diff(before: Compared, after: Compared, json: Json = False) -> int:
+    """Say how two runs or two versions differ, first what matters."""
+    if not (names_version(before) or names_version(after)):
+        return diff_runs(before, after, json)
     known = Versions(Installation())
     old, new = known[before], known[after]
     found = old.diff(new)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.config.call_writer import WAITS, written_call
@@ -47,7 +47,7 @@ def same_graph(one: Graph, other: Graph) -> bool:
 def _different(one: Graph, other: Graph) -> str | None:
     """The first node in which graphs differ, ``output`` for what they return; None if they are the same."""
     for mine, others in zip(one.nodes, other.nodes, strict=False):
-        if replace(mine, source=None) != replace(others, source=None):
+        if mine._replace(source=None) != others._replace(source=None):
             return mine.id
     if len(one.nodes) != len(other.nodes):
         longer = max(one.nodes, other.nodes, key=len)

@@ -66,7 +66,7 @@ def _with_policy(node: Node, options: Mapping[str, Any], document: Document, pat
             raise document.error(place, error.message) from None
         if option == "fallback":
             fallback = Const(read)
-    return replace(node, stage=replace(node.stage, policy=policy), timeout_s=policy.timeout_s, fallback=fallback)
+    return node._replace(stage=replace(node.stage, policy=policy), timeout_s=policy.timeout_s, fallback=fallback)
 
 
 def _with_checks(node: Node, written: Any, stages: dict[str, Any], document: Document, path: KeyPath) -> Node:
@@ -78,7 +78,7 @@ def _with_checks(node: Node, written: Any, stages: dict[str, Any], document: Doc
     except OrchestratorError as error:
         raise document.error(path, error.message) from None
     spec = replace(node.stage, checks=checked.spec.checks, fingerprint=checked.spec.fingerprint)
-    return replace(node, stage=spec, checks=Const(checked.checks) if checked.checks else None)
+    return node._replace(stage=spec, checks=Const(checked.checks) if checked.checks else None)
 
 
 def read_option(option: str, value: Any, document: Document, path: KeyPath) -> Any:

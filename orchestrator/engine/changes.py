@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from orchestrator.engine.forks import Reach
 from orchestrator.engine.state import DONE, NodeState, RunFold
 from orchestrator.graph.node import Const, DictExpr, Expr, Graph, ListExpr, Node, Ref, SecretRef, refs
 from orchestrator.ports.values import decode_cell, describe, digest_of
@@ -74,14 +75,17 @@ def has_effects(node: Node) -> bool:
     return node.policy.effects or node.policy.reads_key
 
 
-def compare(old: RunFold, new: Graph, moved: Mapping[str, str], began: Collection[str]) -> Comparison:
+def compare(
+    old: RunFold, new: Graph, moved: Mapping[str, str], began: Collection[str], fork: Reach | None = None
+) -> Comparison:
     """Compare a run with a sealed graph.
 
     Args:
         moved: Why a node is not valid any more although nothing of it changed: a file that it reads has.
         began: Nodes of the run of which some step was started.
+        fork: What begins anew whether it is valid or not, and what comes before and is history.
     """
-    return Comparison(old.run, tuple(_Matching(old, new, moved, began).changes()))
+    return Comparison(old.run, tuple(_Matching(old, new, moved, began, fork or Reach()).changes()))
 
 
 def acted_below(fold: RunFold, node: str, began: Collection[str]) -> Iterator[str]:
@@ -96,11 +100,12 @@ def acted_below(fold: RunFold, node: str, began: Collection[str]) -> Iterator[st
 class _Matching:
     """Finds the recorded node of each new one, in topological order."""
 
-    def __init__(self, old: RunFold, new: Graph, moved: Mapping[str, str], began: Collection[str]) -> None:
+    def __init__(self, old: RunFold, new: Graph, moved: Mapping[str, str], began: Collection[str], fork: Reach) -> None:
         self._old = old
         self._new = new
         self._moved = moved
         self._began = began
+        self._fork = fork
         self._itself = {node.id: node.id for node in old.graph.nodes}
         self._before = {node.id: node for node in old.graph.nodes}
         self._valid: dict[str, str] = {}
@@ -135,22 +140,49 @@ class _Matching:
         stale: set[str] = set()
         lost = False
         for node in self._new.nodes:
-            same = free.get(_key(node, self._valid) or "-", [])
-            # The ids of its calls contain that of a @dynamic step, idempotency keys that of a step with effects.
-            fixed = node.kind == "dynamic" or has_effects(node)
-            match = node.id if node.id in same else same[0] if same and not fixed else None
-            if match is not None and lost and node.kind in ("approval", "signal") and self._finished(match):
+            match = None if self._fork.is_whole(node.id) else self._match(node, free)
+            asked = node.kind in ("approval", "signal") and node.id not in self._fork.before
+            if match is not None and lost and asked and self._finished(match):
                 stale.add(node.id)
-            elif match is not None and node.id not in self._moved:
-                same.remove(match)
+            elif match is not None:
+                free[_key(self._before[match], self._itself) or ""].remove(match)
                 self._valid[node.id] = match
             elif node.id in self._before and self._finished(node.id):
                 lost = True
         return stale
 
+    def _match(self, node: Node, free: Mapping[str, list[str]]) -> str | None:
+        """The recorded node whose outcomes hold for this one."""
+        same = free.get(_key(node, self._valid) or "-", [])
+        # The ids of its calls contain that of a @dynamic step, idempotency keys that of a step with effects.
+        fixed = node.kind == "dynamic" or has_effects(node)
+        match = node.id if node.id in same else same[0] if same and not fixed else None
+        if match is not None and (node.id not in self._moved or node.id in self._fork.before):
+            return match
+        return node.id if self._is_history(node, free) else None
+
+    def _is_history(self, node: Node, free: Mapping[str, list[str]]) -> bool:
+        """True if a node comes before a fork, has finished steps, and was called with the same."""
+        before = self._before.get(node.id)
+        if node.id not in self._fork.before or before is None or not self._finished(node.id):
+            return False
+        free_still = node.id in free.get(_key(before, self._itself) or "", ())
+        try:
+            return free_still and _wiring(node, self._valid) == _wiring(before, self._itself)
+        except KeyError:
+            return False
+
     def _kept(self, node: Node, was: str) -> Change:
+        anew = self._fork.anew.get(node.id) or frozenset()
+        finished = self._finished(was) - sum(self._old.nodes[was].status[item : item + 1] == _DONE for item in anew)
+        said = self._difference(node, self._before[was]) if was == node.id else None
+        if said is not None:
+            return Change(node.id, "keep", finished, said[0], f"history, although {said[1]}", was, (), self._steps(was))
         reason = "same code and inputs" if was == node.id else f"same code and inputs, was {was}"
-        return Change(node.id, "keep", self._finished(was), "", reason, was, (), self._steps(was))
+        if anew:
+            reason += f"; begins anew: {', '.join(f'[{item}]' for item in sorted(anew)[:5])}"
+        acted = tuple(acted_below(self._old, was, self._began)) if anew else ()
+        return Change(node.id, "keep", finished, "", reason, was, acted, self._steps(was))
 
     def _steps(self, node: str) -> int | None:
         state = self._old.nodes[node]
@@ -161,7 +193,13 @@ class _Matching:
         return state.batches if state.node.policy.streaming else state.status.count(DONE)
 
     def _why(self, node: Node, before: Node) -> tuple[Part, str]:
-        """The first part of a node that is not as it was."""
+        """The first part of a node that is not as it was, or what a fork has to do with it."""
+        said = self._difference(node, before)
+        if said is None and self._fork.is_whole(node.id):
+            return "", "the fork begins here" if node.id == self._fork.point else f"comes after {self._fork.point}"
+        return said or ("parameters", "the way it is called changed")
+
+    def _difference(self, node: Node, before: Node) -> tuple[Part, str] | None:
         if node.id in self._moved:
             return "inputs", self._moved[node.id]
         if node.kind != before.kind:
@@ -176,7 +214,7 @@ class _Matching:
                 return said
         if node.guards != before.guards or any(guard.branch not in self._valid for guard in node.guards):
             return "inputs", "the branch that decides whether it runs changed"
-        return "parameters", "the way it is called changed"
+        return None
 
     def _why_argument(self, name: str, now: Expr | None, before: Expr | None) -> tuple[Part, str] | None:
         if now is None or before is None:
@@ -191,21 +229,26 @@ class _Matching:
         return "inputs", f"argument {name!r} comes from elsewhere"
 
 
+_DONE: Final = bytes([DONE])
 _ANSWERED: Final[tuple[Part, str]] = ("inputs", "what was answered for has changed")
 
 
 def _key(node: Node, ids: Mapping[str, str]) -> str | None:
     """Everything that decides the outputs of a node, its references under their recorded ids; None without these."""
     try:
-        parts = [
-            node.kind, _code(node), _environment(node), node.mapped, node.prompt, node.policy.streaming,
-            {name: _expression(expr, ids) for name, expr in node.args.items()},
-            [(ids[guard.branch], guard.expected) for guard in node.guards],
-            None if node.fallback is None else _expression(node.fallback, ids),
-        ]  # fmt: skip
+        fallback = None if node.fallback is None else _expression(node.fallback, ids)
+        return json.dumps([_code(node), _environment(node), fallback, _wiring(node, ids)], sort_keys=True)
     except KeyError:
         return None
-    return json.dumps(parts, sort_keys=True)
+
+
+def _wiring(node: Node, ids: Mapping[str, str]) -> list[Any]:
+    """What a node is called with, its references under their recorded ids; KeyError without these."""
+    return [
+        node.kind, node.mapped, node.prompt, node.policy.streaming,
+        {name: _expression(expr, ids) for name, expr in node.args.items()},
+        [(ids[guard.branch], guard.expected) for guard in node.guards],
+    ]  # fmt: skip
 
 
 def _code(node: Node) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from orchestrator.engine.cells import Cells
 from orchestrator.engine.front import NodeFront
 from orchestrator.engine.machine import Machine
-from orchestrator.engine.reuse import CacheKey, CacheKeys, miss_reason
+from orchestrator.engine.reuse import CacheKey, CacheKeys, Miss, why_missed
 from orchestrator.errors import ArtifactCorrupt, NotFound
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import Const, Node, Ref
@@ -134,7 +134,7 @@ class Lookups:
             try:
                 keys = self._keys.keys(node, start, stop)
             except NotFound as error:
-                self._missing(front, start, stop, {}, error.message)
+                self._missing(front, start, stop, {}, Miss(error.message))
                 continue
             nearest = self._journal.nearest_cached(keys[0].parts["stage"], now)  # None: nothing of this stage is there
             hits = self._journal.cached([key.digest for key in keys], now) if nearest is not None else {}
@@ -143,12 +143,13 @@ class Lookups:
             self._reuse(node.id, cells, found)
             self.missed.update({(node.id, start + i): key for i, key in enumerate(keys) if start + i not in cells})
             if len(cells) < len(keys):
-                self._missing(front, start, stop, cells, miss_reason(keys, nearest))
+                rest = [key for i, key in enumerate(keys) if start + i not in cells]
+                self._missing(front, start, stop, cells, why_missed(rest, nearest))
         self._machine.frontier.unchecked.pop(node.id, None)
 
-    def _missing(self, front: NodeFront, start: int, stop: int, hits: Mapping[int, Cell], reason: str) -> None:
+    def _missing(self, front: NodeFront, start: int, stop: int, hits: Mapping[int, Cell], miss: Miss) -> None:
         for low, high in _ranges(index for index in range(start, stop) if index not in hits):
-            self._take([f.CacheMissed(front.state.node.id, low, high, reason)])
+            self._take([f.CacheMissed(front.state.node.id, low, high, *miss)])
             self._machine.frontier.missed(front, low, high)
 
     def _cached_cells(self, found: Mapping[int, CacheEntry]) -> dict[int, Cell]:

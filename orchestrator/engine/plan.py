@@ -6,15 +6,16 @@ way is reused, what becomes ready would run, and the rest depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from orchestrator.engine.cells import Cells
 from orchestrator.engine.lookups import Lookups
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.state import DONE, NodeState
 from orchestrator.graph import fact as f
+from orchestrator.graph.display import Shown
 from orchestrator.graph.node import Graph, dependencies
 from orchestrator.ports.files import Files
 from orchestrator.ports.journal import Journal
@@ -40,16 +41,11 @@ class PlannedNode:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Shown):
     """What a run of a graph would do, node by node in topological order."""
 
     graph: Graph
     nodes: tuple[PlannedNode, ...]
-    draw: ClassVar[Callable[[Plan], str] | None] = None
-    """Draws a plan as HTML; set by whoever knows the views."""
-
-    def _repr_html_(self) -> str | None:
-        return None if Plan.draw is None else Plan.draw(self)
 
     @property
     def reused(self) -> int:

@@ -45,7 +45,8 @@ class CacheKeys:
         """
         assert node.stage is not None
         files = node.stage.files
-        common = {"stage": node.stage.ref, "code": node.stage.fingerprint}
+        name = node.stage.ref.partition("#")[0]  # without the digest that tells apart what a notebook cell has held
+        common = {"stage": name, "code": node.stage.fingerprint}
         for name, expr in node.args.items():
             if name not in node.mapped:
                 common[f"argument {name}"] = self._argument(expr, None, name in files)
@@ -141,16 +142,26 @@ class CacheKeys:
         return ref.path if item is not None else ref.path[1:]
 
 
-def miss_reason(keys: Sequence[CacheKey], nearest: CacheEntry | None) -> str:
-    """Why items of a map have to run: which parts of the closest key differ from the newest entry of the stage."""
+class Miss(NamedTuple):
+    """Why items of a node have to run; ``nearest`` and ``changed`` as in ``CacheMissed``."""
+
+    reason: str
+    nearest: str = ""
+    changed: Mapping[str, tuple[str, str]] = {}
+
+
+def why_missed(keys: Sequence[CacheKey], nearest: CacheEntry | None) -> Miss:
+    """Which parts of the closest of these keys differ from the newest entry of the stage."""
     if nearest is None:
-        return "nothing stored for this stage yet"
+        return Miss("nothing stored for this stage yet")
     key = min(keys[:_COMPARED], key=lambda k: sum(nearest.parts.get(name) != value for name, value in k.parts.items()))
-    changed = [name for name, value in key.parts.items() if nearest.parts.get(name) != value]
-    gone = [name for name in nearest.parts if name not in key.parts]
+    changed = {name: (nearest.parts.get(name, ""), value) for name, value in key.parts.items()
+               if nearest.parts.get(name) != value}  # fmt: skip
+    gone = {name: (value, "") for name, value in nearest.parts.items() if name not in key.parts}
     if not changed and not gone:
-        return "the stored output has expired or is gone"
-    return ", ".join([*(f"{name} changed" for name in changed), *(f"{name} is no longer given" for name in gone)])
+        return Miss("the stored output has expired or is gone", nearest.run)
+    told = [*(f"{name} changed" for name in changed), *(f"{name} is no longer given" for name in gone)]
+    return Miss(", ".join(told), nearest.run, {**changed, **gone})
 
 
 def _part(cell: Cell) -> str:

@@ -11,32 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from orchestrator.graph.durations import part_of, total_us
+from orchestrator.graph.failure import Failure as Failure
 from orchestrator.graph.handover import TagMove
 from orchestrator.graph.quality import CheckOutcome
 
 RunState = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 FINISHED: frozenset[str] = frozenset({"succeeded", "degraded", "failed", "cancelled"})
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an attempt failed, as the worker described it: text only, nothing to unpickle.
-
-    Attributes:
-        classes: Paths (``module:qualname``) of the exception's class and its bases, most derived first.
-        frames: ``file:line in function`` of the user's frames, innermost last.
-        charged: False if the death of a worker or node is to blame: that has its own budget.
-    """
-
-    classes: tuple[str, ...]
-    message: str
-    frames: tuple[str, ...] = ()
-    charged: bool = True
-
-    @property
-    def name(self) -> str:
-        """Short name of the exception's class."""
-        return self.classes[0].rpartition(":")[2] if self.classes else "Error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +38,7 @@ class RunCreated:
         cursors: Where the pipeline's cursors stood when the run was made; its steps read from there, whatever happens.
         repeats: ``origin`` succeeded, so this run reads what that one read and moves no cursor.
         versions: What each named version that the pipeline asked for was then: ``data:flights@v3``.
+        forked: The step of ``origin`` from which this run went its own way; empty if it is no fork.
     """
 
     pipeline: str
@@ -74,6 +55,7 @@ class RunCreated:
     cursors: Mapping[str, Position] = field(default_factory=dict)
     repeats: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
+    forked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +205,17 @@ class BatchesProduced:
 
 @dataclass(frozen=True, slots=True)
 class CacheMissed:
-    """Cached steps have to run; ``reason`` names the part of the key that decided."""
+    """Cached steps have to run; ``reason`` names the part of the key that decided.
+
+    The stored output that comes closest is of the run ``nearest``; ``changed`` parts of its key were and are such.
+    """
 
     node: str
     start: int
     stop: int
     reason: str
+    nearest: str = ""
+    changed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,8 +237,7 @@ def seal_node(node: Node, encode: Callable[[object], bytes]) -> Node:
     """The node with every constant as the bytes that ``encode`` makes of it."""
     if node.fallback is node.checks is None and _REFS.issuperset(map(type, node.args.values())):
         return node
-    return replace(
-        node,
+    return node._replace(
         args={name: _seal_expr(expr, encode) for name, expr in node.args.items()},
         fallback=_seal_const(node.fallback, encode),
         checks=_seal_const(node.checks, encode),

@@ -6,11 +6,13 @@ importing the code it describes; workers find that code through ``StageSpec.ref`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias
+from types import MappingProxyType
 from typing import Literal as Kind
+from typing import NamedTuple, TypeAlias
 
+from orchestrator.graph.display import Shown
 from orchestrator.graph.policy import DEFAULT_POLICY, Policy
 
 NodeKind = Kind["stage", "dynamic", "approval", "signal", "branch", "choice", "pack"]
@@ -73,6 +75,9 @@ class DictExpr:
 Expr: TypeAlias = Const | SecretRef | Ref | ListExpr | DictExpr
 
 
+_NO_ARGS: Mapping[str, Expr] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """The node runs only if ``branch`` (a node of kind ``branch``) came out as ``expected``."""
@@ -116,9 +121,8 @@ class StageSpec:
     merge: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One call of a stage (or a control node) in the graph.
+class Node(NamedTuple):
+    """One call of a stage (or a control node) in the graph; a tuple, because graphs have thousands.
 
     Attributes:
         id: ``scope/name#2``: scope path, name, and ordinal from the second of that name on. Stable between runs.
@@ -133,7 +137,7 @@ class Node:
     id: str
     kind: NodeKind
     stage: StageSpec | None = None
-    args: Mapping[str, Expr] = field(default_factory=dict)
+    args: Mapping[str, Expr] = _NO_ARGS
     mapped: tuple[str, ...] = ()
     guards: tuple[Guard, ...] = ()
     fallback: Const | None = None
@@ -169,7 +173,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Shown):
     """Nodes in topological order (inputs and guards first), and what the pipeline returns."""
 
     pipeline: str
@@ -177,11 +181,6 @@ class Graph:
     output: Expr
     params: Mapping[str, Expr] = field(default_factory=dict)
     source: Source | None = None
-    draw: ClassVar[Callable[[Graph], str] | None] = None
-    """Draws a graph as HTML; set by the package root, which knows the views."""
-
-    def _repr_html_(self) -> str | None:
-        return None if Graph.draw is None else Graph.draw(self)
 
     def node(self, node_id: str) -> Node:
         """The node of that id; raises KeyError."""

@@ -13,6 +13,7 @@ from orchestrator.graph.annotation import describe, enclosing_names, hints
 from orchestrator.graph.binding import Bound, Parameters, bind
 from orchestrator.graph.call import check_argument
 from orchestrator.graph.context import active, current, local_context
+from orchestrator.graph.display import Shown
 from orchestrator.graph.local import LocalCaller
 from orchestrator.graph.node import Graph, Source
 from orchestrator.graph.options import check_name
@@ -60,7 +61,7 @@ class Runner(Protocol):
         ...
 
 
-class Pipeline(Generic[P, R]):
+class Pipeline(Shown, Generic[P, R]):
     """A composition of stages. Made by ``@pipeline``; immutable.
 
     Attributes:

@@ -24,13 +24,13 @@ def withheld(*args: object, **kwargs: object) -> NoReturn:
 
 def verifying_node(node: Node) -> Node:
     """A node as a verification runs it."""
-    return node if node.stage is None else replace(node, stage=_verifying_stage(node.stage))
+    return node if node.stage is None else node._replace(stage=_verifying_stage(node.stage))
 
 
 def verifying_graph(graph: Graph) -> Graph:
     """A graph as a verification runs it."""
     stages = {id(node.stage): _verifying_stage(node.stage) for node in graph.nodes if node.stage is not None}
-    return replace(graph, nodes=tuple(replace(node, stage=stages.get(id(node.stage))) for node in graph.nodes))
+    return replace(graph, nodes=tuple(node._replace(stage=stages.get(id(node.stage))) for node in graph.nodes))
 
 
 def _verifying_stage(stage: StageSpec) -> StageSpec:

@@ -172,6 +172,10 @@ class Journal(Records, Protocol):
         """The living driver that holds the run, or None."""
         ...
 
+    def abandoned(self, run: str) -> str | None:
+        """The driver that died holding the run; None if one holds it, or the last one gave it up in order."""
+        ...
+
     def append(self, append: Append) -> int:
         """Commit one transaction and return the run's new last ``seq``.
 

@@ -23,19 +23,29 @@ class Start(NamedTuple):
 
 
 class End(NamedTuple):
-    """Items ``start..stop`` have their outputs; ``elapsed_us`` as in ``StepsCompleted``."""
+    """Items ``start..stop`` have their outputs; the other fields as in ``StepsCompleted``."""
 
     start: int
     stop: int
     at: float
     elapsed_us: bytes
     cached: str
+    cpu_us: int = 0
+    peak_bytes: int = 0
 
     def elapsed_s(self, index: int) -> float | None:
         """Wall time of the body of an item; None if it was not measured."""
         place = 4 * (index - self.start)
         cut = self.elapsed_us[place : place + 4]
         return int.from_bytes(cut, "little") / 1e6 if len(cut) == 4 else None
+
+
+class Usage(NamedTuple):
+    """What bodies took: wall and CPU time together, and the most memory that a worker held; 0 if not measured."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
 
 
 class Attempt(NamedTuple):
@@ -66,6 +76,7 @@ class NodeItems:
 
     Attributes:
         live: How many of ``starts`` belong to drivers before the present one; what these began is not running.
+        missed: The reason is that of a miss, the first one: a step that is taken back is looked up again.
         failures: Failed attempts, in order: what failed, when, and when it was to be tried again.
     """
 
@@ -74,11 +85,29 @@ class NodeItems:
     live: int = 0
     failures: list[tuple[f.AttemptFailed | f.StepFailed, float]] = field(default_factory=list)
     metrics: list[f.MetricsReported] = field(default_factory=list)
+    logs: list[f.LogsWritten] = field(default_factory=list)
     reason: str = ""
+    missed: bool = False
 
     def metrics_of(self, item: int) -> list[dict[str, float]]:
         """What an item reported, in order."""
         return [dict(one.metrics) for one in self.metrics if one.index == item]
+
+    def usage(self, item: int | None) -> Usage | None:
+        """What was measured of an item's body, or of all; of CPU time its share of what came back with it."""
+        wall_us = cpu_us = 0.0
+        peak, seen = 0, False
+        for end in self.ends:
+            if end.cached or not end.elapsed_us or not (item is None or end.start <= item < end.stop):
+                continue
+            whole = sum(
+                int.from_bytes(end.elapsed_us[at : at + 4], "little") for at in range(0, len(end.elapsed_us), 4)
+            )
+            part = whole if item is None else (end.elapsed_s(item) or 0.0) * 1e6
+            wall_us += part
+            cpu_us += end.cpu_us * (part / whole if whole else 1.0)
+            peak, seen = max(peak, end.peak_bytes), True
+        return Usage(wall_us / 1e6, cpu_us / 1e6, peak) if seen else None
 
     def page(self, indexes: Sequence[int]) -> list[ItemTimes]:
         """Some items, given by ascending index."""
@@ -171,12 +200,15 @@ class Items:
         if isinstance(fact, f.StepsStarted):
             items.starts.append(Start(fact.start, fact.stop, at, fact.worker))
         elif isinstance(fact, f.StepsCompleted):
-            items.ends.append(End(fact.start, fact.stop, at, fact.elapsed_us, fact.cached))
-            if fact.cached:
+            cpu_us, peak_bytes = getattr(fact, "cpu_us", 0), getattr(fact, "peak_bytes", 0)
+            items.ends.append(End(fact.start, fact.stop, at, fact.elapsed_us, fact.cached, cpu_us, peak_bytes))
+            if fact.cached and not items.missed:
                 items.reason = f"reused from run {fact.cached}: same code and inputs"
         elif isinstance(fact, f.AttemptFailed | f.StepFailed):
             items.failures.append((fact, at))
         elif isinstance(fact, f.MetricsReported):
             items.metrics.append(fact)
-        elif isinstance(fact, f.CacheMissed):
-            items.reason = f"not in the cache: {fact.reason}"
+        elif isinstance(fact, f.LogsWritten):
+            items.logs.append(fact)
+        elif isinstance(fact, f.CacheMissed) and not items.missed:
+            items.missed, items.reason = True, f"not in the cache: {fact.reason}"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from orchestrator.errors import ConfigError
+from orchestrator.graph.display import Shown
 from orchestrator.serving.claims import Claim
 from orchestrator.serving.experiment import Slice
 from orchestrator.serving.strategy import Strategy, strategy_from_json, strategy_to_json
@@ -34,7 +35,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class Release(Shown):
     """The record of a release.
 
     Attributes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.errors import ConfigError
+from orchestrator.graph.display import Shown
 from orchestrator.ports.traffic import Tally, Traffic
 from orchestrator.serving.clusters import Design
 from orchestrator.serving.experiment import Experiment
@@ -22,7 +23,7 @@ Stand = Literal["starting", "baking", "ending", "finished"]
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseState:
+class ReleaseState(Shown):
     """A release under way.
 
     Attributes:

@@ -75,6 +75,10 @@ class Database(Protocol):
         """The living driver that holds a run, or None."""
         ...
 
+    def abandoned(self, run: str) -> str | None:
+        """The driver that died holding a run, or None."""
+        ...
+
     def damage(self) -> list[str]:
         """What the database itself says is broken, at most a few lines; empty if nothing is."""
         ...

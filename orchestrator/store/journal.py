@@ -121,6 +121,10 @@ class SqlJournal:
         """The living driver that holds the run, or None."""
         return self._database.holder(run)
 
+    def abandoned(self, run: str) -> str | None:
+        """The driver that died holding the run; None if one holds it, or the last one gave it up in order."""
+        return self._database.abandoned(run)
+
     def append(self, append: Append) -> int:
         """Commit one transaction and return the run's new last ``seq``; see ``Journal.append``.
 

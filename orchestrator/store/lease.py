@@ -134,6 +134,11 @@ class RunLeases:
         row = connection.execute(_HOLDER, {"run": run}).one_or_none()
         return row[0] if row is not None and row[1] else None
 
+    def abandoned(self, connection: Connection, run: str) -> str | None:
+        """The driver whose lease of a run has run out, which a driver that lives gives back; None otherwise."""
+        row = connection.execute(_HOLDER, {"run": run}).one_or_none()
+        return row[0] if row is not None and not row[1] else None
+
     def verify(self, leased: Leased) -> None:
         """See ``Leased.verify``."""
         if not leased.lost:

@@ -93,6 +93,20 @@ def holder(path: Path) -> str | None:
         os.close(fd)
 
 
+def left_by(path: Path) -> str | None:
+    """The note of a holder that died, and so left its file behind; None if it is held, or was given up in order."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        if not _try(fd, fcntl.LOCK_SH) or not _is_at(fd, path):
+            return None
+        return os.pread(fd, _NOTE_BYTES, 0).decode(errors="replace") or None
+    finally:
+        os.close(fd)
+
+
 def _exclusive(fd: int) -> bool:
     for _ in range(_ATTEMPTS):
         if _try(fd, fcntl.LOCK_EX):

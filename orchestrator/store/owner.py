@@ -10,7 +10,7 @@ from urllib.parse import quote
 from weakref import WeakMethod
 
 from orchestrator.errors import RunOwned, StoreUnavailable
-from orchestrator.store.lock import FileLock, holder, take
+from orchestrator.store.lock import FileLock, holder, left_by, take
 
 _NAME_LIMIT = 200
 
@@ -74,6 +74,13 @@ class RunLocks:
         """The living driver that holds a run, or None."""
         try:
             return holder(self._path(run))
+        except OSError as error:
+            raise StoreUnavailable(f"the owner of run {run} cannot be read: {error}") from error
+
+    def abandoned(self, run: str) -> str | None:
+        """The driver that died holding a run: its lock file is there, and nobody's; None otherwise."""
+        try:
+            return left_by(self._path(run))
         except OSError as error:
             raise StoreUnavailable(f"the owner of run {run} cannot be read: {error}") from error
 

@@ -176,6 +176,15 @@ class PostgresDatabase:
 
         return self.repeat(ask)
 
+    def abandoned(self, run: str) -> str | None:
+        """The driver that died holding a run, or None."""
+
+        def ask() -> str | None:
+            with self.read() as connection:
+                return self.leases.abandoned(connection, run)
+
+        return self.repeat(ask)
+
     def damage(self) -> list[str]:
         """Indexes and constraints that are not valid, and facts of no run; pages are checked by whoever reads them."""
         with self.read() as connection:

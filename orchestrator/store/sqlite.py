@@ -156,6 +156,10 @@ class SqliteDatabase:
         """The living driver that holds a run, or None."""
         return self.locks.holder(run)
 
+    def abandoned(self, run: str) -> str | None:
+        """The driver that died holding a run, or None."""
+        return self.locks.abandoned(run)
+
     def damage(self) -> list[str]:
         """What SQLite finds wrong with pages, indexes, constraints and references."""
         with self.read() as connection:

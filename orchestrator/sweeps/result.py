@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from orchestrator.errors import StepError
+from orchestrator.graph.display import Shown
 from orchestrator.ports.tune import Mode, Point, Trial
 
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Best(Generic[R]):
+class Best(Shown, Generic[R]):
     """The best trial of a sweep, and all of them.
 
     Attributes:
@@ -29,16 +30,11 @@ class Best(Generic[R]):
     trials: list[Trial]
     metric: str
     mode: Mode
-    draw: ClassVar[Callable[[Best[Any]], str] | None] = None
-    """Draws a sweep as HTML; set by the package root, which knows the views."""
 
     @property
     def place(self) -> int:
         """Place of the best trial in ``trials``."""
         return best_place(self.trials, self.mode, "")
-
-    def _repr_html_(self) -> str | None:
-        return None if Best.draw is None else Best.draw(self)
 
 
 def best_place(trials: Iterable[Trial], mode: Mode, name: str) -> int:

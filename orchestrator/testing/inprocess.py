@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.app.fork import refuse_acting
 from orchestrator.app.installation import Installation
 from orchestrator.app.run import Run
 from orchestrator.app.runner import Runner
@@ -78,6 +79,21 @@ class InProcess:
             return self.runner.resume(run).wait()
         self._stages.update(self.runner.compare(run, code).traced.stages)
         return self.runner.resume_with(run, code, accept).wait()
+
+    def fork(
+        self,
+        run: str,
+        from_step: str,
+        code: Pipeline[..., Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        repeat: Collection[str] = (),
+    ) -> Run:
+        """Fork a run and drive the fork to its end; see ``Run.fork``."""
+        made = self.runner.fork(run, from_step, code, params)
+        refuse_acting(made, repeat)
+        if made.code is not None:
+            self.know(made.code.traced.stages)
+        return self.runner.rerun(made.renewal, code=made.code).wait()
 
     def _executor(self, backend: str) -> Executor:
         from orchestrator.backends.bundles.pool import Pool

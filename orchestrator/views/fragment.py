@@ -26,7 +26,8 @@ def table_html(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]
     for row in rows:
         if len(row) != len(head):
             raise ValueError(f"a row has {len(row)} cells, its head {len(head)}: {row!r}")
-    top = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in head)
+    titles = (f'<th scope="col" style="{_CELL}">{escape(name)}</th>' if name else "<td></td>" for name in head)
+    top = "".join(titles)
     body = "".join(
         "<tr>" + "".join(f'<td style="{_CELL}">{escape(str(cell))}</td>' for cell in row) + "</tr>" for row in rows
     )

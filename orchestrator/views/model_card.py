@@ -11,6 +11,7 @@ from html import escape
 
 from orchestrator.serving import ModelCard
 from orchestrator.views.axes import shown_number
+from orchestrator.views.markup import framed, head
 from orchestrator.views.model_card_plots import Interval, bars_svg, bins_svg, histogram_svg, intervals_svg
 
 _NOT_SAID = "The author has not said."
@@ -79,8 +80,7 @@ class _Section:
 
 def card_html(view: CardView) -> str:
     """The page, whole in itself: no scripts, nothing fetched."""
-    title = escape(_title(view))
-    body = "\n".join(_html(section) for section in _sections(view))
+    title, body = escape(card_title(view)), card_sections(view)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -91,14 +91,40 @@ def card_html(view: CardView) -> str:
     )
 
 
+def card_sections(view: CardView) -> str:
+    """Its sections as a fragment of HTML, for a page that brings the style."""
+    return "\n".join(_html(section) for section in _sections(view))
+
+
+def card_fragment(view: CardView) -> str:
+    """The same as a piece of another page: its texts take the colour of that page, plots one that stands on any."""
+    under = " ".join(escape(text) for text in (view.address, view.stage, ", ".join(view.aliases)) if text)
+    body = card_sections(view)
+    return framed(
+        f"<style>{_FRAGMENT_STYLE}</style>",
+        f'<div class="orc-card">{head(card_title(view))}<p class="soft">{under}</p>{body}</div>',
+    )
+
+
+_FRAGMENT_STYLE = """
+.orc-card{--ink:currentColor;--soft:currentColor;--line:rgba(125,136,153,.6);--mark:#0a7cc1;--other:#c9581b;
+--good:#12876f;--bad:#c44601}
+.orc-card .pair{display:flex;flex-wrap:wrap;gap:4px 32px;align-items:flex-start}
+.orc-card .wide{overflow-x:auto;max-width:100%}
+.orc-card h2{font-size:13.5px;margin:14px 0 4px;font-weight:600}.orc-card figure{margin:4px 0 8px;max-width:100%}
+.orc-card figcaption{font-size:12px;opacity:.75}.orc-card .bad{font-weight:600}
+"""
+
+
 def card_markdown(view: CardView) -> str:
     """The same as Markdown; bars stand for the plots."""
     aliases = f" ({', '.join(view.aliases)})" if view.aliases else ""
-    head = f"# {_plain(_title(view))}\n\n`{view.address}`, {view.stage}{aliases}\n"
+    head = f"# {_plain(card_title(view))}\n\n`{view.address}`, {view.stage}{aliases}\n"
     return "\n".join([head, *(_markdown(section) for section in _sections(view))])
 
 
-def _title(view: CardView) -> str:
+def card_title(view: CardView) -> str:
+    """What its author calls it, or its address."""
     return view.card.title if view.card else view.address
 
 

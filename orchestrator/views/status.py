@@ -67,6 +67,15 @@ class NodeStatus:
         return [(state, self.counts[state]) for state in LOOKS if self.counts.get(state)]
 
 
+def size_text(count: float) -> str:
+    """``12 B``, ``3.4 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
 def duration_text(elapsed_s: float) -> str:
     """A duration for people: ``340 ms``, ``3.2 s``, ``4 m 05 s``, ``2 h 10 m``."""
     if elapsed_s < 0.9995:

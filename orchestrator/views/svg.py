@@ -57,8 +57,9 @@ def picture_svg(shown: Picture, link: Callable[[str], str] | None = None) -> str
         "</g>",
         *([f'<g transform="translate({MARGIN:g} {MARGIN + 30:g})">', *legend, "</g>"] if legend else []),
     ]
+    role = "img" if link is None else "group"  # what has links in it is no picture for those who do not see it
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" height="{height:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="{role}" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FAMILY}"><title>{escape(shown.title)}</title>\n'
         + "\n".join(body)
         + "\n</svg>\n"
@@ -140,7 +141,7 @@ def _edges(shown: Picture, layout: Layout) -> Iterable[str]:
         dashed = ' stroke-dasharray="3 3"' if key in guards else ""
         told = escape(f"{', '.join(labels.get(key, [key[0]]))} → {key[1].rstrip('/')}")
         yield (
-            f'<path d="{_curve(points)}" fill="none" stroke="{_GREY}" stroke-width="1.3"{dashed}>'
+            f'<path d="{curve(points)}" fill="none" stroke="{_GREY}" stroke-width="1.3"{dashed}>'
             f"<title>{told}</title></path>"
         )
         x, y = points[-1]
@@ -152,7 +153,8 @@ def _edges(shown: Picture, layout: Layout) -> Iterable[str]:
             )
 
 
-def _curve(points: list[Point]) -> str:
+def curve(points: list[Point]) -> str:
+    """Path data of a line that goes down through these points."""
     x, y = points[0]
     parts = [f"M{x:.1f} {y:.1f}"]
     for next_x, next_y in points[1:]:

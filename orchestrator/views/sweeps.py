@@ -21,6 +21,7 @@ _BEST = "#c44601"
 _WEAK, _STRONG = (178, 196, 214), (0, 90, 150)
 _DASH = {"finished": "", "stopped": ' stroke-dasharray="5 4"', "failed": ' stroke-dasharray="1 5"'}
 _LONGEST_LABEL = 16
+_RANKS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ def shown(value: Any) -> str:
 
 def sweep_html(view: SweepView) -> str:
     """A sweep as a fragment of HTML: the picture, and all trials as a table."""
-    picture = f'<div class="orc-sweep" style="overflow:auto;max-width:100%">{sweep_svg(view)}</div>'
+    region = 'tabindex="0" role="region" aria-label="Trials of the sweep"'
+    picture = f'<div class="orc-sweep" style="overflow:auto;max-width:100%" {region}>{sweep_svg(view)}</div>'
     return picture + table_html(view.title, view.head(), view.rows())
 
 
@@ -96,10 +98,9 @@ def sweep_svg(view: SweepView) -> str:
     if curves:
         body += [f'<g transform="translate(0 {_TOP + _PLOT + _PAD + 12:g})">', *_curves(view, curves, width), "</g>"]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FAMILY}"><title>{escape(view.title)}</title>\n'
-        + "\n".join(body)
-        + "\n</svg>\n"
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" class="sweep-lines" width="{width:.0f}" '
+        f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FAMILY}">'
+        f"<title>{escape(view.title)}</title>\n" + "\n".join(body) + "\n</svg>\n"
     )
 
 
@@ -149,7 +150,7 @@ def _curves(view: SweepView, name: str, width: float) -> Iterator[str]:
         if points:
             yield _path(view, place, points)
             x, y = points[-1]
-            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{_colour(view, place)}"/>'
+            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{_colour(view, place)}" {_shade(view, place)}/>'
 
 
 def _along(left: float, right: float, at: int, longest: int) -> float:
@@ -163,7 +164,8 @@ def _path(view: SweepView, place: int, points: Sequence[tuple[float, float]]) ->
     value = trial.error or ("no value" if trial.value is None else f"{view.metric}={shown_number(trial.value)}")
     return (
         f'<polyline points="{line}" fill="none" stroke="{_colour(view, place)}" data-trial="{place}" '
-        f'stroke-width="{3 if place == view.best else 1.6}" stroke-linejoin="round"{_DASH[trial.state]}>'
+        f'stroke-width="{3 if place == view.best else 1.6}" stroke-linejoin="round" '
+        f"{_shade(view, place)}{_DASH[trial.state]}>"
         f"<title>{escape(f'trial {place}, {trial.state}: {told}; {value}')}</title></polyline>"
     )
 
@@ -187,6 +189,13 @@ def _colour(view: SweepView, place: int) -> str:
     rank = max(0.0, _rank(view, view.trials[place]))
     mixed = (round(weak + (strong - weak) * rank) for weak, strong in zip(_WEAK, _STRONG, strict=True))
     return "#" + "".join(f"{part:02x}" for part in mixed)
+
+
+def _shade(view: SweepView, place: int) -> str:
+    """A class by which a page's own style may choose the colour, such as for dark pages."""
+    if place == view.best:
+        return 'class="best"'
+    return f'class="rank{round((_RANKS - 1) * max(0.0, _rank(view, view.trials[place])))}"'
 
 
 def _cut(text: str) -> str:

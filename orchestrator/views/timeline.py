@@ -47,8 +47,9 @@ def timeline_svg(rows: Sequence[TimelineRow], begin: float, end: float) -> str:
 
     body = [*_ticks(begin, end, left, height), *(line for place, row in enumerate(rows) for line in _row(
         row, _TOP + _ROW * place, at, end))]  # fmt: skip
+    role = "group" if any(row.link for row in rows) else "img"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="timeline" role="img" width="{width:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="timeline" role="{role}" width="{width:.0f}" '
         f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"><title>When each step waited and ran</title>\n'
         + "\n".join(body)
         + "\n</svg>"

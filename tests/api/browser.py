@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _START_S = 60.0
-_KEYS = {"Tab": 9, "Enter": 13, "/": 191}
+_KEYS = {"Tab": 9, "Enter": 13, "/": 191, " ": 32}
 
 
 def find_browser() -> str | None:
@@ -68,6 +68,16 @@ class Page:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
+    def awaited(self, expression: str) -> Any:
+        """What a promise of some JavaScript comes to."""
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def scheme(self, name: str) -> None:
+        """Prefer ``light`` or ``dark`` pages."""
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+
     def open(self, url: str) -> None:
         """Open an address and wait until it is there."""
         self.call("Page.navigate", url=url)
@@ -83,7 +93,7 @@ class Page:
     def press(self, key: str) -> None:
         """Press and release a key."""
         told = {"key": key, "windowsVirtualKeyCode": _KEYS[key]}
-        text = {"text": {"Enter": "\r", "/": "/"}[key]} if key in ("Enter", "/") else {}
+        text = {} if key == "Tab" else {"text": "\r" if key == "Enter" else key}
         self.call("Input.dispatchKeyEvent", type="keyDown", **told, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **told)
 

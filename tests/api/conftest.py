@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.graph.pipeline import RunOptions
 from orchestrator.testing.inprocess import InProcess
 from tests.api import flow
+from tests.api.browser import Page, browser, find_browser
 
 
 @dataclass
@@ -119,6 +121,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Models, releases and sweeps that are only looked at; made here only, because it takes the stages' libraries."""
+    from tests.api.releasing import all_releases
+
+    with served(tmp_path_factory.mktemp("released") / "home", all_releases) as found:
+        yield found
+
+
 @pytest.fixture
 def waiting(tmp_path: Path) -> Iterator[Served]:
     """A run that waits, to act upon."""
@@ -137,3 +148,15 @@ def client_of_nothing(tmp_path: Path) -> Iterator[Client]:
     """The client of an empty home."""
     with served(tmp_path / "empty", lambda process: {}) as found:
         yield found.client
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page of a browser; without one on this machine the tests are skipped, but fail in CI."""
+    program = find_browser()
+    if program is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no Chromium; install it, for instance with apt-get install chromium")
+        pytest.skip("no Chromium on this machine")
+    with browser(program, tmp_path_factory.mktemp("browser")) as found:
+        yield found

@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
-import pytest
-
 from orchestrator.app.run import Run
-from tests.api.browser import Page, browser, find_browser
+from tests.api.browser import Page
 from tests.api.conftest import Served
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A page of a browser; without one on this machine the tests are skipped, but fail in CI."""
-    program = find_browser()
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no Chromium; install it, for instance with apt-get install chromium")
-        pytest.skip("no Chromium on this machine")
-    with browser(program, tmp_path_factory.mktemp("browser")) as found:
-        yield found
 
 
 def test_from_the_list_to_an_error_with_the_keyboard_alone(page: Page, home: Served) -> None:
@@ -73,3 +56,32 @@ def test_a_button_does_what_it_says(page: Page, waiting: Served) -> None:
     page.until("document.querySelector('h1').innerText.includes('succeeded')")
     skipped = [node["address"] for node in waiting.client.api(f"/runs/{run}/nodes?state=skipped")["items"]]
     assert [address.rpartition("/")[2] for address in skipped] == ["go", "ship"]
+
+
+def test_from_a_run_to_what_differs_from_another_with_the_keyboard_alone(page: Page, home: Served) -> None:
+    first, second = home.runs["shapes"], home.runs["failing"]
+    page.open(f"{home.client.url}runs/{first}")
+    page.tab_to("Compare with another run")
+    page.press("Enter")
+    page.until("location.pathname === '/compare' && document.readyState === 'complete'")
+    page.press("/")
+    page.evaluate("document.activeElement.select()")
+    page.type("failing")
+    page.press("Enter")
+    page.until(f"document.querySelector('input[value=\"{second}\"][type=checkbox]') !== null")
+    for _ in range(60):
+        page.press("Tab")
+        if page.evaluate("document.activeElement.type === 'checkbox'"):
+            break
+    page.press(" ")
+    page.tab_to("Compare")
+    page.press("Enter")
+    page.until("document.querySelector('.verdict') !== null")
+    assert "What differs first" in page.evaluate("document.querySelector('.verdict').innerText")
+    page.tab_to("Lineage")
+    page.press("Enter")
+    page.until("location.pathname === '/lineage' && document.readyState === 'complete'")
+    page.tab_to(second)
+    page.press("Enter")
+    page.until("document.querySelector('[data-vertex]') !== null")
+    assert page.complaints == []

@@ -50,7 +50,10 @@ def paths(home: Served) -> list[str]:
     shapes, wide, failing = (f"/runs/{home.runs[name]}" for name in ("shapes", "wide", "failing"))
     views = [f"{run}?view={view}" for run in (shapes, wide, failing) for view in ("graph", "timeline", "table")]
     steps = [f"{shapes}/steps/{name}" for name in ("load", "table", "parts", "picture", "pickled", "flaky")]
+    compared = f"/compare?run={home.runs['shapes']}&run={home.runs['failing']}"
+    lineage = ["/lineage", "/lineage?of=model:toy", f"/lineage?of={home.runs['wide']}&way=up&code=no"]
     return [
+        "/cluster", "/compare", f"/compare?run={home.runs['wide']}&q=o", compared, f"{compared}&all=1", *lineage,
         "/", "/?q=ops", "/?state=failed&pipeline=failing", "/models", f"/runs/{home.runs['asking']}", *views, *steps,
         f"{shapes}/steps/parts?part=right", f"{wide}/steps/square", f"{wide}/steps/square?state=dropped",
         f"{wide}/steps/square%5B4999%5D", f"{failing}/steps/broken", f"{shapes}?view=table&state=succeeded",

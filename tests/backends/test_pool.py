@@ -455,6 +455,25 @@ def test_an_idle_worker_whose_slot_is_apart_is_parked_and_comes_back(show: Calla
     assert stage.stage.players == [worker]
 
 
+def test_the_first_idle_worker_of_the_same_code_hears_of_a_run_before_its_first_bundle(
+    show: Callable[[int], Show],
+) -> None:
+    stage = show(2)
+    bundles = [stage.submit(), stage.submit()]
+    first, second = stage.stage.players
+    for player in (first, second):
+        for bundle in {*bundles} & {*player.bundles}:
+            player.finish(bundle)
+    stage.poll()
+    for capsule in ("capsule of run", "capsule of other"):
+        stage.pool.open(RunCode(f"next, {capsule}", capsule, lambda nodes: b"", lambda digest: None, "graph"))
+    told = frames.Define("next, capsule of run", "capsule of run", b"", "graph")
+    assert [frame for frame in first.heard if isinstance(frame, frames.Define)][-1] == told
+    assert not any(isinstance(frame, frames.Define) and frame.graph for frame in second.heard)
+    stage.submit("next, capsule of run")
+    assert [frame for frame in first.heard if frame == told] == [told], "once is enough"
+
+
 def test_a_pool_does_not_rest_while_something_runs(show: Callable[[int], Show]) -> None:
     stage = show(1)
     stage.submit()

@@ -25,6 +25,7 @@ from orchestrator.backends.bundles.watchdog import Interrupted, Watch, Watchdog
 from orchestrator.errors import NotFound, StepError, StepTimedOut, StoreUnavailable
 from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node, SecretRef, StageSpec
 from orchestrator.ports.frames import Outcomes, Run, Segment, decode_from_worker
+from orchestrator.ports.logs import live_path, read_live
 from orchestrator.ports.values import decode_chunk, digest_bytes, encode_cell
 
 # ---- leave
@@ -252,6 +253,34 @@ def test_output_is_attributed_to_steps_cut_and_blotted(tmp_path: Path) -> None:
     assert cut.startswith(b"y" * 100 + b"\n[900 more bytes")
     assert step(b"last\n") == b"last\n"
     assert log.mask("tell a secret") == "tell ***"
+    os.close(end)
+
+
+def test_what_a_running_step_prints_can_be_read_in_whole_lines_without_secrets(tmp_path: Path) -> None:
+    log = WorkerLog(tmp_path / "one.log")
+    log.hide("a secret")
+    end = os.open(log.path, os.O_WRONLY | os.O_APPEND)
+
+    def shown(runs: bool = True) -> tuple[str, bytes] | None:
+        log.show("bundle", "fit", 3, lambda: runs)
+        found = read_live(Path(log.path))
+        return None if found is None else (found.node, Path(log.path).read_bytes()[found.start : found.stop])
+
+    os.write(end, b"of the step before\n")
+    log.end_step(1_000_000)
+    assert shown() is None
+    os.write(end, b"no whole line, a sec")
+    assert shown() is None
+    os.write(end, b"ret\nand more")
+    assert shown(runs=False) is None
+    assert shown() == ("fit", b"no whole line, ********\n")
+    os.write(end, b"\n")
+    assert shown() == ("fit", b"no whole line, ********\nand more\n")
+    log.end_step(1_000_000)
+    os.write(end, b"next\n")
+    assert shown() == ("fit", b"next\n")
+    live_path(Path(log.path)).write_bytes(b"what we did not write")
+    assert read_live(Path(log.path)) is None
     os.close(end)
 
 

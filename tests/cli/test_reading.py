@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pyarrow.ipc
 
 from tests.cli.conftest import FLOW, Done, Orc
+from tests.notebook.page import Page
 
 
 def run_of(used: tuple[Orc, Done]) -> tuple[Orc, str]:
@@ -54,6 +55,19 @@ def test_a_run_and_a_plan_are_drawn(used: tuple[Orc, Done], tmp_path: Path) -> N
         root = ElementTree.parse(tmp_path / f"{name}.svg").getroot()
         assert root.tag.endswith("svg")
         assert "square" in "".join(root.itertext())
+
+
+def test_all_of_a_run_is_written_into_one_file(used: tuple[Orc, Done], tmp_path: Path) -> None:
+    orc, run = run_of(used)
+    done = orc("show", run, "--html", str(tmp_path / "run.html"))
+    assert done.code == 0
+    assert str(tmp_path / "run.html") in done.err
+    page = Page((tmp_path / "run.html").read_text())
+    assert page.faults == []
+    assert run in page.text
+    assert "Step by step" in page.text
+    refused = orc("show", run, "--html", str(tmp_path / "no" / "run.html"))
+    assert (refused.code, "ORC-" in refused.err) == (2, True)
 
 
 def test_get(used: tuple[Orc, Done], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,21 @@ def up(orc: Orc, *more: str) -> Any:
 def family(mark: str) -> list[int]:
     """Every process of a standing Ray, by its mark in their environment."""
     return orphans._family(mark, 0)
+
+
+def asked(url: str) -> Any:
+    """A document of the API."""
+    with urlopen(url, timeout=60) as answer:
+        return json.load(answer)
+
+
+def until(look: Callable[[], Any], condition: Callable[[Any], object]) -> Any:
+    """What is there once the condition holds."""
+    deadline = time.monotonic() + 300
+    while not condition(found := look()):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +105,13 @@ def test_a_driver_and_what_it_holds_show(home: Orc, tmp_path: Path) -> None:
     wait_for(tmp_path / "m", running)
     status = up(home, "--status")
     assert (status["drivers"], status["actors"], status["cpus_used"]) == (1, 1, 1.0)
+    held = until(
+        lambda: asked(f"{status['pages']}api/v1/cluster"),
+        lambda found: any(one["steps"] for node in found["nodes"] for one in node["holders"]),
+    )
+    (node,) = held["nodes"]
+    assert (held["source"], held["problem"], node["total"]["CPU"]) == ("up", "", 1.0)
+    assert [(one["amounts"], one["run"]) for one in node["holders"]] == [({"CPU": 1.0}, home.newest())]
     (tmp_path / "m").unlink()
     assert running.communicate(timeout=600)[0] == "woken\n"
 
@@ -100,11 +122,20 @@ def test_a_lost_ray_ends_its_runs_and_is_replaced(home: Orc, tmp_path: Path) -> 
     assert before is not None
     running = home.start("run", f"{FLOW}:waiting", "--on", "ray", f"marker={tmp_path / 'm'}")
     wait_for(tmp_path / "m", running)
+    pages = home.start("up", "--no-ray", "--port", "0", "--json")  # a server that outlives the Ray
+    assert pages.stdout is not None
+    url = json.loads(pages.stdout.readline())["pages"]
+    assert until(lambda: asked(f"{url}api/v1/cluster"), lambda found: found["nodes"])["source"] == "up"
     processes = family(before.mark)
     assert processes
     os.kill(before.pid, signal.SIGKILL)
     _, told = running.communicate(timeout=600)
     assert (running.returncode, "orc resume" in told, "Traceback" in told) == (5, True, False), told
+    found = asked(f"{url}api/v1/cluster")
+    assert (found["source"], [run["driver"] for run in found["runs"]]) == ("none", [None])
+    assert asked(f"{url}api/v1/runs/{home.newest()}/nodes")["items"]  # what is on record is there without a cluster
+    pages.send_signal(signal.SIGINT)
+    pages.communicate(timeout=60)
     gone = home("up", "--status")
     assert (gone.code, "ended unexpectedly" in gone.err) == (4, True)
     replaced = home("up", "--background")

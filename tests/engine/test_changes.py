@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,8 +73,8 @@ def test_changed_code_takes_what_depends_on_it_along() -> None:
         (node("fit", policy=Policy(resources=Resources(runtime_env={"pip": ["x"]})), x=Ref("load"), lr=const(0.1)),
          "environment", "runtime_env changed"),
         (node("fit", kind="dynamic", x=Ref("load"), lr=const(0.1)), "code", "is a dynamic now, was a stage"),
-        (replace(node("fit", x=Ref("load"), lr=const(0.1)), guards=(Guard("load", True),)), "inputs", "branch"),
-        (replace(node("fit", x=Ref("load"), lr=const(0.1)), fallback=const(1)), "parameters", "way it is called"),
+        (node("fit", x=Ref("load"), lr=const(0.1))._replace(guards=(Guard("load", True),)), "inputs", "branch"),
+        (node("fit", x=Ref("load"), lr=const(0.1))._replace(fallback=const(1)), "parameters", "way it is called"),
     ],
 )  # fmt: skip
 def test_what_decided_is_named(changed: Node, part: str, said: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from orchestrator.graph import fact as f
 from orchestrator.readers.items import Items
 
@@ -74,3 +76,32 @@ def test_the_cache_says_why() -> None:
     assert (items.of("a").reason, items.of("b").reason) == (
         "not in the cache: other code", "reused from run run-1: same code and inputs"
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Measured(f.StepsCompleted):
+    """With what workers measure besides."""
+
+    cpu_us: int = 0
+    peak_bytes: int = 0
+
+
+def test_what_bodies_took_and_the_share_of_one() -> None:
+    items = told(
+        Measured("m", 0, 2, "c", elapsed_us=microseconds(1_000_000, 3_000_000), cpu_us=2_000_000, peak_bytes=50),
+        Measured("m", 2, 3, "c", elapsed_us=microseconds(500_000), cpu_us=500_000, peak_bytes=70),
+        f.StepsCompleted("m", 3, 4, "c", cached="another"),
+    ).of("m")
+    assert items.usage(None) == (4.5, 2.5, 70)
+    assert items.usage(1) == (3.0, 1.5, 50)
+    assert items.usage(3) is None
+
+
+def test_the_first_miss_is_the_reason_of_a_map() -> None:
+    items = told(
+        f.StepsCompleted("m", 0, 2, "c", cached="run-1"),
+        f.CacheMissed("m", 2, 4, "argument x changed"),
+        f.CacheMissed("m", 3, 4, "asked again"),
+        f.StepsCompleted("m", 3, 4, "c", cached="run-2"),
+    )
+    assert items.of("m").reason == "not in the cache: argument x changed"

@@ -127,6 +127,7 @@ def test_a_living_driver_is_named_and_a_killed_one_succeeded(
     holder = start("hold", "driver 7 on host h")
     assert line(holder) == "owned 1"
     assert journal.owner("r1") == "driver 7 on host h"
+    assert journal.abandoned("r1") is None
     with pytest.raises(RunOwned, match="run r1 is driven by driver 7 on host h"):
         journal.own("r1", "me")
     assert journal.run("r1").epoch == 1
@@ -134,12 +135,15 @@ def test_a_living_driver_is_named_and_a_killed_one_succeeded(
     holder.wait()
     backend.expire("r1")
     assert journal.owner("r1") is None
+    assert journal.abandoned("r1") == "driver 7 on host h"
     ownership = journal.own("r1", "me")
     assert ownership.epoch == 2
+    assert journal.abandoned("r1") is None
     with pytest.raises(StaleEpoch, match="has been taken over by me under epoch 2"):
         journal.append(append(1, 1, facts(1)))
     assert "driven by me" in line(start("hold", "late"))
     ownership.release()
+    assert journal.abandoned("r1") is None, "it was given up in order"
     assert line(start("hold", "late")) == "owned 3"
 
 

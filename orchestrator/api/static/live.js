@@ -2,7 +2,7 @@
 // differ are put in place. Pages are complete without this; it only spares the reload.
 "use strict";
 (() => {
-  const least = 700;
+  const least = 700, mostLines = 5000;
   const light = document.querySelector(".live");
   let last = 0, timer = 0, source = null;
 
@@ -61,9 +61,37 @@
     source = new EventSource(events);
     source.onopen = () => say("live", false);
     source.onerror = () => say("not reached; trying again", true);
-    for (const name of ["fact", "state", "runs", "end"]) source.addEventListener(name, soon);
+    for (const name of ["fact", "state", "runs", "cluster", "end"]) source.addEventListener(name, soon);
     source.addEventListener("end", () => { if (source) source.close(); });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
+  }
+
+  // Lines that a step writes come one by one; the list follows its end while the reader is there.
+  function addLine(number, text) {
+    const list = document.querySelector("[data-log]");
+    if (!list || document.getElementById(`L${number}`)) return;
+    const line = document.createElement("li"), link = document.createElement("a"), said = document.createElement("span");
+    line.id = `L${number}`;
+    link.href = `${list.dataset.line}${number}#L${number}`;
+    link.textContent = number;
+    link.setAttribute("aria-label", `Line ${number}`);
+    said.textContent = text;
+    line.append(link, said);
+    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+    list.append(line);
+    if (list.children.length > mostLines) list.firstElementChild.remove();
+    if (atEnd) list.scrollTop = list.scrollHeight;
+  }
+
+  function follow() {
+    const list = document.querySelector("[data-log]");
+    if (!list || !window.EventSource) return;
+    const last = list.lastElementChild;
+    const lines = new EventSource(`${list.dataset.log}?after=${last ? last.id.slice(1) : 0}`);
+    lines.addEventListener("lines", (event) => {
+      for (const [number, text] of JSON.parse(event.data)) addLine(number, text);
+    });
+    lines.addEventListener("end", () => lines.close());
   }
 
   document.addEventListener("keydown", (pressed) => {
@@ -73,4 +101,5 @@
     if (field) { pressed.preventDefault(); field.focus(); }
   });
   listen();
+  follow();
 })();

@@ -10,7 +10,7 @@ import importlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -104,7 +104,7 @@ class BodyCaller:
             PlaceholderMisuse: called from another thread than the body's.
             Exception: the step failed; of the class it failed with, where that can be imported.
         """
-        return self._make(replace(node, id=self._child_id(node.name)))
+        return self._make(node._replace(id=self._child_id(node.name)))
 
     def _make(self, node: Node) -> Any:
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1

@@ -6,6 +6,7 @@ argument is the whole output of another node, the stage and those names are all 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
 from collections import OrderedDict
@@ -110,6 +111,17 @@ class Definitions:
         """Where the nodes of a run are stored; they are read when one is asked for."""
         self._graphs[run] = capsule, graph
 
+    def prepare(self, run: str) -> None:
+        """Read the graph of a run now. If that does not work, the step that needs it will try again and say so."""
+        if run in self._graphs:
+            with contextlib.suppress(Exception):
+                self._read_graph(run)
+
+    def _read_graph(self, run: str) -> None:
+        capsule, graph = self._graphs[run]
+        self.learn(run, capsule, self._read(graph))
+        self._graphs.pop(run, None)
+
     def forget(self, run: str) -> None:
         """Nothing of a run is left to do."""
         self._graphs.pop(run, None)
@@ -141,9 +153,7 @@ class Definitions:
             return known
         nodes = self._nodes.get(run, {})
         if node not in nodes and run in self._graphs:
-            capsule, graph = self._graphs[run]
-            self.learn(run, capsule, self._read(graph))
-            self._graphs.pop(run, None)
+            self._read_graph(run)
             nodes = self._nodes[run]
         try:
             capsule, stored = nodes[node]

@@ -7,6 +7,7 @@ prints next is appended again. Secrets are blotted out in place, which moves no 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -14,6 +15,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
+
+from orchestrator.ports.logs import LiveLog, live_path
 
 LOG_BYTES = 1024 * 1024
 """Default share of one step."""
@@ -33,6 +36,14 @@ class Log(Protocol):
 
     def tick(self) -> None:
         """Called ten times a second while steps run, from another thread."""
+        ...
+
+    def show(self, bundle: str, node: str, index: int, runs: Callable[[], bool]) -> None:
+        """Let others read what the running step has printed so far; called as ``tick``.
+
+        Args:
+            runs: Says if the step still runs.
+        """
         ...
 
     def hide(self, secret: str) -> None:
@@ -90,6 +101,9 @@ class NoLog(Masks):
     def tick(self) -> None:
         """Nothing is captured."""
 
+    def show(self, bundle: str, node: str, index: int, runs: Callable[[], bool]) -> None:
+        """Nothing is captured."""
+
 
 class _Printed(io.TextIOWrapper):
     """Standard output that says when it is used; lines reach the file at once."""
@@ -125,6 +139,7 @@ class WorkerLog(Masks):
         self._start = os.lseek(self._file, 0, os.SEEK_END)
         self._cut = 0
         self._printed = False
+        self._shown = LiveLog("", "", 0, 0, 0)
         self._lock = threading.Lock()
 
     def take_over(self) -> None:
@@ -166,6 +181,24 @@ class WorkerLog(Masks):
         """See ``Log``."""
         with self._lock:
             self._shorten(os.lseek(self._file, 0, os.SEEK_END))
+
+    def show(self, bundle: str, node: str, index: int, runs: Callable[[], bool]) -> None:
+        """See ``Log``; whole lines only, so that no secret is cut in two."""
+        with self._lock:
+            start, size = self._start, os.lseek(self._file, 0, os.SEEK_END)
+            if size <= max(start, self._shown.stop if self._shown.start == start else 0):
+                return
+            stop = start + os.pread(self._file, size - start, start).rfind(b"\n") + 1
+            now = LiveLog(bundle, node, index, start, stop)
+            if stop <= start or now == self._shown or not runs():
+                return
+            with contextlib.suppress(OSError):  # a full disk is no reason to stop looking after the step
+                if self:
+                    self._blot(start, stop)
+                draft = Path(f"{self.path}.draft")
+                draft.write_bytes(now.encode())
+                draft.replace(live_path(Path(self.path)))
+                self._shown = now
 
     def _shorten(self, size: int) -> None:
         """Cut the running step's output to its share; writers append, so they go on from there."""

@@ -104,10 +104,14 @@ class Member:
             self._leave_given_at = now
             self.channel.send(frames.encode(frames.Continue(leave_s)))
 
+    def announce(self, code: RunCode) -> None:
+        """Tell it of a run before there is anything to do, so that it has read the graph by then."""
+        if code.graph and (code.run, "") not in self._defined:
+            self._defined.add((code.run, ""))
+            self.channel.send(frames.encode(frames.Define(code.run, code.capsule, b"", code.graph)))
+
     def _define(self, bundle: Bundle, code: RunCode) -> None:
-        if code.graph and (bundle.run, "") not in self._defined:
-            self._defined.add((bundle.run, ""))
-            self.channel.send(frames.encode(frames.Define(bundle.run, code.capsule, b"", code.graph)))
+        self.announce(code)
         unknown = {s.node: None for s in bundle.segments if (bundle.run, s.node) not in self._defined}
         if unknown:
             self._defined.update((bundle.run, node) for node in unknown)

@@ -73,6 +73,11 @@ class Pool:
         """See ``Executor``."""
         self._runs[code.run] = code
         self._transport.resume()
+        needs = WorkerNeeds("pool", code.capsule)
+        same = (m for m in self._members.values() if m.needs == needs and m.is_idle and m.room() > 0)
+        first = next(same, None)
+        if first is not None:  # others may never be needed
+            first.announce(code)
 
     def room(self) -> int:
         """See ``Executor``."""

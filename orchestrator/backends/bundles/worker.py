@@ -55,13 +55,13 @@ class Worker:
         self._end = end
         self._concurrent = concurrent
         self._window = ChunkWindow()
-        self._queue: SimpleQueue[RunningBundle | None] = SimpleQueue()
+        self._queue: SimpleQueue[RunningBundle | str | None] = SimpleQueue()
         self._bundles: dict[str, RunningBundle] = {}
         self._watches: dict[str, Watch] = {}
         self._callers: dict[tuple[str, int], BodyCaller] = {}
         self._light = LightCalls(services, self._definitions.of_call)
         self._calling = threading.Lock()
-        self._watchdog = Watchdog(self._stuck, services.log.tick, self._say_alive)
+        self._watchdog = Watchdog(self._stuck, self._look_at_log, self._say_alive)
 
     # ---- life
 
@@ -75,7 +75,9 @@ class Worker:
         """Execute bundles until told to stop."""
         bodies: list[threading.Thread] = []
         while (bundle := self._queue.get()) is not None:
-            if self._concurrent:
+            if isinstance(bundle, str):
+                self._definitions.prepare(bundle)
+            elif self._concurrent:
                 body = threading.Thread(target=self._execute, args=(bundle,), name=bundle.id, daemon=True)
                 body.start()
                 bodies = [body, *(other for other in bodies if other.is_alive())]
@@ -98,7 +100,9 @@ class Worker:
             bundle = self._queue.get_nowait()
         except Empty:
             return False
-        if bundle is not None:
+        if isinstance(bundle, str):
+            self._definitions.prepare(bundle)
+        elif bundle is not None:
             self._execute(bundle)
         return True
 
@@ -125,6 +129,7 @@ class Worker:
         elif isinstance(frame, frames.Define):
             if frame.graph:
                 self._definitions.learn_graph(frame.run, frame.capsule, frame.graph)
+                self._queue.put(frame.run)  # read by the executing thread, before a bundle comes if there is time
             else:
                 self._definitions.learn(frame.run, frame.capsule, frame.body)
         elif isinstance(frame, frames.Release):
@@ -178,6 +183,16 @@ class Worker:
 
     def _say_alive(self) -> None:
         self._send(frames.encode(frames.Alive(resident_bytes())))
+
+    def _look_at_log(self) -> None:
+        """Keep the log short, and let others read what the running step prints; of several at a time, of none."""
+        log = self._services.log
+        log.tick()
+        running = [watch for watch in list(self._watches.values()) if watch.running]
+        if len(running) == 1:
+            watch = running[0]
+            node, index = watch.node, watch.index
+            log.show(watch.bundle, node, index, lambda: watch.running and (watch.node, watch.index) == (node, index))
 
     # ---- bundles
 

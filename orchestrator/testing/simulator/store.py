@@ -108,6 +108,11 @@ class Store:
         stored = self.stored(run)
         return stored.owner if stored.lease_until > self.now() else None
 
+    def abandoned(self, run: str) -> str | None:
+        """See ``Journal.abandoned``."""
+        stored = self.stored(run)
+        return stored.owner if 0 < stored.lease_until <= self.now() else None
+
     def append(self, append: Append) -> int:
         """See ``Journal.append``."""
         stored = self.stored(append.run)

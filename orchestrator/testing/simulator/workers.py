@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -413,8 +413,8 @@ class SimulatedExecutor:
         scope = f"{parent.id}[{index}]" if parent.is_map else parent.id
         load.names[name] = count = load.names.get(name, 0) + 1
         template, argument = call_template(name, mapped)
-        child = replace(
-            template, id=f"{scope}/{name}" if count == 1 else f"{scope}/{name}#{count}",
+        child = template._replace(
+            id=f"{scope}/{name}" if count == 1 else f"{scope}/{name}#{count}",
             args={argument: Const(None, encode(value))},
         )  # fmt: skip
         ordinal, load.ordinal = load.ordinal, load.ordinal + 1

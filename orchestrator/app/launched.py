@@ -1,0 +1,121 @@
+"""The process that ``app.launching`` starts: does what its order says, and answers with plain data."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from orchestrator.app.launching import Begun, Inspect, Inspected, Node, Order, Parameter, Promoted, Refusal, Start
+from orchestrator.app.promoting import promote
+from orchestrator.app.releasing import send_back, send_out
+from orchestrator.app.run import Run
+from orchestrator.app.runner import Runner
+from orchestrator.config.job import Job, load_job
+from orchestrator.errors import OrchestratorError, RunError, UserError
+from orchestrator.graph.json import graph_to_json
+
+
+def main(pipe: int) -> int:
+    """Read an order from standard input, do it, and drive the run that comes of it to its end."""
+    os.set_inheritable(pipe, False)
+    sys.path.insert(0, os.getcwd())  # pipelines of the project, as for ``orc run``
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+    try:
+        answer, run = carry_out(order, Runner())
+    except OrchestratorError as error:
+        answer, run = Refusal(type(error).__name__, str(error).removesuffix(f" [{error.code}]")), None
+    except Exception as error:
+        traceback.print_exc()  # into the log
+        answer, run = Refusal(RunError.__name__, f"{type(error).__name__}: {error}"), None
+    with open(pipe, "wb") as told:
+        told.write(msgspec.json.encode(answer))
+    if run is not None and (run.driver or "").endswith(f":{os.getpid()}"):  # else somebody had begun it before
+        run.wait()
+    return 0
+
+
+def carry_out(order: Order, runner: Runner) -> tuple[msgspec.Struct, Run | None]:
+    """What is answered, and the run to drive on.
+
+    Raises:
+        OrchestratorError: it was refused.
+    """
+    if order.inspect is not None:
+        return inspected(runner, order.inspect), None
+    if order.promote is not None:
+        done = promote(runner, order.promote)
+        return Promoted(address=f"{done.name}@v{done.number}", before=done.before, to=done.to, run=done.run), None
+    if order.start is not None:
+        run = _started(runner, order.start)
+    elif order.release is not None:
+        run = send_out(runner, order.release.asked, order.release.key)
+    elif order.rollback is not None:
+        run = send_back(runner, order.rollback.asked, order.rollback.key)
+    else:
+        raise UserError("the order names nothing to do")
+    return Begun(run.id), run
+
+
+def _started(runner: Runner, asked: Start) -> Run:
+    job = load_job(asked.what, _written(asked.values))
+    on = None if asked.on not in ("local", "ray") else asked.on
+    pipeline = job.pipeline.options(on=on, tags=asked.tags, key=asked.key)  # type: ignore[arg-type]
+    return runner.start(pipeline, job.params, pipeline.run_options, detach=True)
+
+
+def inspected(runner: Runner, asked: Inspect) -> Inspected:
+    """What a pipeline takes, and its plan or why there is none.
+
+    Raises:
+        NotFound, ConfigError, DefinitionError: there is no such pipeline, or it cannot be read.
+    """
+    known = load_job(asked.what)
+    told: dict[str, Any] = {
+        "pipeline": known.pipeline.name, "about": inspect.getdoc(known.pipeline.function) or "",
+        "parameters": _parameters(known),
+    }  # fmt: skip
+    try:
+        job = load_job(asked.what, _written(asked.values))
+        plan = runner.plan(job.pipeline, job.params, job.pipeline.run_options)
+    except OrchestratorError as error:
+        return Inspected(**told, code=error.code, why=error.message)
+    nodes = [Node(one.node, one.kind, one.action, one.steps, one.reason) for one in plan.nodes]
+    return Inspected(**told, graph=graph_to_json(plan.graph), nodes=nodes)
+
+
+def _parameters(job: Job) -> list[Parameter]:
+    """Parameters in the order of the signature, with the values that a file sets as their defaults."""
+    found = []
+    for name, parameter in job.pipeline.signature.parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        value = job.params.get(name, parameter.default)
+        default = None if value is parameter.empty else _text(value)
+        found.append(Parameter(name, _type(job.pipeline.hints.get(name, Any)), default))
+    return found
+
+
+def _type(annotation: Any) -> str:
+    """A type as somebody would write it, without the modules that its names are from."""
+    return re.sub(r"\b(?:\w+\.)+", "", inspect.formatannotation(annotation))
+
+
+def _text(value: Any) -> str:
+    """A value as somebody would write it on a command line."""
+    if isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, OverflowError):
+        return repr(value)
+
+
+def _written(values: Mapping[str, str]) -> list[str]:
+    return [f"{name}={text}" for name, text in values.items()]

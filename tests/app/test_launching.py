@@ -1,0 +1,72 @@
+"""A process that does what takes authors' code: its answers, and what becomes of code that ends or hangs."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.app.installation import Installation
+from orchestrator.app.launching import Begun, Inspect, Inspected, Order, Start, launch
+from orchestrator.app.run import Run
+from orchestrator.config.settings import Settings
+from orchestrator.errors import MissingArgument, NotFound, RunError
+
+FLOW = "from orchestrator import pipeline, stage\n\n@stage\ndef one(x: int) -> int:\n    return x\n\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Installation:
+    return Installation(Settings.from_environment({"ORC_HOME": str(tmp_path / "home"), "ORC_SLOTS": "1"}))
+
+
+def inspect(here: Installation, folder: Path, what: str, limit_s: float = 60.0) -> Inspected:
+    return launch(here, Order(inspect=Inspect(what=what, values={})), Inspected, folder, limit_s)
+
+
+def test_code_that_prints_or_ends_or_hangs_does_nothing_to_who_asked(here: Installation, tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(
+        f'print(\'{{"run": "no"}}\')\n{FLOW}@pipeline\ndef flow() -> int:\n    return one(1)\n'
+    )
+    (tmp_path / "dead.py").write_text("import os, sys\nsys.stderr.write('so long')\nsys.stderr.flush()\nos._exit(3)\n")
+    (tmp_path / "slow.py").write_text(
+        "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(600)\n"
+    )
+    loud = inspect(here, tmp_path, "loud:flow")
+    assert (loud.pipeline, [node.node for node in loud.nodes]) == ("flow", ["one"])
+    with pytest.raises(RunError, match="ended without an answer: so long"):
+        inspect(here, tmp_path, "dead:flow")
+    with pytest.raises(RunError, match="no plan within 8 s"):
+        inspect(here, tmp_path, "slow:flow", 8.0)
+    deadline = time.monotonic() + 60
+    while is_there(int((tmp_path / "pid").read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with pytest.raises(NotFound, match="there is no module 'gone'"):
+        inspect(here, tmp_path, "gone:flow")
+
+
+def is_there(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_a_key_has_one_run_and_errors_keep_their_class(here: Installation, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(f"{FLOW}@pipeline\ndef flow(x: int) -> int:\n    return one(x)\n")
+
+    def start(values: dict[str, str]) -> str:
+        order = Order(start=Start(what="own:flow", values=values, tags={"by": "me"}, on="local", key="k"))
+        return launch(here, order, Begun, tmp_path).run
+
+    with pytest.raises(MissingArgument):
+        start({})
+    first = start({"x": "3"})
+    assert start({"x": "3"}) == first
+    run = Run(here, first).wait("120s")
+    assert (run.state, run.result(), here.journal.run(first).tags) == ("succeeded", 3, {"by": "me"})
