@@ -22,6 +22,7 @@
     │   └── ArtifactMissing · ArtifactCorrupt · SignatureInvalid · ArtifactUnreadable
     └── BackendError                   workers, Ray, serving
         ├── ClusterUnreachable · Unschedulable · VersionSkew · WorkerStartFailed · ServingFailed · TrafficMoved
+        ├── SinkUnavailable
 
 ``user_fault`` says whose fault it is, ``retryable`` whether the same call may succeed later.
 """
@@ -381,3 +382,10 @@ class TrafficMoved(BackendError):
     """Somebody else has changed what a router does; the change that was asked for was not made."""
 
     code = "ORC-506"
+
+
+class SinkUnavailable(BackendError):
+    """Another tool that runs are told to does not answer, or refused what it was sent."""
+
+    code = "ORC-510"
+    retryable = True

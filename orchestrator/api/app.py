@@ -18,6 +18,7 @@ from orchestrator.api import (
     comparing,
     lineage,
     logs,
+    metrics,
     models,
     pages,
     pipelines,
@@ -56,6 +57,7 @@ def make_app(installation: Installation, token: str = "", project: Path | None =
     )  # fmt: skip
     app.include_router(routes.router(place))
     app.include_router(pages.router(place, token))
+    app.include_router(metrics.router(installation))
     for family in (releases, models, sweeps, pipelines, cluster, comparing, lineage, logs):
         app.include_router(family.router(place))
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal, cast
 
 from orchestrator.api import schemas as s
 from orchestrator.app.arguments import expr_text, looks_like
+from orchestrator.app.costs import consumed_by_node
 from orchestrator.app.following import CONTROL_KINDS
 from orchestrator.app.reasons import reasons_of
 from orchestrator.app.record import Item, NodeTimes, RunRecord
 from orchestrator.app.step_inputs import inputs_of
 from orchestrator.artifacts.preview import described
+from orchestrator.config.prices import read_prices
 from orchestrator.engine.state import DONE, NodeState
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import Expr, Ref, dependencies
 from orchestrator.ports.journal import RunRow
+from orchestrator.readers.cost import Consumed, consumed, cost_of, total
 from orchestrator.views.status import LOOKS, NodeStatus
 
 MOST_REASONS = 200
@@ -62,6 +65,7 @@ def detail_of(record: RunRecord) -> s.RunDetail:
         counts={state: counts[state] for state in LOOKS if counts[state]},
         waiting=waiting,
         critical=record.critical(),
+        used=used_by(record, consumed_by_node(fold, record.use).values()),
         actions=_actions(record, bool(waiting)),
     )
 
@@ -152,7 +156,22 @@ def step_of(record: RunRecord, state: NodeState, index: int | None) -> s.StepDet
         checks=checks,
         metrics=[] if single is None else record.items.of(node).metrics_of(single),
         has_output=single is not None and state.outputs.find(single) is not None,
+        used=used_by(record, [consumed(record.use.nodes[node], state.node.policy.resources)])
+        if node in record.use.nodes
+        else None,
     )
+
+
+def used_by(record: RunRecord, parts: Iterable[Consumed]) -> s.Used | None:
+    """What was used and what it costs; None before anything has run."""
+    found, prices = total(parts), read_prices(record.installation.settings.home)
+    if not found.wall_s:
+        return None
+    cost = cost_of(found, prices)
+    return s.Used(
+        wall_s=found.wall_s, cpu_s=found.used_cpu_s, reserved_cpu_s=found.reserved_cpu_s, gpu_s=found.gpu_s,
+        peak_bytes=found.peak_bytes, amount=cost.amount, idle_share=cost.idle_share, currency=prices.currency,
+    )  # fmt: skip
 
 
 def _attempts(record: RunRecord, node: str, item: int) -> list[s.Attempt]:

@@ -62,6 +62,22 @@ class Waiting(Document):
     deadline: str | None
 
 
+class Used(Document):
+    """What steps used of what was reserved for them, and what that costs by the table of prices.
+
+    ``idle_share`` is the part of ``amount`` for what was reserved and not used; GPUs are reserved, not measured.
+    """
+
+    wall_s: float
+    cpu_s: float
+    reserved_cpu_s: float
+    gpu_s: float
+    peak_bytes: int
+    amount: float
+    idle_share: float
+    currency: str
+
+
 class RunDetail(Document):
     """A run with what it was started with and how it ended.
 
@@ -82,6 +98,7 @@ class RunDetail(Document):
     counts: dict[str, int]
     waiting: list[Waiting]
     critical: list[str]
+    used: Used | None
     actions: list[Literal["cancel", "resume", "answer"]]
 
 
@@ -241,6 +258,7 @@ class StepDetail(Document):
     checks: list[Check]
     metrics: list[dict[str, float]]
     has_output: bool
+    used: Used | None = None
     waits: list[StepWait] = Field(default_factory=list)
     waited: StepWaited | None = None
     resources: StepResources | None = None

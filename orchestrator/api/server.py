@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator.app.installation import Installation
+from orchestrator.app.signals import telling
 from orchestrator.backends.standing import process_identity
 from orchestrator.errors import BackendError, ConfigError
 from orchestrator.graph.secret import resolve_reference
@@ -121,7 +122,8 @@ def serving(installation: Installation, web: Web) -> Iterator[str]:
     try:
         _await(server, thread)
         write_record(installation.settings.home, url)
-        yield url
+        with telling(installation):
+            yield url
     finally:
         remove_record(installation.settings.home)
         server.should_exit = True

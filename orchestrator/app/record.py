@@ -27,6 +27,7 @@ from orchestrator.engine.state import (
 from orchestrator.errors import NotFound
 from orchestrator.graph import fact as f
 from orchestrator.graph.node import dependencies
+from orchestrator.readers.cost import Use
 from orchestrator.readers.items import Items
 from orchestrator.readers.occupancy import Occupancy
 from orchestrator.types import parse_address
@@ -78,6 +79,7 @@ class RunRecord:
         self.row: RunRow = installation.journal.run(run)
         self.following = Following(installation, run)
         self.items = Items()
+        self.use = Use()
         self.occupancy = Occupancy()
         self.driver: str | None = None
         self.drivers: list[tuple[float, f.DriverStarted]] = []
@@ -100,6 +102,7 @@ class RunRecord:
         if self.row.seq > self.seq:
             for recorded in self.following.advance():
                 self.items.add(recorded.fact, recorded.at)
+                self.use.add(recorded.fact, recorded.at)
                 self.occupancy.add(recorded.fact, recorded.at)
                 if isinstance(recorded.fact, f.DriverStarted):
                     self.drivers.append((recorded.at, recorded.fact))

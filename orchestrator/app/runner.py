@@ -18,6 +18,7 @@ from orchestrator.app.inputs import file_versions, seal_inputs
 from orchestrator.app.installation import Installation, shared
 from orchestrator.app.run import Run
 from orchestrator.app.session import Session
+from orchestrator.app.switches import told
 from orchestrator.engine.driver import Observer
 from orchestrator.engine.machine import Machine
 from orchestrator.engine.plan import Plan, make_plan
@@ -76,8 +77,9 @@ class Runner:
             RunFailed, RunCancelled: what became of the run.
             KeyboardInterrupt: interrupted; the run can be resumed.
         """
-        run = self.start(pipeline, params, options)
-        run.watch(anywhere=False)
+        with told(self.installation):
+            run = self.start(pipeline, params, options)
+            run.watch(anywhere=False)
         run.raise_for_state()
         return run
 

@@ -20,6 +20,7 @@ from orchestrator.backends.bundles.logs import Log, WorkerLog
 from orchestrator.backends.bundles.nursery import Nursery
 from orchestrator.backends.bundles.outbox import Outbox
 from orchestrator.backends.bundles.services import Services
+from orchestrator.backends.bundles.spans import attempt_spans
 from orchestrator.backends.bundles.surroundings import Surroundings
 from orchestrator.backends.bundles.transport import WorkerKind, WorkerSettings, log_path
 from orchestrator.backends.bundles.watchdog import listen_for_wakeups
@@ -48,6 +49,7 @@ def build_worker(
         log,
         surroundings,
         ports or {},
+        spans=attempt_spans(),
     )
     capsules = Path(settings.capsules)
     return Worker(services, lambda digest: capsule.load(digest, store, capsules), send, end, concurrent)

@@ -39,6 +39,7 @@ from orchestrator.cli.run_documents import (
     TopDocument,
     WaitItem,
 )
+from orchestrator.cli.signal_documents import AlertItem, CostDocument
 
 State = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 StepState = Literal[
@@ -391,8 +392,10 @@ class TortureDocument(Struct, frozen=True):
 
 DOCUMENTS: Final[dict[str, Any]] = {
     "ab": ABDocument,
+    "alerts": list[AlertItem],
     "answer": AnswerDocument,
     "changes": ChangesDocument,
+    "cost": CostDocument,
     "cursors": list[CursorItem],
     "diff": DifferenceDocument,
     "diff-of-runs": RunDifferenceDocument,

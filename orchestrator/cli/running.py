@@ -11,6 +11,7 @@ import typer
 
 from orchestrator.app.outputs import Outputs
 from orchestrator.app.runner import Runner, refuse_ended
+from orchestrator.app.switches import told
 from orchestrator.cli.documents import RunEnded
 from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.failing import failure_lines
@@ -146,7 +147,8 @@ def watch(
         start: Gives the run; if this process drives it, it stops to do so when it is interrupted or time is up.
         goes_on: What to do about a run that is left before its end; its id follows.
     """
-    ended = drive(here, start, timeout, as_json, quiet, goes_on)
+    with told(here):
+        ended = drive(here, start, timeout, as_json, quiet, goes_on)
     return ended if isinstance(ended, ExitCode) else _report(*ended, allow_degraded, as_json)
 
 

@@ -27,6 +27,8 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ORC_RELEASE_STAGE": "where a model has to stand to be released (default: production, once one was promoted)",
     "ORC_LEASE": "PostgreSQL: time after which the run of a silent driver may be taken over (default 10s)",
     "ORC_LARGE_TABLE": "larger tables of stages with scope= go through Ray Data (default 1GiB; off: none)",
+    "ORC_OPENLINEAGE_FILE": "file that gets an OpenLineage event a line (default: OpenLineage's own settings, or none)",
+    "ORC_MLFLOW": "URI of the MLflow tracking server that runs are told to (default: none)",
     "ORC_SLOTS": "steps that may run at once on local workers (default: the CPUs of this process)",
 }
 """Every variable and what it is for; ``ORC_PARAM_<NAME>`` sets a pipeline parameter besides."""

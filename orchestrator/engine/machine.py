@@ -139,12 +139,14 @@ class Machine:
                 yield f.StepsCompleted(
                     done.node, start, stop, frame.chunk, done.at + start - done.start,
                     done.elapsed_us[4 * (start - done.start) : 4 * (stop - done.start)],
-                    done.truth, done.length, worker=worker,
+                    done.truth, done.length, worker=worker, peak_bytes=done.peak_bytes,
+                    cpu_us=done.cpu_us * (stop - start) // (done.stop - done.start),
                 )  # fmt: skip
         for one in frame.singles:
             told = f.NodesCompleted(
-                tuple(one.nodes), frame.chunk, one.at, one.elapsed_us, one.truths, one.lengths, worker
-            )
+                tuple(one.nodes), frame.chunk, one.at, one.elapsed_us, one.truths, one.lengths, worker,
+                one.cpu_us, one.peak_bytes,
+            )  # fmt: skip
             yield from self._singles(told, ranges)
         for failed in frame.failed:
             for _ in self._owed(ranges, failed.node, failed.index, failed.index + 1):

@@ -19,6 +19,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.errors import BackendError, InvalidStage, WrongType
+from orchestrator.graph.spans import traceparent
 
 if TYPE_CHECKING:
     from orchestrator.graph.node import Node
@@ -162,6 +163,11 @@ class StepContext:
     def address(self) -> str:
         """Address of the step: ``scope/name#2[7]``."""
         return f"{self.node}[{self.index}]"
+
+    @property
+    def traceparent(self) -> str:
+        """W3C trace context of this attempt, to hand on as the header ``traceparent`` of a request."""
+        return traceparent(self.run_id, self.node, self.index, self.attempt)
 
     def report(self, **metrics: float) -> None:
         """Report metrics of the running step: curves, early stopping.

@@ -10,32 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from orchestrator.graph.durations import part_of, total_us
+from orchestrator.graph.failure import Failure as Failure
 from orchestrator.graph.handover import TagMove
 from orchestrator.graph.quality import CheckOutcome
 
 RunState = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 FINISHED: frozenset[str] = frozenset({"succeeded", "degraded", "failed", "cancelled"})
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an attempt failed, as the worker described it: text only, nothing to unpickle.
-
-    Attributes:
-        classes: Paths (``module:qualname``) of the exception's class and its bases, most derived first.
-        frames: ``file:line in function`` of the user's frames, innermost last.
-        charged: False if the death of a worker or node is to blame: that has its own budget.
-    """
-
-    classes: tuple[str, ...]
-    message: str
-    frames: tuple[str, ...] = ()
-    charged: bool = True
-
-    @property
-    def name(self) -> str:
-        """Short name of the exception's class."""
-        return self.classes[0].rpartition(":")[2] if self.classes else "Error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +145,7 @@ class StepsCompleted:
         length: ``len(output)`` if the output is a list (single steps only): the width of maps over it.
         cached: Run whose output was reused; empty if the steps ran.
         degraded: A fallback took the place of the output.
+        cpu_us, peak_bytes: CPU time of all of them, and the most memory that their worker held; 0 if not measured.
     """
 
     node: str
@@ -177,6 +159,8 @@ class StepsCompleted:
     cached: str = ""
     degraded: bool = False
     worker: str = ""
+    cpu_us: int = 0
+    peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +178,17 @@ class NodesCompleted:
     truths: Mapping[int, bool] = field(default_factory=dict)
     lengths: Mapping[int, int] = field(default_factory=dict)
     worker: str = ""
+    cpu_us: int = 0
+    peak_bytes: int = 0
 
-    def one(self, place: int) -> StepsCompleted:
-        """What this says of one of the nodes."""
+    def one(self, place: int, whole_us: int | None = None) -> StepsCompleted:
+        """What this says of one of the nodes; ``whole_us`` is the time of all bodies."""
+        elapsed_us = self.elapsed_us[4 * place : 4 * place + 4]
+        cpu_us = part_of(self.cpu_us, self.elapsed_us, place, whole_us)
         return StepsCompleted(
-            self.nodes[place], 0, 1, self.chunk, self.at + place, self.elapsed_us[4 * place : 4 * place + 4],
-            self.truths.get(place), self.lengths.get(place), worker=self.worker,
+            self.nodes[place], 0, 1, self.chunk, self.at + place, elapsed_us,
+            self.truths.get(place), self.lengths.get(place), worker=self.worker, cpu_us=cpu_us,
+            peak_bytes=self.peak_bytes,
         )  # fmt: skip
 
 
@@ -439,7 +428,8 @@ class Recorded:
 def apart(fact: Fact) -> Iterator[Fact]:
     """A fact about several nodes as facts about one each; any other as it is."""
     if isinstance(fact, NodesCompleted):
-        yield from map(fact.one, range(len(fact.nodes)))
+        whole_us = total_us(fact.elapsed_us)
+        yield from (fact.one(place, whole_us) for place in range(len(fact.nodes)))
     elif isinstance(fact, BundleStarted):
         for node, start, stop in fact.steps:
             yield StepsStarted(node, start, stop, fact.bundle, fact.worker)

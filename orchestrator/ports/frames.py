@@ -172,6 +172,8 @@ class Completed(msgspec.Struct, array_like=True, frozen=True):
     elapsed_us: bytes = b""
     truth: bool | None = None
     length: int | None = None
+    cpu_us: int = 0
+    peak_bytes: int = 0
 
 
 class Singles(msgspec.Struct, array_like=True, frozen=True):
@@ -182,6 +184,8 @@ class Singles(msgspec.Struct, array_like=True, frozen=True):
     elapsed_us: bytes
     truths: dict[int, bool]
     lengths: dict[int, int]
+    cpu_us: int = 0
+    peak_bytes: int = 0
 
 
 class Failed(msgspec.Struct, array_like=True, frozen=True):

@@ -203,8 +203,9 @@ class Items:
         if isinstance(fact, f.StepsStarted):
             items.starts.append(Start(fact.start, fact.stop, at, fact.worker))
         elif isinstance(fact, f.StepsCompleted):
-            cpu_us, peak_bytes = getattr(fact, "cpu_us", 0), getattr(fact, "peak_bytes", 0)
-            items.ends.append(End(fact.start, fact.stop, at, fact.elapsed_us, fact.cached, cpu_us, peak_bytes))
+            items.ends.append(
+                End(fact.start, fact.stop, at, fact.elapsed_us, fact.cached, fact.cpu_us, fact.peak_bytes)
+            )
             if fact.cached and not items.missed:
                 known = "taken over from the record" if fact.cached == self.origin else "same code and inputs"
                 items.reason = f"reused from run {fact.cached}: {known}"

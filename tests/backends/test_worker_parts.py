@@ -20,6 +20,7 @@ from orchestrator.backends.bundles.failure import MESSAGE_CHARS, describe_failur
 from orchestrator.backends.bundles.leave import Leave
 from orchestrator.backends.bundles.logs import WorkerLog
 from orchestrator.backends.bundles.outbox import UNREAD_FRAMES, Outbox
+from orchestrator.backends.bundles.usage import shares
 from orchestrator.backends.bundles.watchdog import Interrupted, Watch, Watchdog
 from orchestrator.errors import NotFound, StepError, StepTimedOut, StoreUnavailable
 from orchestrator.graph.node import Const, DictExpr, Expr, ListExpr, Node, SecretRef, StageSpec
@@ -352,3 +353,29 @@ def test_the_key_of_a_call_follows_from_code_and_inputs_only() -> None:
     ]
     assert len(set(different)) == len(different)
     assert call_key(Node("other", "stage", StageSpec("n", "m:n", "code"), {"x": const(1)})) == different[0]
+
+
+def test_what_was_used_is_divided_by_time_and_adds_up() -> None:
+    assert shares(10, [1, 1, 2]) == [2, 3, 5]
+    assert shares(7, [0, 0]) == [3, 4]
+    assert shares(5, []) == []
+    assert sum(shares(1_000_003, [3, 0, 8, 1])) == 1_000_003
+
+
+def test_a_long_body_has_figures_of_its_own() -> None:
+    sent: list[Any] = []
+    outbox = Outbox(lambda data: sent.append(decode_from_worker(data)), lambda data: "")
+    outbox.begin()
+    outbox.complete_single("b", "small", b"\x01", 100, None, None)
+    until = time.process_time() + 0.06
+    while time.process_time() < until:
+        pass
+    outbox.complete_single("b", "long", b"\x01", 60_000, None, None)
+    outbox.complete_single("b", "after", b"\x01", 100, None, None)
+    outbox.flush("b", finished=True)
+    (frame,) = sent
+    assert isinstance(frame, Outcomes)
+    assert [single.nodes for single in frame.singles] == [["small"], ["long"], ["after"]]
+    assert frame.singles[1].cpu_us >= 55_000
+    assert frame.singles[0].cpu_us + frame.singles[2].cpu_us < 50_000
+    assert all(single.peak_bytes > 1_000_000 for single in frame.singles)

@@ -19,11 +19,15 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 EXTRAS = (
     "demo", "postgres", "s3", "training", "sweeps", "quality", "onnx", "images", "torch", "text", "delta",
+    "traces", "lineage", "mlflow", "alerts",
 )  # fmt: skip
 """What the packages may import where it is installed."""
 
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "mlflow": "mlflow-skinny",
+    "openlineage": "openlineage-python",
+    "opentelemetry": "opentelemetry-sdk",
     "sentence_transformers": "sentence-transformers",
     "sklearn": "scikit-learn",
     "xgboost": "xgboost-cpu",
@@ -33,9 +37,14 @@ DISTRIBUTIONS = {
 
 OWNERS = {
     "alembic": {"orchestrator.store"},
+    "apprise": {"orchestrator.channels"},
     "fastapi": {"orchestrator.api"},
     "fsspec": {"orchestrator.artifacts"},
     "jinja2": {"orchestrator.api"},
+    "mlflow": {"orchestrator.sinks"},
+    "openlineage": {"orchestrator.sinks"},
+    "opentelemetry": {"orchestrator.sinks", "orchestrator.backends"},
+    "prometheus_client": {"orchestrator.api"},
     "pysqlite3": {"orchestrator.store"},
     "ray": {"orchestrator.backends"},
     "rich": {"orchestrator.cli"},
@@ -52,6 +61,8 @@ LAZY = (
     "orchestrator.cli",
     "orchestrator.backends",
     "orchestrator.artifacts.codecs",
+    "orchestrator.channels",
+    "orchestrator.sinks",
     "orchestrator.testing",
 )
 """Where imports inside functions may be, besides the package root."""

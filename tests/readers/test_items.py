@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from orchestrator.graph import fact as f
 from orchestrator.readers.items import Items
 
@@ -78,18 +76,12 @@ def test_the_cache_says_why() -> None:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Measured(f.StepsCompleted):
-    """With what workers measure besides."""
-
-    cpu_us: int = 0
-    peak_bytes: int = 0
-
-
 def test_what_bodies_took_and_the_share_of_one() -> None:
     items = told(
-        Measured("m", 0, 2, "c", elapsed_us=microseconds(1_000_000, 3_000_000), cpu_us=2_000_000, peak_bytes=50),
-        Measured("m", 2, 3, "c", elapsed_us=microseconds(500_000), cpu_us=500_000, peak_bytes=70),
+        f.StepsCompleted(
+            "m", 0, 2, "c", elapsed_us=microseconds(1_000_000, 3_000_000), cpu_us=2_000_000, peak_bytes=50
+        ),
+        f.StepsCompleted("m", 2, 3, "c", elapsed_us=microseconds(500_000), cpu_us=500_000, peak_bytes=70),
         f.StepsCompleted("m", 3, 4, "c", cached="another"),
     ).of("m")
     assert items.usage(None) == (4.5, 2.5, 70)

@@ -71,7 +71,7 @@ class Contexts:
         values: Values,
         cursors: Mapping[str, str] | None = None,
     ) -> None:
-        self._run = run
+        self.run = run
         self._ports = ports
         self._own = {
             "_outbox": outbox,
@@ -97,7 +97,7 @@ class Contexts:
         """Context of one step; ``saved`` is what an earlier attempt kept."""
         common = self._common.get((uses, is_item))
         if common is None:
-            shared = vars(StepContext(self._run, "", uses=uses, ports=self._ports, is_item=is_item))
+            shared = vars(StepContext(self.run, "", uses=uses, ports=self._ports, is_item=is_item))
             common = self._common[uses, is_item] = {**shared, **self._own}
         context = BundleStep.__new__(BundleStep)
         context._common = common

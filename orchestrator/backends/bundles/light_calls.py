@@ -72,6 +72,8 @@ class LightCalls:
         node, services = definition.node, self._services
         services.leave.wait()
         outer, cell, failed, started = current(), None, None, perf_counter_ns()
+        spans = services.spans
+        token = None if spans is None else spans.enter(contexts.run, node.id, 0, 1)
         with self._one:
             try:
                 context = contexts.of(node.id, 0, 1, ())
@@ -89,6 +91,8 @@ class LightCalls:
             finally:
                 elapsed_us = min((perf_counter_ns() - started) // 1000, 0xFFFFFFFF)
                 enter(outer)
+                if spans is not None and token is not None:
+                    spans.leave(token)
                 if services.surroundings is not None:
                     services.surroundings.restore()
             if watch.forked:

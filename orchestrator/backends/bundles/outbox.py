@@ -13,7 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from sys import byteorder
 
+from msgspec.structs import replace as replace_in
+
 from orchestrator.backends.bundles.failure import describe_failure, not_the_bodys
+from orchestrator.backends.bundles.usage import EXACT_US, Usage, Used, shares
 from orchestrator.graph.quality import CheckOutcome
 from orchestrator.ports.frames import (
     Call,
@@ -43,6 +46,9 @@ FORCED_S = 1.0
 POLL_S = 0.2
 """How often a step that waits for credit looks whether it has been interrupted."""
 
+NOTHING = Used(0, 0)
+"""In the place of what was used, where it is not known yet."""
+
 _EMPTY_CHUNK = digest_bytes(encode_chunk([]))
 
 
@@ -56,6 +62,7 @@ class _Gathered:
         "checkpoints",
         "checks",
         "completed",
+        "completed_us",
         "cursors",
         "elapsed",
         "failed",
@@ -67,6 +74,7 @@ class _Gathered:
         "nodes",
         "profiles",
         "singles",
+        "singles_us",
         "start",
         "stop",
         "truths",
@@ -83,6 +91,8 @@ class _Gathered:
         self.truths: dict[int, bool] = {}
         self.lengths: dict[int, int] = {}
         self.singles: list[Singles] = []
+        self.completed_us: list[int | None] = []  # time of the bodies; None where they have figures of their own
+        self.singles_us: list[int | None] = []
         self.made: list[Made] = []
         self.failed: list[Failed] = []
         self.batches: list[Completed] = []
@@ -93,21 +103,41 @@ class _Gathered:
         self.metrics: list[Reported] = []
         self.logs: list[Logged] = []
 
-    def close_range(self) -> None:
-        """End the range, or the list of single steps, that is being extended."""
+    def close_range(self, used: Used = NOTHING) -> None:
+        """End the range, or the list of single steps, that is being extended; ``used`` if that was measured for it."""
         count = len(self.elapsed)
         if not count:
             return
+        spent_us = sum(self.elapsed) if used is NOTHING else None
         if byteorder == "big":
             self.elapsed.byteswap()
         at, elapsed = len(self.cells) - count, self.elapsed.tobytes()
+        (self.singles_us if self.nodes else self.completed_us).append(spent_us)
         if self.nodes:
-            self.singles.append(Singles(self.nodes, at, elapsed, self.truths, self.lengths))
+            self.singles.append(Singles(self.nodes, at, elapsed, self.truths, self.lengths, *used))
             self.nodes, self.truths, self.lengths = [], {}, {}
         else:
-            self.completed.append(Completed(self.node, self.start, self.stop, at, elapsed))
+            done = Completed(self.node, self.start, self.stop, at, elapsed, None, None, *used)
+            self.completed.append(done)
             self.start = self.stop = 0
         self.elapsed = array("I")
+
+    @property
+    def shares(self) -> list[int]:
+        """Times of those bodies that have no figures of their own."""
+        return [spent for spent in (*self.completed_us, *self.singles_us) if spent is not None]
+
+    def share(self, used: Used) -> None:
+        """Divide what was used among what has no figures of its own, by the time of the bodies."""
+        parts, peak = iter(shares(used.cpu_us, self.shares)), used.peak_bytes
+        self.completed = [
+            done if spent is None else replace_in(done, cpu_us=next(parts), peak_bytes=peak)
+            for done, spent in zip(self.completed, self.completed_us, strict=True)
+        ]
+        self.singles = [
+            done if spent is None else replace_in(done, cpu_us=next(parts), peak_bytes=peak)
+            for done, spent in zip(self.singles, self.singles_us, strict=True)
+        ]
 
     def lose_outputs(self, cause: Exception) -> None:
         """The outputs could not be stored: every step they belong to has failed."""
@@ -139,6 +169,7 @@ class Outbox:
     def __init__(self, send: Callable[[bytes], None], put: Callable[[bytes], Digest]) -> None:
         self._send = send
         self._put = put
+        self._usage = Usage()
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._credit = threading.Condition()
@@ -151,6 +182,10 @@ class Outbox:
     def start(self) -> None:
         """Start the thread that sends what has waited for 20 ms."""
         self._thread.start()
+
+    def begin(self) -> None:
+        """A bundle starts, and no other is under way: from here on what is used is used by its steps."""
+        self._usage.begin()
 
     # ---- gathering
 
@@ -168,7 +203,8 @@ class Outbox:
             into = self._gathered.get(bundle)
             if into is None:
                 into = self._open(bundle)
-            if index != into.stop or node != into.node or into.nodes:
+            long = elapsed_us >= EXACT_US
+            if index != into.stop or node != into.node or into.nodes or long:
                 into.close_range()
                 into.node, into.start = node, index
             into.stop = index + 1
@@ -176,6 +212,8 @@ class Outbox:
                 into.cursors.append(Positioned(node, index, dict(cursors)))
             into.cells.append(cell)
             into.elapsed.append(elapsed_us)
+            if long:
+                into.close_range(self._usage.take())
             into.bytes += len(cell)
             full = into.bytes >= FLUSH_BYTES or len(into.cells) >= FLUSH_OUTCOMES
         if full:
@@ -194,7 +232,8 @@ class Outbox:
         """The only step of a node has its output; ``cursors`` as for ``complete``."""
         with self._lock:
             into = self._gathered.get(bundle) or self._open(bundle)
-            if into.stop:
+            long = elapsed_us >= EXACT_US
+            if into.stop or long:
                 into.close_range()
             if truth is not None:
                 into.truths[len(into.nodes)] = truth
@@ -205,6 +244,8 @@ class Outbox:
             into.nodes.append(node)
             into.elapsed.append(elapsed_us)
             into.cells.append(cell)
+            if long:
+                into.close_range(self._usage.take())
             into.bytes += len(cell)
             full = into.bytes >= FLUSH_BYTES or len(into.cells) >= FLUSH_OUTCOMES
         if full:
@@ -248,6 +289,7 @@ class Outbox:
         with self._lock:
             into = self._gathered.get(bundle) or self._open(bundle)
             into.failed.append(failed)
+            self._usage.begin()
             full = len(into.failed) >= FLUSH_OUTCOMES
         if full:
             self.flush(bundle)
@@ -329,6 +371,8 @@ class Outbox:
 
     def _frame(self, bundle: str, into: _Gathered, finished: bool) -> Outcomes:
         into.close_range()
+        if into.shares:
+            into.share(self._usage.take())
         chunk, data = _EMPTY_CHUNK, encode_chunk(into.cells) if into.cells else None
         if data is not None and len(data) > INLINE_BYTES:
             try:

@@ -13,6 +13,7 @@ from orchestrator.backends.bundles.leave import Leave
 from orchestrator.backends.bundles.logs import Log
 from orchestrator.backends.bundles.outbox import Outbox
 from orchestrator.backends.bundles.outputs import Made, Outputs
+from orchestrator.backends.bundles.spans import AttemptSpans
 from orchestrator.backends.bundles.surroundings import Surroundings
 from orchestrator.ports.frames import Input, Span
 from orchestrator.ports.values import Cell, Entry, Values, decode_manifest
@@ -33,6 +34,7 @@ class Services:
         ports: What ``step().data`` and its like hand out.
         shares_process: Steps run in the user's own process, so that Ctrl-C is meant for it.
         leave: The driver's, to start steps.
+        spans: Puts the trace context of an attempt around its body; None where nobody wants traces.
     """
 
     values: Values
@@ -44,6 +46,7 @@ class Services:
     ports: Mapping[str, Any] = field(default_factory=dict)
     shares_process: bool = False
     leave: Leave = field(default_factory=Leave)
+    spans: AttemptSpans | None = None
     _manifests: OrderedDict[Digest, list[Cell]] = field(default_factory=OrderedDict)
     _plain: tuple[Digest, Any] | None = None
     _chunks: DecodedChunks = field(init=False)

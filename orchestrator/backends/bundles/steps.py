@@ -40,6 +40,7 @@ class StepRunner:
         give_back: Tells the driver of steps that were not started.
         surroundings: Put back between steps; None where steps run at the same time.
         caller: Makes the caller of a ``@dynamic`` body, given its node, item, and how many calls are recorded.
+        alone: No other bundle is under way: what the process uses from the first body on is used by this one.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class StepRunner:
         surroundings: Surroundings | None,
         give_back: Callable[[str, list[tuple[str, int, int]]], None],
         caller: Callable[[RunningBundle, Definition, int, int, Contexts], Caller],
+        alone: bool = False,
     ) -> None:
         self._services = services
         self._bundle = bundle
@@ -62,6 +64,7 @@ class StepRunner:
             bundle.cursors,
         )  # fmt: skip
         self._elapsed_us = 0
+        self._unmeasured = alone
         self._observer = Observer(bundle.id, services.values, services.outbox, watch)
 
     def run_part(self, part: Part, known: Definitions) -> None:
@@ -91,6 +94,9 @@ class StepRunner:
                 failed = describe_failure(segment.node, index, shown, root, self._services.log.mask)
                 self._services.outbox.fail(self._bundle.id, failed)
         else:
+            if self._unmeasured:  # to load the code of a stage is not its body
+                self._unmeasured = False
+                self._services.outbox.begin()
             if plain is not None and values is not None:
                 self._run_plain(part, plain, values)
             else:
@@ -200,6 +206,10 @@ class StepRunner:
         cell: bytes | None = None
         error: BaseException | None = None
         self._elapsed_us = 0
+        spans = None if context is None else self._services.spans
+        token = (
+            None if spans is None or context is None else spans.enter(self._bundle.run, node, index, context.attempt)
+        )
         try:
             try:
                 if context is not None:
@@ -213,6 +223,8 @@ class StepRunner:
         except BaseException as raised:
             watch.end()  # an interruption may have come just before the first
             error = raised
+        if spans is not None and token is not None:
+            spans.leave(token)
         if watch.forked:
             os._exit(1)  # a forked child came back from the body: what it does from here on is not the step's
         failed: Failed | None = None

@@ -89,6 +89,8 @@ class Worker:
 
     def close(self) -> None:
         """Stop the threads beside the executing one."""
+        if self._services.spans is not None:
+            self._services.spans.close()
         self._watchdog.stop()
         self._outbox.close()
 
@@ -195,10 +197,11 @@ class Worker:
     # ---- bundles
 
     def _execute(self, bundle: RunningBundle) -> None:
+        alone = not self._watches
         watch = self._watches[bundle.id] = Watch(bundle.id)
         self._watchdog.add(watch)
         surroundings = None if self._concurrent else self._services.surroundings
-        runner = StepRunner(self._services, bundle, watch, surroundings, self._give_back, self._caller)
+        runner = StepRunner(self._services, bundle, watch, surroundings, self._give_back, self._caller, alone)
         try:
             for part in bundle.parts:
                 runner.run_part(part, self._definitions)

@@ -1,0 +1,1 @@
+"""Runs in the words of other tools: traces, lineage, experiments; see ``ports.sinks`` for what a sink is told."""
