@@ -191,9 +191,12 @@ def _inputs(record: RunRecord, state: NodeState, index: int | None) -> list[s.In
     own = {one.name: one for one in inputs_of(record.installation, record.fold, state, index)}
     steps = {name: expr.node if isinstance(expr, Ref) else None for name, expr in state.node.args.items()}
     return [
-        s.Input(name=name, value=own[name].source or own[name].preview, step=step, preview=own[name].preview)
+        s.Input(
+            name=name, value=own[name].source or own[name].preview, step=step,
+            preview=own[name].preview if own[name].source else "",
+        )
         for name, step in steps.items()
-    ]
+    ]  # fmt: skip
 
 
 def input_of(record: RunRecord, name: str, expr: Expr) -> s.Input:
