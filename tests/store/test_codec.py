@@ -65,6 +65,7 @@ KNOWN = {
     "failure": st.builds(f.Failure, st.lists(TEXTS).map(tuple), TEXTS, st.lists(TEXTS).map(tuple), st.booleans()),
     "action": st.sampled_from(["fail", "drop", "keep", "fallback"]),
     "state": st.sampled_from(get_args(f.RunState)),
+    "changed": st.dictionaries(TEXTS, st.tuples(TEXTS, TEXTS)),
     "reason of StepsSkipped": st.sampled_from(["branch", "dropped", "cancelled", "upstream_failed"]),
 }
 BY_TYPE = {"str": TEXTS, "int": NUMBERS, "bool": st.booleans()}
