@@ -38,7 +38,7 @@ vertical-align:bottom}}
 .orc.orc pre,.orc.orc .words{{background:rgba(125,136,153,.12);border-radius:6px;padding:8px 12px;margin:4px 0 8px;
 white-space:pre-wrap;overflow-wrap:anywhere;max-height:320px;overflow:auto;border:0}}
 .orc.orc pre,.orc.orc code{{font:12px/1.5 ui-monospace,"SF Mono","DejaVu Sans Mono",monospace;color:inherit}}
-.orc.orc code{{background:none;padding:0;border:0}}
+.orc.orc code{{background:none;padding:0;border:0;overflow-wrap:anywhere}}
 .orc.orc .wrong{{border-left:4px solid #c44601;padding:2px 0 2px 12px;margin:6px 0}}
 .orc.orc details{{margin:6px 0}}
 .orc.orc summary{{cursor:pointer}}
