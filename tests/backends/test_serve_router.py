@@ -382,4 +382,6 @@ def pids(application: str) -> list[int]:
 
     client: Any = context._get_global_client()
     found = client.get_serve_details()["applications"][application]["deployments"].values()
-    return sorted(one["pid"] for deployment in found for one in deployment["replicas"] if one["state"] == "RUNNING")
+    return sorted(
+        one["pid"] for deployment in found for one in deployment["replicas"] if one["state"] in ("RUNNING", "UPDATING")
+    )
