@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli import releasing
 from orchestrator.cli.releasing import rollback
 from orchestrator.testing import LocalServing
 from tests.app.test_handover import FIRST, Ground, Killed
@@ -23,7 +22,8 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
 def test_an_interrupted_rollback_goes_on(
     ground: Ground, fatal: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(releasing, "standing_runner", lambda: ground.engine.runner)
+    monkeypatch.setattr("orchestrator.cli.releasing.Runner", lambda: ground.engine.runner)
+    monkeypatch.setattr("orchestrator.app.releasing.check_stays", lambda settings: None)
     ground.promote(1)
     ground.release(1)
     first = ground.traffic
