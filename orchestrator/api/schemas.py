@@ -217,19 +217,34 @@ class StepWait(Document):
     until: str | None
 
 
-class StepWaited(Document):
-    """Why a node did not begin earlier: its ``last_input`` came ``ready_at``, and then it took until ``started_at``.
+class TimeWaited(Document):
+    """A time in which a step could not go on; ``until`` is null while it goes on."""
 
-    ``meanwhile`` are nodes that had workers then, and ``others`` how many besides; with ``worker_came_up`` the worker
-    was started for it.
+    what: Literal["input", "worker", "retry", "answer"]
+    since: str
+    until: str | None
+    waited_s: float
+    why: str
+
+
+class KeyPart(Document):
+    """A part of a cache key that was another: how it looked, or the beginning of its digest."""
+
+    name: str
+    before: str
+    now: str
+
+
+class Explanation(Document):
+    """Why a step ran or did not, and what it waited for.
+
+    ``key_parts`` are what a stored output of the run ``nearest`` lacked to be reused.
     """
 
-    last_input: str
-    ready_at: str | None
-    started_at: str | None
-    meanwhile: list[str]
-    others: int
-    worker_came_up: bool
+    because: str
+    waited: list[TimeWaited]
+    nearest: str
+    key_parts: list[KeyPart]
 
 
 class StepResources(Document):
@@ -260,7 +275,7 @@ class StepDetail(Document):
     has_output: bool
     used: Used | None = None
     waits: list[StepWait] = Field(default_factory=list)
-    waited: StepWaited | None = None
+    explanation: Explanation | None = None
     resources: StepResources | None = None
 
 

@@ -1,11 +1,12 @@
-"""What steps wait for, waited for and took, as documents."""
+"""Why steps ran, what they wait and waited for, and what they took, as documents."""
 
 from __future__ import annotations
 
 from orchestrator.api import schemas as s
 from orchestrator.api.describing import iso, step_of
+from orchestrator.app.explaining import explain
 from orchestrator.app.record import RunRecord
-from orchestrator.app.waiting import Wait, waited_for, waits_of
+from orchestrator.app.waiting import Wait, waits_of
 from orchestrator.backends.supply import describe_need
 from orchestrator.engine.state import NodeState
 
@@ -23,7 +24,7 @@ def wait_of(wait: Wait) -> s.StepWait:
 def whole_step(record: RunRecord, state: NodeState, index: int | None) -> s.StepDetail:
     """A step with all that is known of it."""
     extra = {
-        "waits": _waits(record, state.node.id), "waited": _waited(record, state),
+        "waits": _waits(record, state.node.id), "explanation": _explanation(record, state, index),
         "resources": _resources(record, state, index),
     }  # fmt: skip
     return step_of(record, state, index).model_copy(update=extra)
@@ -34,15 +35,17 @@ def _waits(record: RunRecord, node: str) -> list[s.StepWait]:
     return [wait_of(wait) for wait in waits_of(record) if wait.node == node]
 
 
-def _waited(record: RunRecord, state: NodeState) -> s.StepWaited | None:
-    """Why a node did not begin earlier; None if it has not begun, or does no work."""
-    found = waited_for(record, state.node.id) if state.node.kind in _WORKING else None
-    if found is None or found.started_at is None:
-        return None
-    return s.StepWaited(
-        last_input=found.last_input, ready_at=iso(found.ready_at), started_at=iso(found.started_at),
-        meanwhile=list(found.meanwhile), others=found.others, worker_came_up=found.worker_came_up,
-    )  # fmt: skip
+def _explanation(record: RunRecord, state: NodeState, index: int | None) -> s.Explanation:
+    """What ``orc why`` says."""
+    found = explain(record, state, index)
+    waited = [
+        s.TimeWaited(
+            what=one.for_, since=iso(one.since) or "", until=iso(one.until), waited_s=one.waited_s, why=one.why
+        )
+        for one in found.waits
+    ]
+    parts = [s.KeyPart(name=part.name, before=part.before, now=part.now) for part in found.key_parts]
+    return s.Explanation(because=found.because, waited=waited, nearest=found.nearest, key_parts=parts)
 
 
 def _resources(record: RunRecord, state: NodeState, index: int | None) -> s.StepResources | None:

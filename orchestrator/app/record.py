@@ -110,10 +110,6 @@ class RunRecord:
                     self.workers.append((recorded.at, recorded.fact))
         self.driver = None if self.row.state in f.FINISHED else journal.owner(self.row.id)
 
-    def came_up(self, worker: str) -> float | None:
-        """When a worker of the run was there, in wall-clock seconds."""
-        return next((at for at, fact in self.workers if fact.worker == worker), None)
-
     def statuses(self) -> dict[str, NodeStatus]:
         """State of each node; nothing is said to be running in a run that nobody drives."""
         found = self.following.statuses()

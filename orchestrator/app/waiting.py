@@ -1,4 +1,4 @@
-"""What the steps of a run wait for, and what they waited for: inputs, workers, answers, the next attempt."""
+"""What steps of a run wait for now: inputs, workers, answers, the next attempt. For the past see ``explaining``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WaitKind = Literal["input", "worker", "answer", "retry", "driver"]
 
 _TOLD = 3
-"""Nodes that are named of those that had the workers."""
+"""Nodes that are named of those whose outputs are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +38,6 @@ class Wait:
     needs: str = ""
     since: float | None = None
     until: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Waited:
-    """Why a node did not begin earlier.
-
-    Attributes:
-        last_input: The node whose output came last; empty if it needs none.
-        ready_at, started_at: Wall-clock seconds.
-        meanwhile: Nodes that had workers between the two, longest first; ``others`` counts those that are not named.
-    """
-
-    last_input: str
-    ready_at: float
-    started_at: float | None
-    meanwhile: tuple[str, ...]
-    others: int
-    needs: str
-    worker_came_up: bool
 
 
 def waits_of(record: RunRecord) -> Iterator[Wait]:
@@ -92,29 +73,3 @@ def _pending(record: RunRecord, state: NodeState, steps: int | None, ready_at: f
     if record.driver is None:
         return Wait(name, steps, "driver", "a driver: nobody drives the run", since=ready_at)
     return Wait(name, steps, "worker", "a worker", (), describe_need(state.node.policy.resources), ready_at)
-
-
-def waited_for(record: RunRecord, name: str) -> Waited | None:
-    """Why a node did not begin earlier; None if it was not ready yet."""
-    times = record.times()
-    ready, began = times[name].ready_at, times[name].started_at
-    if ready is None:
-        return None
-    ended = {need: times[need].ended_at for need in record.needs(name)
-             if record.fold.nodes[need].node.kind not in CONTROL_KINDS}  # fmt: skip
-    last = max(ended, key=lambda need: ended[need] or 0.0, default="")
-    until = began if began is not None else record.installation.clock.now()
-    shares: dict[str, float] = {}
-    for other, one in times.items():
-        if other == name or one.started_at is None or record.fold.nodes[other].node.kind in CONTROL_KINDS:
-            continue
-        shared = min(until, one.ended_at or until) - max(ready, one.started_at)
-        if shared > 0:
-            shares[other] = shared
-    busy = sorted(shares, key=lambda other: -shares[other])
-    starts = record.items.of(name).starts
-    up = record.came_up(starts[0].worker) if starts else None
-    return Waited(
-        last, ready, began, tuple(busy[:_TOLD]), max(len(busy) - _TOLD, 0),
-        describe_need(record.fold.nodes[name].node.policy.resources), up is not None and up > ready,
-    )  # fmt: skip

@@ -90,12 +90,15 @@ def test_why_it_waited_and_what_it_asked_for(telling: tuple[Served, Run, Path]) 
     while not (found := home.client.api(f"/runs/{run.id}/steps/after"))["waits"]:
         assert time.monotonic() < deadline
     (wait,) = found["waits"]
-    assert (wait["kind"], wait["on"], found["waited"]) == ("input", ["tell"], None)
+    assert (wait["kind"], wait["on"]) == ("input", ["tell"])
     assert "It waits for the output of tell" in home.client.page(f"/runs/{run.id}/steps/after")
     gate.touch()
     run.wait()
     found = home.client.api(f"/runs/{run.id}/steps/after")
-    assert (found["waits"], found["waited"]["last_input"]) == ([], "tell")
+    assert (found["waits"], found["explanation"]["waited"][0]["why"]) == ([], "for its input tell")
     assert found["resources"]["requested"] == "num_cpus=1"
     assert found["resources"]["wall_s"] >= 0.0
-    assert "Asked for" in home.client.page(f"/runs/{run.id}/steps/after")
+    page = home.client.page(f"/runs/{run.id}/steps/after")
+    assert "Asked for" in page
+    assert "Why: its stage has no cache, so it runs in every run." in page
+    assert "for its input tell." in page
