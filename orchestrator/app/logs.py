@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.graph import fact as f
 from orchestrator.graph.json import graph_from_json
+from orchestrator.ports.logs import read_range
 
 if TYPE_CHECKING:
     from orchestrator.app.installation import Installation
@@ -96,7 +97,7 @@ class Logs:
             bundle = next((one for one in bundles if self._wanted(one.node, one.start, one.stop)), None)
             if bundle is None or stop <= start:
                 continue
-            data = _read(self._path(worker), start, min(stop, start + MOST_BYTES))
+            data = read_range(self._path(worker), start, min(stop, start + MOST_BYTES))
             whole = data[: data.rfind(b"\n") + 1]
             self._shown[worker] = start + len(whole)
             yield from self._cut(bundle.node, bundle.start, bundle.stop - bundle.start > 1, worker, None, whole)
@@ -129,7 +130,7 @@ class Logs:
             self._known[fact.file] = max(stop, self._known.get(fact.file, 0))
             if self._wanted(fact.node, index, index + 1):
                 start = max(start, min(self._shown.get(fact.file, 0), stop))
-                data = _read(self._path(fact.file), start, stop)
+                data = read_range(self._path(fact.file), start, stop)
                 yield from self._cut(fact.node, index, False, fact.file, at, data)
             self._fresh.discard((fact.node, index))
 
@@ -139,7 +140,7 @@ class Logs:
         bundle = next((one for one in bundles if self._wanted(one.node, one.start, one.stop)), None)
         if bundle is not None:
             start = max(self._known.get(worker, 0), self._shown.get(worker, 0))
-            data = _read(self._path(worker), start, start + MOST_BYTES)
+            data = read_range(self._path(worker), start, start + MOST_BYTES)
             if data:
                 yield from self._cut(bundle.node, bundle.start, bundle.stop - bundle.start > 1, worker, at, data)
 
@@ -180,12 +181,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _read(path: Path, start: int, stop: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(stop - start)
-    except OSError as error:
-        return f"[the log {path} cannot be read: {error.strerror}]\n".encode()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.engine.state import OPEN, SETTLED
 from orchestrator.graph.fact import FINISHED
-from orchestrator.ports.logs import read_live
+from orchestrator.ports.logs import read_live, read_range
 
 if TYPE_CHECKING:
     from orchestrator.app.record import RunRecord
@@ -35,7 +34,7 @@ def log_ranges(record: RunRecord, node: str, index: int) -> list[LogRange]:
 def read_log(record: RunRecord, ranges: Iterable[LogRange]) -> str:
     """The output itself; what cannot be read, such as a log on another machine, is told in its place."""
     folder = record.installation.settings.logs_dir
-    parts = [_read(folder / f"{one.worker}.log", one.start, one.stop) for one in ranges]
+    parts = [read_range(folder / f"{one.worker}.log", one.start, one.stop) for one in ranges]
     return b"".join(parts).decode(errors="replace")
 
 
@@ -55,12 +54,3 @@ def _live(record: RunRecord, node: str, index: int) -> Iterator[LogRange]:
             found = read_live(record.installation.settings.logs_dir / f"{flight.worker}.log")
             if found is not None and (found.bundle, found.node, found.index) == (flight.bundle, node, index):
                 yield LogRange(flight.worker, found.start, found.stop)
-
-
-def _read(path: Path, start: int, stop: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(stop - start)
-    except OSError as error:
-        return f"[the log {path} cannot be read: {error.strerror}]\n".encode()

@@ -36,3 +36,13 @@ def read_live(log: Path) -> LiveLog | None:
         return msgspec.json.decode(live_path(log).read_bytes(), type=LiveLog)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def read_range(log: Path, start: int, stop: int) -> bytes:
+    """Bytes of a log; one that cannot be read, such as that of another machine, is told in their place."""
+    try:
+        with log.open("rb") as file:
+            file.seek(start)
+            return file.read(stop - start)
+    except OSError as error:
+        return f"[the log {log} cannot be read: {error.strerror}]\n".encode()
