@@ -14,6 +14,7 @@ from orchestrator.app.picture import run_statuses
 from orchestrator.app.quality import QualityRecord
 from orchestrator.engine.state import RunFold
 from orchestrator.graph import fact as f
+from orchestrator.graph.node import dependencies
 from orchestrator.views.status import NodeStatus
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Following:
         if activity is None:
             return status
         counts = dict(status.counts)
-        running = min(activity.in_flight, counts.get("pending", 0))
+        running = min(activity.in_flight, counts.get("pending", 0)) if self._may_run(node) else 0
         if running:
             counts.update(running=running, pending=counts["pending"] - running)
         until = now if running else activity.until
@@ -76,6 +77,19 @@ class Following:
         note = "" if status.state in ("succeeded", "cached") else status.note
         note = " · ".join(part for part in (checked, note) if part)
         return replace(status, counts=counts, elapsed_s=elapsed_s, note=note)
+
+    def _may_run(self, node: str) -> bool:
+        """False for a single step that was sent along with one whose output it needs, and waits for it there."""
+        nodes = self.fold.nodes
+        state = nodes[node]
+        if state.many or state.parent is not None:
+            return True
+        for ref in dependencies(state.node):
+            source = nodes[ref.node]
+            item = ref.path[0] if source.many and ref.path else None
+            if not (source.outputs.find(item) if isinstance(item, int) else source.has_output):
+                return False
+        return True
 
     def _checked(self, node: str) -> str:
         """What the checks of a node came to, in a few words."""

@@ -91,6 +91,11 @@ def test_why_it_waited_and_what_it_asked_for(telling: tuple[Served, Run, Path]) 
         assert time.monotonic() < deadline
     (wait,) = found["waits"]
     assert (wait["kind"], wait["on"]) == ("input", ["tell"])
+    deadline = time.monotonic() + PATIENCE_S
+    while home.client.api(f"/runs/{run.id}/steps/tell")["node"]["state"] != "running":
+        assert time.monotonic() < deadline
+    sent_along = home.client.api(f"/runs/{run.id}/steps/after")
+    assert (sent_along["node"]["state"], len(sent_along["waits"])) == ("pending", 1), "in the same bundle, behind it"
     assert "It waits for the output of tell" in home.client.page(f"/runs/{run.id}/steps/after")
     gate.touch()
     run.wait()
