@@ -25,7 +25,7 @@ Subject = Annotated[
 MOST_DRAWN = 90
 """A larger drawing takes long to lay out, and nobody can read it."""
 
-_WITH_CODE, _LISTED, _COLUMNS = 60, 40, 100
+_CODE, _LISTED, _COLUMNS = 8, 40, 100
 
 
 def router(place: Place) -> APIRouter:
@@ -51,7 +51,7 @@ def router(place: Place) -> APIRouter:
             versions = list(place.here.registry.versions())[:_LISTED]
             return show(request, "lineage_of.html", runs=runs, versions=versions, link=lineage_url)
         found = _found(lineages, of.strip(), way, code != "no")
-        if code == "" and len(found.lineage.vertices) > _WITH_CODE:
+        if code == "" and sum(one.kind == "code" for one in found.lineage.vertices.values()) > _CODE:  # side by side
             found = _found(lineages, of.strip(), way, False)
         shown = _few(found)
         return show(

@@ -107,7 +107,7 @@ def needs_text(policy: Policy) -> str:
         f"{needs.memory / 2**30:.3g} GiB" if needs.memory else "",
         *(f"{amount:g} {name}" for name, amount in needs.resources.items()),
         needs.accelerator_type or "",
-        "cached" if policy.cache_s is not None else "",
+        "cache" if policy.cache_s is not None else "",
         f"{policy.retry.attempts} attempts" if policy.retry.attempts > 1 else "",
         "fallback" if policy.has_fallback else "",
         "effects" if policy.effects else "",

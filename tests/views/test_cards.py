@@ -14,7 +14,7 @@ def test_widths_are_known_where_tracing_knows_them(graph: Graph) -> None:
 
 def test_cards_say_what_a_node_needs(graph: Graph) -> None:
     cards = {card.key: card for card in picture(graph).cards}
-    assert cards["load"].notes == ("cached · 4 attempts",)
+    assert cards["load"].notes == ("cache · 4 attempts",)
     assert cards["inner/train"].notes == ("0.25 GPU · 2 GiB · effects",)
     assert cards["inner/improve"].notes == ("dynamic, at most 9 steps",)
     assert cards["stream"].notes == ("stream",)
