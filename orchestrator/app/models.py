@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from orchestrator.app.installation import Installation
+from orchestrator.app.installation import Installation, shared
 from orchestrator.app.versions import Version, Versions
 from orchestrator.backends.capsule import MANIFEST
 from orchestrator.errors import ArtifactCorrupt, ArtifactMissing, ConfigError, NotFound
@@ -174,9 +174,9 @@ class Models:
     def __init__(self, installation: Installation | None = None) -> None:
         self._given = installation
 
-    @cached_property
+    @property
     def _installation(self) -> Installation:
-        return self._given or Installation()
+        return self._given or shared().get()
 
     def __getitem__(self, address: str) -> ModelVersion:
         """``flights@v3``, ``model:flights@production``, or the newest ``flights``.

@@ -9,13 +9,12 @@ import builtins
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from orchestrator.app.handover import BACK, OUT, given_text
-from orchestrator.app.installation import Installation
+from orchestrator.app.installation import Installation, shared
 from orchestrator.app.outputs import StoredValues
 from orchestrator.errors import ArtifactMissing, ConfigError, NotFound, StoreError
 from orchestrator.graph import fact as f
@@ -76,7 +75,7 @@ class Releases:
     """Releases and rollbacks on record, at hand for pages: a run is read again only when it has new facts.
 
     Args:
-        installation: Opened from the environment on first use when None.
+        installation: The one that the environment names when it is asked, if None.
     """
 
     def __init__(self, installation: Installation | None = None) -> None:
@@ -84,9 +83,9 @@ class Releases:
         self._kept: dict[str, tuple[int, tuple[Found | WentBack, ...]]] = {}
         self._lock = threading.Lock()
 
-    @cached_property
+    @property
     def _here(self) -> Installation:
-        return self._given or Installation()
+        return self._given or shared().get()
 
     def __getitem__(self, app: str) -> Release | ReleaseState:
         """The newest release of an application: its record, or its state if it has not ended.

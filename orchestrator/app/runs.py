@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
-from orchestrator.app.installation import Installation
+from orchestrator.app.installation import Installation, shared
 from orchestrator.app.run import Run
 from orchestrator.errors import NotFound
 
@@ -15,15 +13,15 @@ class Runs:
     """Runs of one installation.
 
     Args:
-        installation: Opened from the environment on first use when None.
+        installation: The one that the environment names when it is asked, if None.
     """
 
     def __init__(self, installation: Installation | None = None) -> None:
         self._given = installation
 
-    @cached_property
+    @property
     def _installation(self) -> Installation:
-        return self._given or Installation()
+        return self._given or shared().get()
 
     def __getitem__(self, run_id: str) -> Run:
         """A run by id or by a unique beginning of it; raises NotFound."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.app.artifact import Artifact
-from orchestrator.app.installation import Installation
+from orchestrator.app.installation import Installation, shared
 from orchestrator.errors import ConfigError, NotFound
 from orchestrator.graph import fact as f
 from orchestrator.graph.display import Shown
@@ -97,15 +96,15 @@ class Versions:
     """Versions of one installation.
 
     Args:
-        installation: Opened from the environment on first use when None.
+        installation: The one that the environment names when it is asked, if None.
     """
 
     def __init__(self, installation: Installation | None = None) -> None:
         self._given = installation
 
-    @cached_property
+    @property
     def _installation(self) -> Installation:
-        return self._given or Installation()
+        return self._given or shared().get()
 
     def __getitem__(self, address: str) -> Version:
         """``data:flights@v3``, ``data:flights@TAG``, or the newest ``data:flights``.

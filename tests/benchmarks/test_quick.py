@@ -17,7 +17,7 @@ from benchmarks.place import CHECKOUT
 KEYS = {
     "fan-out", "chain", "layers", "dynamic", "fan-out-small", "chain-small", "million", "waiting", "cpu", "heavy-tail",
     "large-array", "cached", "plan", "resume", "one-stage", "journal", "stream", "sweep-plain", "table-1k",
-    "divided-1k-1",
+    "divided-1k-1", "watched",
 }  # fmt: skip
 WITH_GENERATOR = "tpch-q1"
 
