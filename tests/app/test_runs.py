@@ -59,6 +59,17 @@ def test_a_run_is_found_again_by_id_beginning_and_pipeline() -> None:
     assert runs.__class__ is Runs
 
 
+def test_runs_are_those_of_the_home_that_the_environment_names_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = flows.sums.run()
+    assert [run.id for run in runs.list()] == [first.id]
+    monkeypatch.setenv("ORC_HOME", str(tmp_path / "another home"))
+    assert runs.list() == []
+    second = flows.sums.run()
+    assert runs.latest().id == second.id
+
+
 def test_what_a_run_held_is_freed_with_it_and_not_only_by_the_collector() -> None:
     run = flows.sums.run()
     assert run._session is not None
