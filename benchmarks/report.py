@@ -39,11 +39,14 @@ def _column(found: Sequence[Reading]) -> Document:
     }  # fmt: skip
 
 
-def _ratio(base: float, value: float, row: Row) -> float:
-    """How many times better than the base (``faster``), or the value as a multiple of it (``over``)."""
-    if row.ratio == "over":
-        return value / base
-    return value / base if row.larger_is_better else base / value
+def _ratio(base: float, value: float, row: Row) -> float | None:
+    """How many times better than the base (``faster``), or the value as a multiple of it (``over``).
+
+    None if there is nothing to divide by: of two facts in one commit both are of the same moment.
+    """
+    if row.ratio == "faster" and not row.larger_is_better:
+        base, value = value, base
+    return value / base if base else None
 
 
 def _verdict(target: Target, columns: Mapping[str, Document], unit: str) -> Document:

@@ -54,6 +54,11 @@ class Ledger:
         """All totals of this era."""
         return Tallies(self._era, {version: counts.tally() for version, counts in self._totals.items()})
 
+    async def prepare(self, apply: Callable[[], None]) -> None:
+        """Start the router while no change is applied."""
+        async with self._turn:
+            await asyncio.to_thread(apply)
+
     async def change(
         self, check: Callable[[], None], apply: Callable[[], None], config: Mapping[str, Any], replicas: int
     ) -> bool:

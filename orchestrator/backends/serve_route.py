@@ -23,6 +23,7 @@ from orchestrator.backends.serve_ledger import ledger_of
 from orchestrator.backends.serve_models import MODEL_HEADER, ONLY
 from orchestrator.backends.serve_routing import BUSY, CLIENT_HEADER, Asked, Limits, Routing
 from orchestrator.errors import ServingFailed
+from orchestrator.ports.traffic import Traffic
 
 PREDICTOR = "predictor"
 """Name of the one deployment in a version's Serve application."""
@@ -47,12 +48,8 @@ class Route:
     async def reconfigure(self, config: Mapping[str, Any]) -> None:
         """Take over new weights. Never raises: Serve would take the whole router for broken."""
         try:
-            traffic, limits = traffic_from(config["traffic"]), Limits(**config["limits"])
-            shares = (*traffic.weights.items(), *traffic.mirrored.items())
-            needed = {version for version, percent in shares if percent > 0} | {traffic.stable}
-            await self._warm(needed)
-            if self._routing.follow(traffic, limits):
-                self._drop_handles(needed)
+            if config["traffic"] is not None:
+                await self._follow(traffic_from(config["traffic"]), Limits(**config["limits"]))
         except Exception:
             _LOG.exception("the router of %s keeps what it did: this is no traffic: %r", self._app, config)
         if not self._working:
@@ -73,6 +70,13 @@ class Route:
             import ray
 
             ray.wait([self._ledger.add.remote(counts)], timeout=_LAST_REPORT_S)
+
+    async def _follow(self, traffic: Traffic, limits: Limits) -> None:
+        shares = (*traffic.weights.items(), *traffic.mirrored.items())
+        needed = {version for version, percent in shares if percent > 0} | {traffic.stable}
+        await self._warm(needed)
+        if self._routing.follow(traffic, limits):
+            self._drop_handles(needed)
 
     async def _ask(self, version: str, asked: Asked) -> Answer:
         from ray.serve.exceptions import BackPressureError

@@ -13,7 +13,14 @@ from functools import partial
 from typing import Any
 
 from orchestrator.backends import ray_private
-from orchestrator.backends.serve_choice import SEPARATOR, check_next, check_traffic, traffic_document, traffic_from
+from orchestrator.backends.serve_choice import (
+    SEPARATOR,
+    check_name,
+    check_next,
+    check_traffic,
+    traffic_document,
+    traffic_from,
+)
 from orchestrator.backends.serve_ledger import end_ledger, ledger_of
 from orchestrator.backends.serve_proxy import proxy_url, reason, state_of
 from orchestrator.backends.serve_route import Route
@@ -25,7 +32,7 @@ from orchestrator.ports.traffic import Tallies, Traffic
 ROUTER = "router"
 """Name of the one deployment in a router's Serve application; the application itself is called like the app."""
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 """Other code in the router's replicas needs another number: then, and only then, Serve replaces them."""
 
 _POLL_S = 0.02
@@ -58,13 +65,21 @@ class RayRouter:
     def __init__(self, settings: RouterSettings | None = None) -> None:
         self._settings = settings or RouterSettings()
 
+    def prepare(self, app: str, *, timeout_s: float = 60.0) -> None:
+        """See ``ports.traffic.Router.prepare``."""
+        check_name("app", app)
+        deadline = time.monotonic() + timeout_s
+        proxy_url(self._settings.http_port)
+        self._ask_ledger(app, deadline, "prepare", partial(_apply_none, app, self._settings))
+        self._await_replicas(app, "is up", deadline, timeout_s)
+
     def route(self, app: str, traffic: Traffic, *, timeout_s: float = 60.0) -> Endpoint:
         """See ``ports.traffic.Router.route``."""
         check_traffic(app, traffic)
         deadline = time.monotonic() + timeout_s
         endpoint = Endpoint(app, "", f"{proxy_url(self._settings.http_port)}/{app}")
         if not self._change(app, traffic, deadline):
-            self._await_replicas(app, traffic, deadline, timeout_s)
+            self._await_replicas(app, f"has generation {traffic.generation}", deadline, timeout_s)
         return endpoint
 
     def traffic(self, app: str) -> Traffic | None:
@@ -87,7 +102,7 @@ class RayRouter:
         missing = _not_served(app, traffic)
         if missing:
             raise ServingFailed(f"{app} {missing} is not served, so it gets no requests; deploy it first")
-        config = {"traffic": traffic_document(traffic), "limits": asdict(self._settings.limits)}
+        config = _config(traffic, self._settings)
         check, apply = partial(_check_standing, app, traffic), partial(_apply, app, config, self._settings)
         done: bool = self._ask_ledger(app, deadline, "change", check, apply, config, self._settings.replicas)
         return done
@@ -109,7 +124,7 @@ class RayRouter:
                     raise ServingFailed(f"the ledger of the router of {app} does not answer: {error}") from error
                 time.sleep(_TRIES_S)
 
-    def _await_replicas(self, app: str, traffic: Traffic, deadline: float, timeout_s: float) -> None:
+    def _await_replicas(self, app: str, what: str, deadline: float, timeout_s: float) -> None:
         said = "it was not started"
         while time.monotonic() < deadline:
             application = ray_private.serve_statuses().get(app)
@@ -120,15 +135,17 @@ class RayRouter:
                 if application.status == "DEPLOY_FAILED":
                     break
             time.sleep(_POLL_S)
-        raise ServingFailed(
-            f"not all of the router of {app} has generation {traffic.generation} after {timeout_s:g} s: {said}"
-        )
+        raise ServingFailed(f"not all of the router of {app} {what} after {timeout_s:g} s: {said}")
 
 
 def standing_traffic(app: str) -> Traffic | None:
-    """What Serve was told last; None if there is no router."""
+    """What Serve was told last; None if there is no router, or nothing yet."""
     config = ray_private.serve_user_config(app, ROUTER)
-    return None if config is None else traffic_from(config["traffic"])
+    return None if config is None or config["traffic"] is None else traffic_from(config["traffic"])
+
+
+def _config(traffic: Traffic | None, settings: RouterSettings) -> dict[str, Any]:
+    return {"traffic": traffic and traffic_document(traffic), "limits": asdict(settings.limits)}
 
 
 def _check_standing(app: str, traffic: Traffic) -> None:
@@ -142,6 +159,12 @@ def end_router(app: str) -> None:
     if ray_private.serve_statuses().get(app) is not None:
         serve.delete(app)
     end_ledger(app)
+
+
+def _apply_none(app: str, settings: RouterSettings) -> None:
+    """Have Serve start a router that is there for no traffic yet; one that is there stays as it is."""
+    if ray_private.serve_user_config(app, ROUTER) is None:
+        _apply(app, _config(None, settings), settings)
 
 
 def _apply(app: str, config: dict[str, Any], settings: RouterSettings) -> None:
@@ -159,8 +182,7 @@ def _apply(app: str, config: dict[str, Any], settings: RouterSettings) -> None:
         if telling.done():
             telling.result()
         if time.monotonic() > deadline:
-            generation = config["traffic"]["generation"]
-            raise ServingFailed(f"Serve did not keep generation {generation} of {app} within {_KEPT_S:g} s")
+            raise ServingFailed(f"Serve did not keep the traffic of {app} within {_KEPT_S:g} s: {config['traffic']}")
         time.sleep(_POLL_S)
 
 

@@ -47,6 +47,11 @@ class Resources:
         """True if the step may share a pooled worker with others."""
         return self is _DEFAULT or self == _DEFAULT
 
+    @property
+    def nothing(self) -> bool:
+        """True if no amount of anything is held while the step runs."""
+        return not (self.num_cpus or self.num_gpus or self.memory or any(self.resources.values()))
+
 
 _DEFAULT = Resources()
 

@@ -118,6 +118,15 @@ class Tallies(NamedTuple):
 class Router(Protocol):
     """Moves the requests of applications between versions that ``Serving`` deployed."""
 
+    def prepare(self, app: str, *, timeout_s: float = 60.0) -> None:
+        """Start the router ahead; until ``route`` it has no traffic and answers 503. No error if there is one.
+
+        Raises:
+            ServingFailed: it did not become healthy.
+            ConfigError: no application can be called that.
+        """
+        ...
+
     def route(self, app: str, traffic: Traffic, *, timeout_s: float = 60.0) -> Endpoint:
         """Do this from now on, and return when all replicas of the router do; starts the router if there is none.
 

@@ -128,6 +128,11 @@ class LocalServing:
             if version in (None, served.endpoint.version):
                 self._end(app, served.endpoint.version)
 
+    def prepare(self, app: str, *, timeout_s: float = 60.0) -> None:
+        """See ``Router.prepare``."""
+        check_name("app", app)
+        self._on_loop(self._routing(app))
+
     def route(self, app: str, traffic: Traffic, *, timeout_s: float = 60.0) -> Endpoint:
         """See ``Router.route``."""
         check_traffic(app, traffic)
@@ -175,8 +180,10 @@ class LocalServing:
 
     async def _follow(self, app: str, traffic: Traffic) -> None:
         check_next(app, traffic, self.traffic(app))
-        routing = self._routings.setdefault(app, Routing(app, partial(self._ask, app)))
-        routing.follow(traffic, self._limits)
+        (await self._routing(app)).follow(traffic, self._limits)
+
+    async def _routing(self, app: str) -> Routing:
+        return self._routings.setdefault(app, Routing(app, partial(self._ask, app)))
 
     async def _tallies(self, app: str) -> Tallies:
         totals = self._totals.setdefault(app, {})

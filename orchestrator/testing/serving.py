@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.backends.serve_choice import check_next, check_traffic, traffic_document, traffic_from
+from orchestrator.backends.serve_choice import check_name, check_next, check_traffic, traffic_document, traffic_from
 from orchestrator.errors import ServingFailed
 from orchestrator.ports.capture import Capture
 from orchestrator.ports.serving import Endpoint, Load, Payload, Served, check_deployment, check_payload
@@ -92,6 +92,10 @@ class FileServing:
         for served in self.status(app):
             if version in (None, served.endpoint.version):
                 self._path(app, served.endpoint.version).unlink(missing_ok=True)
+
+    def prepare(self, app: str, *, timeout_s: float = 60.0) -> None:
+        """See ``Router.prepare``; there is no process to start."""
+        check_name("app", app)
 
     def route(self, app: str, traffic: Traffic, *, timeout_s: float = 60.0) -> Endpoint:
         """See ``Router.route``; of two processes that name the same generation one gets it."""

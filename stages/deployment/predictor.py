@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -90,6 +91,7 @@ class Predictor:
         self.model = model_from_payload(payload)
         self.max_rows = int((config or {}).get("max_rows", DEFAULT_MAX_ROWS))
         self._nullable: dict[str, bool] = {}
+        self._warm_up()
 
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Prediction of the target for each row.
@@ -112,6 +114,11 @@ class Predictor:
         if isinstance(self.model, ModelFile):
             return self.model.answers(table)
         return [{"probability": float(value)} for value in self.model.predict(table)]
+
+    def _warm_up(self) -> None:
+        """Answer an example, so that no request waits for what a first answer loads; what fails is for requests."""
+        with suppress(Exception):
+            self.model.predict(example_rows(self.model, 1))
 
     def takes_null(self, name: str) -> bool:
         """Whether an input may be unknown: an example row is answered with a finite number, and without it still."""

@@ -68,6 +68,7 @@ def replay(
     table: pa.Table,
     target: str,
     releases: int = 1,
+    after: str | None = None,
     metric: str = "brier",
     clients: int = 4,
     pause_s: float = 0.05,
@@ -85,6 +86,8 @@ def replay(
         url: Of an application with a router, on this machine.
         target: Column with what happened, as a number; rows without it are left out.
         releases: How many releases have to end before this does; one that moves no request is not seen.
+        after: The release that ended last before those, by its id; the one that is found at first if it is not named,
+            so name it where the next may already be under way when this begins.
         clients: How many ask at the same time, each one request after the other, with ``pause_s`` seconds in between
             while a release is watched, and ``idle_s`` while one is being prepared, which needs the machine.
         timeout_s: Longest wait for an answer.
@@ -105,7 +108,7 @@ def replay(
     with ThreadPoolExecutor(clients) as pool:
         running = [pool.submit(users.ask, number, clients) for number in range(clients)]
         try:
-            ended = users.wait(releases, time.monotonic() + limit_s)
+            ended = users.wait(releases, after, time.monotonic() + limit_s)
         finally:
             users.over.set()
     for one in running:
@@ -151,23 +154,23 @@ class _Users:
             self.over.wait(self.pause_s if self.watched else self.idle_s)
         client.close()
 
-    def wait(self, releases: int, deadline: float) -> int:
+    def wait(self, releases: int, after: str | None, deadline: float) -> int:
         """Look at the application until so many releases have ended, or until a moment; gives how many have."""
         client = Client(self.url, self.timeout_s)
-        first: str | None = None
-        ended: set[str] = set()
-        while len(ended) < releases and time.monotonic() < deadline:
+        seen: set[str] = set()
+        ended = 0
+        while ended < releases and time.monotonic() < deadline:
             try:
                 traffic, _ = client.ask("GET")
-                first = traffic["release"] if first is None else first
+                after = traffic["release"] if after is None else after
                 self.watched = traffic["phase"] == "baking"
-                if not self.watched:
-                    ended |= {traffic["release"]} - {first}
+                seen |= {traffic["release"]} - {after}
+                ended = len(seen) - self.watched if seen else 0  # one begins when the one before it has ended
             except _FAILED as error:
                 self._failed(error)
             time.sleep(_LOOK_S)
         client.close()
-        return len(ended)
+        return ended
 
     def seen(self, releases: int) -> Replay:
         """All of it."""

@@ -112,14 +112,18 @@ def deploy_versions(
 ) -> list[Deployment]:
     """Serve several versions of an application side by side, begun all at once; none gets requests of the others.
 
-    A ``release`` of such a model with the same options finds its candidate there and does not wait for it to start.
+    A ``release`` of such a model with the same options finds its candidate there, and the application's router, and
+    waits for neither to start.
 
     Raises:
-        ServingFailed: one of them did not become healthy.
+        ServingFailed: one of them, or the router, did not become healthy.
     """
-    serving = step().serving
-    with ThreadPoolExecutor(max(1, len(models))) as pool:
-        return list(pool.map(lambda model: _deployed(serving, model, app, max_rows), models))
+    serving, router = step().serving, step().routing
+    with ThreadPoolExecutor(len(models) + 1) as pool:
+        preparing = pool.submit(router.prepare, app)
+        deployed = list(pool.map(lambda model: _deployed(serving, model, app, max_rows), models))
+        preparing.result()
+    return deployed
 
 
 def _deployed(serving: Any, model: Model | ModelFile, app: str, max_rows: int, **more: Any) -> Deployment:

@@ -100,7 +100,7 @@ def _live(found: Judged, late_min: float, wrong_trees: int, app: str) -> LiveRes
     wrong = boosted([turned[i] for i in range(len(found.fit_on))], found.reference, wrong_trees)
     ready = deploy_versions([found.baseline.model, found.model.model, wrong.model], app=retire(app))
     first = release(found.baseline.model, app=ready[0].app)
-    asked = replay(first.url, concat(found.later[:2]), TARGET, releases=2)
+    asked = replay(first.url, concat(found.later[:2]), TARGET, releases=2, after=first.id)
     good = release(found.model.model, app=first.app, canary=CANARY)
     bad = release(wrong.model, app=good.app, canary=CANARY)
     return conclude_live(first, good, bad, asked)

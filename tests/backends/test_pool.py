@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -215,6 +216,27 @@ def test_pool_workers_make_way_for_a_heavy_bundle(show: Callable[[int], Show]) -
     assert not play.stage.players[2].alive
     play.poll()
     assert play.stage.players[3].bundles == ["b4"]
+
+
+def test_a_heavy_worker_that_holds_nothing_takes_the_next_bundle(show: Callable[[int], Show]) -> None:
+    play = show(1)
+    serving: dict[str, Any] = {"heavy": Resources(num_cpus=0), "uses": ("serving",)}
+    first, beside = play.submit(**serving), play.submit(**serving)
+    assert [player.bundles for player in play.stage.players] == [[first], [beside]]  # one after the other in each
+    play.stage.players[0].finish(first)
+    play.poll()
+    following = play.submit(**serving)
+    assert play.stage.players[0].bundles == [first, following]
+    others = [
+        play.submit(run="other", **serving),
+        play.submit(heavy=Resources(num_cpus=0)),
+        play.submit(isolated=True, **serving),
+    ]
+    assert [player.bundles for player in play.stage.players[2:]] == [[bundle] for bundle in others]
+    for player, bundle in zip(play.stage.players, (following, beside, *others), strict=True):
+        player.finish(bundle)
+    play.poll()
+    assert [player.alive for player in play.stage.players] == [True, True, True, True, False]
 
 
 def test_a_bundle_that_must_be_alone_gets_an_empty_worker_and_keeps_it(show: Callable[[int], Show]) -> None:

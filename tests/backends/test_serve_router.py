@@ -314,8 +314,13 @@ def test_a_router_can_end_and_begin_again(place: Place) -> None:
     assert place.router.traffic("shop") is None
     assert place.ask().status == 404
     assert send(f"{place.url}/v1", {"rows": [{"x": 1}]}).status == 200
+    place.router.prepare("shop")
+    assert place.router.traffic("shop") is None
+    assert place.ask().status == 503  # it was started ahead, and has no traffic yet
     place.router.route("shop", replace(standing, generation=standing.generation + 1))
     assert place.ask(4).body == {"predictions": [{"y": 8}]}
+    place.router.prepare("shop")
+    assert place.router.traffic("shop") == replace(standing, generation=standing.generation + 1)
 
 
 @ON_RAY

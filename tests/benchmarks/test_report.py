@@ -60,6 +60,15 @@ def test_medians_and_ratios() -> None:
     assert ratio_text(row, "raw Ray") == ""
 
 
+@pytest.mark.parametrize(("raw", "ours", "changes"), [(0, 1, {"ratio": "over"}), (1, 0, {})])
+def test_what_took_no_time_has_no_ratio(raw: float, ours: float, changes: dict[str, Any]) -> None:
+    row = described([raw], [ours], **changes)
+    assert row["columns"]["ours"]["ratio"] is None
+    assert ratio_text(row, "ours") == ""
+    assert "ours" in text(document(row))
+    assert "ours" in markdown(document(row))
+
+
 def test_a_rate_is_better_when_it_is_larger() -> None:
     assert described([100], [300], larger_is_better=True)["columns"]["ours"]["ratio"] == 3
 

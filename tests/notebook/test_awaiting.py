@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
+import signal
 import threading
 import time
 from pathlib import Path
@@ -14,9 +14,10 @@ from orchestrator import RunFailed, pipeline, stage
 from orchestrator.app.installation import shared
 from orchestrator.app.run import Run
 from orchestrator.app.runs import Runs
+from orchestrator.engine.driver import Driver
 from orchestrator.graph.fact import FINISHED
 from orchestrator.graph.pipeline import RunOptions
-from orchestrator.notebook.progress import FIRST_S, Progress
+from orchestrator.notebook.progress import FIRST_S, Lines, Progress
 from orchestrator.testing import InProcess
 from tests.api import flow
 
@@ -153,12 +154,25 @@ def test_a_watched_run_writes_lines_where_there_is_no_notebook(
     assert run.result() == [0, 10, 20, 30]
 
 
-def test_an_interrupted_watch_leaves_a_run_that_can_be_resumed(process: InProcess) -> None:
+def test_an_interrupted_watch_leaves_a_run_that_can_be_resumed(
+    process: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal comes while the first line is written; the step goes on until the driver knows that it is to stop."""
+    interrupt = Driver.interrupt
+
+    def interrupted(driver: Driver) -> None:
+        interrupt(driver)
+        GO.set()
+
+    monkeypatch.setattr(Driver, "interrupt", interrupted)
+    monkeypatch.setattr(Lines, "show", lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     run = process.start(holding)
-    threading.Timer(2 * FIRST_S, _thread.interrupt_main).start()
-    threading.Timer(4 * FIRST_S, GO.set).start()
-    with pytest.raises(KeyboardInterrupt):
-        run.watch()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run.watch()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert run.state not in FINISHED
     assert process.resume(run.id).result() == [0, 10, 20]
 

@@ -135,7 +135,10 @@ class Pool:
     def _needs(self, bundle: Bundle) -> WorkerNeeds:
         kind = _kind(bundle)
         capsule = self._runs[bundle.run].capsule
-        return WorkerNeeds(kind, capsule, bundle.heavy or Resources(), bundle.uses if kind == "heavy" else ())
+        if kind != "heavy":
+            return WorkerNeeds(kind, capsule)
+        resources = bundle.heavy or Resources()
+        return WorkerNeeds(kind, capsule, resources, bundle.uses, lasting=resources.nothing and not bundle.isolated)
 
     def _startable(self) -> int:
         """How many pool workers could be started now."""
@@ -205,7 +208,8 @@ class Pool:
     def _member_for(self, bundle: Bundle) -> Member | None:
         needs = self._needs(bundle)
         if needs.kind == "heavy":
-            return self._start(needs) if self._transport.fits(needs) else None
+            free = next((m for m in self._members.values() if needs.lasting and m.needs == needs and m.is_idle), None)
+            return free or (self._start(needs) if self._transport.fits(needs) else None)
         same = [m for m in self._members.values() if m.needs == needs and not m.closing and not m.parked]
         if needs.kind == "host":
             emptiest = min(same, key=lambda m: len(m.bundles), default=None)
@@ -290,7 +294,7 @@ class Pool:
                 self._handed_back(frame.bundle)
                 self._holder.pop(frame.bundle, None)
                 member.finished(frame.bundle)
-                if member.needs.kind == "heavy":
+                if member.needs.kind == "heavy" and not member.needs.lasting:
                     member.retire()
             self._events.append(FromBundle(member.name, frame))
         elif isinstance(frame, frames.Released | frames.Call):

@@ -75,7 +75,7 @@ class RayChannel:
     def park(self) -> bool:
         """See ``Channel``."""
         if self._reserve is None:
-            return self.needs.kind == "host"
+            return self.needs.kind == "host" or self.needs.lasting
         if self.slot is not None:
             self.slot.release()
             self.slot = None

@@ -18,7 +18,7 @@ from orchestrator.types import Digest
 
 WorkerKind: TypeAlias = Literal["pool", "host", "heavy"]
 """``pool`` takes one slot and runs light bundles; ``host`` takes none and holds ``@dynamic`` and streaming bodies;
-``heavy`` runs one bundle with the declared resources and ends."""
+``heavy`` runs one bundle with the declared resources and ends, unless it is ``lasting``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,14 @@ class WorkerNeeds:
         capsule: The code it runs; empty if it serves any.
         resources: What it holds while it lives (``heavy`` only; a pool worker holds the default).
         uses: Parts of the engine its step drives (``data``, ``tune``, ``train``, ``serving``).
+        lasting: It holds nothing that others could wait for, so it stays and runs further bundles, one after the other.
     """
 
     kind: WorkerKind
     capsule: Digest = ""
     resources: Resources = field(default_factory=Resources)
     uses: tuple[str, ...] = ()
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
