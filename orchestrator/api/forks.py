@@ -6,7 +6,7 @@ The first starts nothing of a project; the second traces a pipeline, which a pro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.api.forms import FIELD, fields_of, written
 from orchestrator.api.schemas import Accepted, Fork
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.api.place import Place
     from orchestrator.app.record import RunRecord
 
-_NOW = "now"
+_NOW: Final = "now"
 
 
 class Forking(NamedTuple):
