@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.app.comparing import compared
 from orchestrator.app.following import CONTROL_KINDS
-from orchestrator.graph.node import Const, Graph
-from orchestrator.ports.values import decode_cell, describe
-from orchestrator.readers.comparison import Comparison, Row, StepRow
+from orchestrator.readers.comparison import Comparison, StepRow
 
 if TYPE_CHECKING:
     from orchestrator.app.installation import Installation
@@ -54,21 +52,8 @@ def run_difference(here: Installation, before: str, after: str) -> RunDifference
     work = {name for fold in folds for name, state in fold.nodes.items() if state.node.kind not in CONTROL_KINDS}
     old, new = ({name: state.node.policy.resources.num_cpus for name, state in fold.nodes.items()} for fold in folds)
     reused = {name: state.reused for name, state in folds[1].nodes.items() if state.reused}
-    params = tuple(_with_defaults(row, [fold.graph for fold in folds]) for row in found.params)
     series = tuple(one for one in found.series if one.values[1] or one.name.rpartition(" ")[0] not in reused)
-    found = replace(found, params=params, series=series)
+    found = replace(found, series=series)
     created = folds[1].created
     forked = created.forked if created is not None and created.origin == found.runs[0] else ""
     return RunDifference(found, tuple(step for step in found.steps if step.address in work), (old, new), reused, forked)
-
-
-def _with_defaults(row: Row, graphs: Sequence[Graph]) -> Row:
-    """A parameter with its default in a run that was not given it."""
-    return Row(row.name, tuple(
-        _default(graph, row.name) if value is None else value for value, graph in zip(row.values, graphs, strict=True)
-    ))  # fmt: skip
-
-
-def _default(graph: Graph, name: str) -> str | None:
-    expr = graph.params.get(name)
-    return describe(decode_cell(expr.cell)).preview if isinstance(expr, Const) and expr.cell is not None else None
