@@ -86,11 +86,11 @@ def sweep(
 
 def _swept(stage: Stage[..., Any], asked: _Asked, steering: Steering, name: str) -> Any:
     """The best of a sweep, or its step: where the call stands decides who runs the trials."""
-    spaces, given, metric, *rest = asked
+    spaces, given, metric, mode, trials, searcher, concurrency = asked
     if _in_a_body():
         _check_place(stage, steering)
         shared = {"given": given, "stage": stage.path, "code": stage.spec.fingerprint, "metric": metric}
-        return search(named_trial(stage), spaces, shared, metric, *rest)
+        return search(named_trial(stage), spaces, shared, metric, mode, trials, searcher, concurrency)
     trace = tracing()
     if trace is None or steering == Steering(None, False):
         return _plain(stage, metric, name)(*asked)

@@ -54,7 +54,7 @@ def model_card(
         test, train: Raw rows to judge by; those that were learned from, to say how many and of when.
         baseline: A model to put the scores beside, such as the champion or a ``ColumnModel``.
         by: Columns; each of their values is a slice.
-        title, purpose, limits, author: What it is called (by default after its target), is for, is not for; who answers.
+        title, purpose, limits, author: What it is called (after its target by default), is for, is not for; by whom.
         time: Column of the rows that says when, for the window of the data.
         cluster: Columns of rows that belong together, for honest intervals.
         most_slices, resamples: How many, the largest, are shown; bootstrap resamples behind each interval.
