@@ -18,7 +18,7 @@ from orchestrator import CheckResult, stage
 from orchestrator.errors import ConfigError
 from stages.columns import floats, is_numeric, require_columns
 from stages.errors import DataRejected
-from stages.monitoring.drift import PSI_LIMITS, ColumnDrift, category_counts, column_drift, kolmogorov_smirnov
+from stages.monitoring.drift import PSI_LIMITS, ColumnDrift, category_counts, column_drift
 from stages.significance import holm, homogeneity_tail, kolmogorov_tail
 
 LEAST_KS = 0.1
@@ -146,7 +146,7 @@ def check_drift(
         )
     pairs = [(key, reference.column(key), current.column(key)) for key in wanted]
     sizes = [column_drift(then, now, key, bins) for key, then, now in pairs]
-    chances = holm([_chance(then, now, key, bins) for key, then, now in pairs])
+    chances = holm([_chance(then, now, size, bins) for (_, then, now), size in zip(pairs, sizes, strict=True)])
     findings = [
         DriftFinding(size, chance, chance <= 1 - certainty and _is_large(size, least_psi, least_ks))
         for size, chance in zip(sizes, chances, strict=True)
@@ -169,11 +169,11 @@ def _is_large(size: ColumnDrift, least_psi: float, least_ks: float) -> bool:
     return size.psi >= least_psi or (size.ks or 0.0) >= least_ks
 
 
-def _chance(reference: Any, current: Any, name: str, bins: int) -> float:
+def _chance(reference: Any, current: Any, size: ColumnDrift, bins: int) -> float:
     """How likely a difference as large is between rows of one distribution."""
     if not is_numeric(reference.type):
         return homogeneity_tail(*category_counts(reference, current))
-    sides = [floats(column, name) for column in (reference, current)]
+    sides = [floats(column, size.column) for column in (reference, current)]
     then, now = (values[~np.isnan(values)] for values in sides)
     missing = [float(len(values) - len(present)) for values, present in zip(sides, (then, now), strict=True)]
     known = np.unique(np.concatenate([then, now]))
@@ -181,6 +181,6 @@ def _chance(reference: Any, current: Any, name: str, bins: int) -> float:
         counts = (np.bincount(np.searchsorted(known, values), minlength=len(known)) for values in (then, now))
         return homogeneity_tail(*(np.append(one, gaps) for one, gaps in zip(counts, missing, strict=True)))
     gaps = homogeneity_tail(np.array([len(then), missing[0]]), np.array([len(now), missing[1]]))
-    if not then.size or not now.size:
+    if size.ks is None:
         return gaps
-    return min(1.0, 2 * min(gaps, kolmogorov_tail(kolmogorov_smirnov(then, now), len(then), len(now))))
+    return min(1.0, 2 * min(gaps, kolmogorov_tail(size.ks, len(then), len(now))))
