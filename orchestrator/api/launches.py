@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from orchestrator.app.installation import Installation
 from orchestrator.app.launching import (
     PROMOTION_S,
     Begun,
+    Fork,
     Inspect,
     Inspected,
     Order,
@@ -69,6 +70,25 @@ class Launches:
             return Order(start=Start(what=what, values=values, tags=tags, on=on, key=run_key))
 
         return self._begun("start", key, [what, dict(values), dict(tags), on], order)
+
+    def fork(
+        self, run: str, step: str, what: str, values: Mapping[str, str], repeat: Sequence[str], key: str | None
+    ) -> Accepted:
+        """Begin a run with the history of another up to a step, then with the code of the project.
+
+        Args:
+            what: A pipeline file; empty for the pipeline of the run, as it is now.
+
+        Raises:
+            OrchestratorError: there is no such run, step or pipeline, or it cannot go on like this.
+        """
+        _check_names(values)
+
+        def order(run_key: str) -> Order:
+            return Order(fork=Fork(run=run, step=step, what=what, values=values, repeat=list(repeat), key=run_key))
+
+        begun = self._begun("fork", key, [run, step, what, dict(values), list(repeat)], order)
+        return begun.model_copy(update={"step": self._here.created(begun.run).forked})
 
     def release(self, asked: SendOut, key: str | None) -> Accepted:
         """Begin a release; raises OrchestratorError if it may not begin."""
@@ -127,4 +147,6 @@ def _turn(free: threading.BoundedSemaphore) -> Iterator[None]:
 def _check_names(values: Mapping[str, str]) -> None:
     for name in values:
         if not _NAME.fullmatch(name):
-            raise ConfigError(f"{name!r} is no name of a parameter; options of stages stand in the pipeline's file")
+            raise ConfigError(
+                f"params: {name!r} is no name of a parameter; options of stages stand in the pipeline's file"
+            )

@@ -58,7 +58,7 @@ def _look(place: Place, run: str, address: str, before: _Seen | None) -> _Seen:
         ranges = log_ranges(record, node, item)
         if before is not None and ranges == before.ranges:
             return _Seen(ranges, None, ended)
-        return _Seen(ranges, read_log(record, ranges).splitlines(), ended)
+        return _Seen(ranges, read_log(place.here.settings.logs_dir, ranges).splitlines(), ended)
 
 
 async def _lines(place: Place, run: str, address: str, sent: int, seen: _Seen) -> AsyncIterator[bytes]:

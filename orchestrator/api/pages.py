@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from orchestrator.api import schemas as s
 from orchestrator.api.describing import detail_of, item_of, nodes_of, reasons, run_of
+from orchestrator.api.forks import fork_in, fork_of, forking
 from orchestrator.api.guard import COOKIE, LOGIN, same, session_of
 from orchestrator.api.outputs import output_of
 from orchestrator.api.pictures import PAGE_NODES, graph_of, seconds, timeline_of
@@ -125,6 +126,7 @@ def _add_step(routes: APIRouter, place: Place) -> None:
                 items=_items(record, node, state, cursor) if many else None,
                 asked={"state": state, "q": q}, sweep=address in ended_sweeps(record.fold),
                 newest=place.here.journal.runs(record.row.pipeline, limit=1)[0].id,
+                forking=forking(place, record) if record.row.state in FINISHED else None,
             )  # fmt: skip
 
 
@@ -175,8 +177,7 @@ def perform(place: Place, run: str, given: Mapping[str, str]) -> str:
     elif action == "resume":
         place.actions.resume(run, key)
     elif action == "fork":
-        asked = s.Fork(step=given.get("step", "?"), repeat=["*"] if given.get("repeat") else [])
-        return place.actions.fork(run, asked, key).run
+        return fork_of(place, run, fork_in(given), key).run
     elif action in ("approve", "reject"):
         answer = s.Answer(step=given.get("step", "?"), approved=action == "approve", by=given.get("by", "")[:100])
         place.actions.answer(run, answer, key)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from orchestrator.api import pipeline_schemas as s
-from orchestrator.api.forms import form_key, form_of, state_of
+from orchestrator.api.forms import FIELD, fields_of, form_key, form_of, state_of, written
 from orchestrator.api.pages import Short, run_url, show
 from orchestrator.api.pictures import PAGE_NODES
 from orchestrator.api.place import Place, document
@@ -29,9 +29,6 @@ from orchestrator.engine.plan import Plan, PlannedNode
 from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.graph.json import graph_from_json
 from orchestrator.views.svg import graph_svg
-
-FIELD = "p."
-"""Before the name of a parameter in forms."""
 
 _LOOKS = {"reuse": "cached", "run": "pending", "after": "pending", "skip": "skipped", "wait": "waiting"}
 
@@ -67,7 +64,7 @@ def _add_reads(routes: APIRouter, place: Place, catalog: Catalog) -> None:
     @routes.post(f"{PREFIX}/runs", response_model=Accepted, status_code=202, tags=["actions"], responses=PROBLEM)
     def start(body: s.NewRun, key: Key = None) -> Accepted:
         """Run a pipeline, driven by a process of its own; answers with the run."""
-        values = {name: _written(value) for name, value in body.params.items()}
+        values = {name: written(value) for name, value in body.params.items()}
         return place.launches.start(str(catalog[body.pipeline].file), values, body.tags, body.on, key)
 
 
@@ -117,11 +114,6 @@ def _pairs(given: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _written(value: Any) -> str:
-    """A value as it is written on a command line."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 # ---- pages
 
 
@@ -133,7 +125,7 @@ def _add_pages(routes: APIRouter, place: Place, catalog: Catalog) -> None:
 
     @routes.get("/pipelines/{name}", include_in_schema=False)
     def pipeline(request: Request, name: str, on: Short = "", plan: Short = "") -> Response:
-        listed, values = catalog[name], _fields(request.query_params)
+        listed, values = catalog[name], fields_of(request.query_params)
         planned, picture, failed = None, "", listed.problem
         if plan:  # only if asked for: it takes seconds, and the project's code
             try:
@@ -158,7 +150,7 @@ def _add_pages(routes: APIRouter, place: Place, catalog: Catalog) -> None:
 def _in_file(listed: Listed) -> list[s.Parameter]:
     """The parameters that a file sets; of which type they are, only its code knows."""
     return [
-        s.Parameter(name=name, type="", default=_written(json.loads(json.dumps(value, default=str))))
+        s.Parameter(name=name, type="", default=written(json.loads(json.dumps(value, default=str))))
         for name, value in listed.params.items()
     ]
 
@@ -169,12 +161,7 @@ def _act(place: Place, catalog: Catalog, name: str, given: Mapping[str, str]) ->
         raise Refused(400, f"there is no action {given.get('action', '')!r}")
     key = form_key(f"/pipelines/{name}", given)
     on = given.get("on") or None
-    return place.launches.start(str(catalog[name].file), _fields(given), {}, on, key)
-
-
-def _fields(given: Mapping[str, str]) -> dict[str, str]:
-    """Parameters of a form; what is left empty has its default."""
-    return {name.removeprefix(FIELD): value for name, value in given.items() if name.startswith(FIELD) and value != ""}
+    return place.launches.start(str(catalog[name].file), fields_of(given), {}, on, key)
 
 
 def pipeline_url(name: str) -> str:

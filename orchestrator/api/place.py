@@ -87,7 +87,7 @@ class Place:
         """
         if index is None and state.node.is_map:
             raise ConfigError(f"{state.node.id} is a map: each item has logs of its own; name one, such as …[0]")
-        text = read_log(record, log_ranges(record, state.node.id, index or 0))
+        text = read_log(self.here.settings.logs_dir, log_ranges(record, state.node.id, index or 0))
         return text if len(text) <= _LOG_CHARS else f"[the last {_LOG_CHARS:,} characters]\n{text[-_LOG_CHARS:]}"
 
 

@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 import orchestrator
 from orchestrator.api import schemas as s
 from orchestrator.api.describing import detail_of, iso, item_of, nodes_of, reasons, run_of
+from orchestrator.api.forks import fork_of
 from orchestrator.api.outputs import image_of, output_of
 from orchestrator.api.pictures import graph_of, timeline_of
 from orchestrator.api.place import Place, RunFilter, document, number_cursor, page, tagged
@@ -211,7 +212,7 @@ def _add_actions(routes: APIRouter, place: Place) -> None:
     @routes.post("/runs/{run}/fork", response_model=s.Accepted, status_code=202, tags=["actions"])
     def fork(run: RunId, body: s.Fork, key: Key = None) -> s.Accepted:
         """Start a new run that does a step, and what depends on it, again, in a process of its own."""
-        return place.actions.fork(run, body, key)
+        return fork_of(place, run, body, key)
 
     @routes.post("/runs/{run}/answers", response_model=s.Accepted, status_code=202, tags=["actions"])
     def answer(run: RunId, body: s.Answer, key: Key = None) -> s.Accepted:

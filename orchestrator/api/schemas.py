@@ -379,10 +379,16 @@ class Fork(Document):
     """Ask for a new run: from a step on everything again, the rest from the history of this one.
 
     ``repeat`` names steps with effects that began already and may act again in the new run; ``*`` names them all.
+    ``code`` is the one on record, or the pipeline as the project has it ``now``; that is the default if there are
+    ``params``, which take the place of those on record: values, or texts as on a command line. ``pipeline`` names the
+    file to take the code from, with its options of stages; by default it is found by what the run recorded.
     """
 
     step: str = Field(min_length=1, max_length=500)
     repeat: list[str] = Field(default=[], max_length=100)
+    params: dict[str, Any] = Field(default={}, max_length=200)
+    code: Literal["recorded", "now"] | None = None
+    pipeline: str = Field(default="", max_length=100, description="a name of /pipelines")
 
 
 class Answer(Document):

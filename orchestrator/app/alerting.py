@@ -213,7 +213,7 @@ def send(rules: AlertRules, channel: str, message: Message) -> None:
 
 _TITLES = {
     "fail": "failed", "degraded": "degraded", "late": "is late", "stuck": "is stuck", "quality": "has bad data",
-    "budget": "is over its budget",
+    "drift": "has drifted", "budget": "is over its budget",
 }  # fmt: skip
 
 

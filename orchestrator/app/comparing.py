@@ -1,16 +1,21 @@
-"""Comparing runs: their records read, without running any code, and handed to the reader that says what differs."""
+"""Comparing runs: their records read, without running any code, and handed to the reader that says what differs.
+
+Of two runs it is also told what each step took, and what the second took over from the first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from orchestrator.app.following import CONTROL_KINDS
 from orchestrator.app.models import python_of
 from orchestrator.app.picture import run_graph
 from orchestrator.engine.state import DONE, STATUS_NAMES, NodeState
 from orchestrator.errors import ArtifactCorrupt, ArtifactMissing, ConfigError
 from orchestrator.ports.values import describe, digest_bytes, digest_of
-from orchestrator.readers.comparison import Comparison, Packed, RunSide, RunTrace, compare
+from orchestrator.readers.comparison import Comparison, Packed, RunSide, RunTrace, StepRow, compare
 
 if TYPE_CHECKING:
     from orchestrator.app.installation import Installation
@@ -25,6 +30,32 @@ _GONE = "gone from the store"
 _BACKENDS = {"local": "local workers", "ray": "Ray", "auto": "local workers, Ray where needed"}
 
 
+@dataclass(frozen=True, slots=True)
+class RunDifference:
+    """A run measured against an earlier one.
+
+    Attributes:
+        steps: Nodes that do work, in the order of the graph.
+        cpus: CPUs that a step of a node holds, in each run.
+        reused: Steps that the second run took over from a record, by node.
+        forked: The step at which the second run left the history of the first; empty if it is no fork of that.
+    """
+
+    found: Comparison
+    steps: tuple[StepRow, ...]
+    cpus: tuple[Mapping[str, float], Mapping[str, float]]
+    reused: Mapping[str, int]
+    forked: str
+
+    def cpu_s(self, step: StepRow) -> tuple[float | None, float | None]:
+        """CPU seconds that a node held in each run."""
+        old, new = (
+            None if busy_s is None else busy_s * cpus.get(step.address, 1.0)
+            for busy_s, cpus in zip(step.busy_s, self.cpus, strict=True)
+        )
+        return old, new
+
+
 def compared(here: Installation, runs: Sequence[str]) -> Comparison:
     """What differs between runs, given by id or a unique beginning of it; the first is what others are compared with.
 
@@ -36,6 +67,25 @@ def compared(here: Installation, runs: Sequence[str]) -> Comparison:
     if not 2 <= len(set(names)) == len(names) <= MOST_RUNS:
         raise ConfigError(f"two to {MOST_RUNS} different runs can be compared, not {', '.join(names) or 'none'}")
     return compare([side_of(here, run) for run in names])
+
+
+def run_difference(here: Installation, before: str, after: str) -> RunDifference:
+    """What differs between two runs, given by id or a unique beginning of it.
+
+    Raises:
+        NotFound: no such run.
+        ConfigError: both are the same run.
+    """
+    found = compared(here, (before, after))
+    folds = [here.fold(run) for run in found.runs]
+    work = {name for fold in folds for name, state in fold.nodes.items() if state.node.kind not in CONTROL_KINDS}
+    old, new = ({name: state.node.policy.resources.num_cpus for name, state in fold.nodes.items()} for fold in folds)
+    reused = {name: state.reused for name, state in folds[1].nodes.items() if state.reused}
+    series = tuple(one for one in found.series if one.values[1] or one.name.rpartition(" ")[0] not in reused)
+    found = replace(found, series=series)
+    created = folds[1].created
+    forked = created.forked if created is not None and created.origin == found.runs[0] else ""
+    return RunDifference(found, tuple(step for step in found.steps if step.address in work), (old, new), reused, forked)
 
 
 def side_of(here: Installation, run: str) -> RunSide:

@@ -12,13 +12,18 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.app.launching import Begun, Inspect, Inspected, Node, Order, Parameter, Promoted, Refusal, Start
+from orchestrator.app.fork import refuse_acting
+from orchestrator.app.launching import Begun, Fork, Inspect, Inspected, Node, Order, Parameter, Promoted, Refusal, Start
 from orchestrator.app.promoting import promote
 from orchestrator.app.releasing import send_back, send_out
 from orchestrator.app.run import Run
 from orchestrator.app.runner import Runner
 from orchestrator.config.job import Job, load_job
-from orchestrator.errors import OrchestratorError, RunError, UserError
+from orchestrator.config.overrides import Written, values_of
+from orchestrator.config.recorded import locate
+from orchestrator.config.suggestion import meant_or_known
+from orchestrator.errors import ConfigError, OrchestratorError, RunError, UserError
+from orchestrator.graph.fact import FINISHED
 from orchestrator.graph.json import graph_to_json
 
 
@@ -54,6 +59,8 @@ def carry_out(order: Order, runner: Runner) -> tuple[msgspec.Struct, Run | None]
         return Promoted(address=f"{done.name}@v{done.number}", before=done.before, to=done.to, run=done.run), None
     if order.start is not None:
         run = _started(runner, order.start)
+    elif order.fork is not None:
+        run = _forked(runner, order.fork)
     elif order.release is not None:
         run = send_out(runner, order.release.asked, order.release.key)
     elif order.rollback is not None:
@@ -68,6 +75,30 @@ def _started(runner: Runner, asked: Start) -> Run:
     on = None if asked.on not in ("local", "ray") else asked.on
     pipeline = job.pipeline.options(on=on, tags=asked.tags, key=asked.key)  # type: ignore[arg-type]
     return runner.start(pipeline, job.params, pipeline.run_options, detach=True)
+
+
+def _forked(runner: Runner, asked: Fork) -> Run:
+    """The fork, or the run that its key has already: driven on here if nobody drives it."""
+    here = runner.installation
+    known = here.journal.run_of_key(asked.key)
+    if known is not None:
+        going_on = here.journal.run(known).state in FINISHED or here.journal.owner(known) is not None
+        return Run(here, known) if going_on else runner.resume(known, detach=True)
+    graph = here.fold(here.journal.run(asked.run).id).graph
+    job = load_job(asked.what or locate(graph, "a file of the project, by its name"))
+    takes = job.pipeline.signature.parameters
+    for name in asked.values:
+        if name not in takes and not job.pipeline.variadic[1]:
+            raise ConfigError(f"params.{name}: {job.pipeline.name} has no such parameter{meant_or_known(name, takes)}")
+    of_file = {name: value for name, value in job.params.items() if name not in graph.params}
+    written = values_of(
+        {name: Written(text, f"params.{name}") for name, text in asked.values.items()},
+        {name: job.pipeline.hints.get(name, Any) for name in (*takes, *asked.values)},
+    )
+    made = runner.fork(asked.run, asked.step, job.pipeline, {**of_file, **written})
+    acting = made.renewal.acting
+    refuse_acting(made, acting if "*" in asked.repeat else asked.repeat)
+    return runner.rerun(made.renewal, detach=True, code=made.code, key=asked.key)
 
 
 def inspected(runner: Runner, asked: Inspect) -> Inspected:

@@ -70,6 +70,24 @@ class Inspect(Struct, frozen=True, kw_only=True):
     values: Mapping[str, str]
 
 
+class Fork(Struct, frozen=True, kw_only=True):
+    """Begin a run with the history of another up to a step, then with the code of the project.
+
+    Attributes:
+        what: As ``orc run`` takes it; empty for the pipeline that the run recorded, as it is now.
+        values: Parameters that are other ones, as they are written on a command line.
+        repeat: Steps with effects that may act again; ``*`` for all of them.
+        key: One key, one run.
+    """
+
+    run: str
+    step: str
+    what: str
+    values: Mapping[str, str]
+    repeat: list[str]
+    key: str
+
+
 class Release(Struct, frozen=True, kw_only=True):
     """Begin a release."""
 
@@ -89,6 +107,7 @@ class Order(Struct, frozen=True, kw_only=True):
 
     start: Start | None = None
     inspect: Inspect | None = None
+    fork: Fork | None = None
     release: Release | None = None
     rollback: Rollback | None = None
     promote: Promote | None = None

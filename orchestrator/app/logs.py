@@ -1,30 +1,27 @@
 """What the steps of a run wrote, line by line: by step and attempt, from its facts and the files of its workers.
 
-The files are kept with the runs, so they are there after workers, Ray and cluster have gone. Of a step that runs, or
-whose worker died, the facts say nothing yet: what its worker wrote since is taken for its own.
+Of a step that runs the note of its worker says what it has printed. Of one whose worker died nothing does: what the
+worker wrote since is taken for its own.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.app.step_log import LogRange, log_size, printing, written
 from orchestrator.graph import fact as f
 from orchestrator.graph.json import graph_from_json
-from orchestrator.ports.logs import read_range
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.app.installation import Installation
     from orchestrator.graph.node import Graph
 
-SETTLED_S = 0.5
-"""What was written so long ago has had its secrets blotted out, and may be shown while the step still runs."""
-
 MOST_BYTES = 1 << 20
-"""Read at once of what a running step wrote."""
+"""Read at once of what a step that is not over wrote."""
 
 
 class LogLine(NamedTuple):
@@ -48,6 +45,7 @@ class LogLine(NamedTuple):
 class _Bundle:
     """Steps of one node that a worker has."""
 
+    id: str
     node: str
     start: int
     stop: int
@@ -72,7 +70,6 @@ class Logs:
     _running: dict[str, list[_Bundle]] = field(default_factory=dict)
     _known: dict[str, int] = field(default_factory=dict)
     _shown: dict[str, int] = field(default_factory=dict)
-    _sizes: dict[str, tuple[float, int]] = field(default_factory=dict)
     _lines: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,19 +85,17 @@ class Logs:
     def live(self) -> Iterator[LogLine]:
         """Lines that running steps have written since the last time."""
         for worker, bundles in list(self._running.items()):
-            size, now = _size(self._path(worker)), time.monotonic()
-            seen_at, seen = self._sizes.get(worker, (now, size))
-            if now - seen_at >= SETTLED_S or worker not in self._sizes:
-                self._sizes[worker] = now, size
-            start = max(self._known.get(worker, 0), self._shown.get(worker, 0))
-            stop = seen if now - seen_at >= SETTLED_S else start
-            bundle = next((one for one in bundles if self._wanted(one.node, one.start, one.stop)), None)
-            if bundle is None or stop <= start:
+            now = printing(self._folder, worker, [one.id for one in bundles])
+            if now is None or not self._wanted(now.node, now.index, now.index + 1):
                 continue
-            data = read_range(self._path(worker), start, min(stop, start + MOST_BYTES))
-            whole = data[: data.rfind(b"\n") + 1]
-            self._shown[worker] = start + len(whole)
-            yield from self._cut(bundle.node, bundle.start, bundle.stop - bundle.start > 1, worker, None, whole)
+            if not any(one.node == now.node and one.start <= now.index < one.stop for one in bundles):
+                continue  # it is over, and about to be told
+            start = max(now.start, self._shown.get(worker, 0))
+            if start < now.stop:
+                data = LogRange(worker, start, min(now.stop, start + MOST_BYTES)).read(self._folder)
+                whole = data[: data.rfind(b"\n") + 1] or data
+                self._shown[worker] = start + len(whole)
+                yield from self._cut(now.node, now.index, False, worker, None, whole)
 
     def _take(self, fact: f.Fact, at: float) -> Iterator[LogLine]:
         if isinstance(fact, f.DriverStarted):
@@ -110,7 +105,7 @@ class Logs:
         elif isinstance(fact, f.NodeAdded):
             self._maps.update([str(fact.node["id"])] if fact.node.get("mapped") else [])
         elif isinstance(fact, f.StepsStarted):
-            self._running.setdefault(fact.worker, []).append(_Bundle(fact.node, fact.start, fact.stop))
+            self._running.setdefault(fact.worker, []).append(_Bundle(fact.bundle, fact.node, fact.start, fact.stop))
             self._fresh -= {one for one in self._fresh if one[0] == fact.node and fact.start <= one[1] < fact.stop}
         elif isinstance(fact, f.StepsCompleted):
             self._over(fact.node, fact.start, fact.stop)
@@ -125,12 +120,11 @@ class Logs:
             yield from self._written(fact, at)
 
     def _written(self, fact: f.LogsWritten, at: float) -> Iterator[LogLine]:
-        for place, index in enumerate(range(fact.start, fact.stop)):
-            start, stop = fact.offsets[2 * place : 2 * place + 2]
-            self._known[fact.file] = max(stop, self._known.get(fact.file, 0))
+        for index, part in written(fact):
+            self._known[fact.file] = max(part.stop, self._known.get(fact.file, 0))
             if self._wanted(fact.node, index, index + 1):
-                start = max(start, min(self._shown.get(fact.file, 0), stop))
-                data = read_range(self._path(fact.file), start, stop)
+                start = max(part.start, min(self._shown.get(fact.file, 0), part.stop))
+                data = part._replace(start=start).read(self._folder)
                 yield from self._cut(fact.node, index, False, fact.file, at, data)
             self._fresh.discard((fact.node, index))
 
@@ -140,8 +134,9 @@ class Logs:
         bundle = next((one for one in bundles if self._wanted(one.node, one.start, one.stop)), None)
         if bundle is not None:
             start = max(self._known.get(worker, 0), self._shown.get(worker, 0))
-            data = read_range(self._path(worker), start, start + MOST_BYTES)
-            if data:
+            stop = min(log_size(self._folder, worker), start + MOST_BYTES)
+            if start < stop:
+                data = LogRange(worker, start, stop).read(self._folder)
                 yield from self._cut(bundle.node, bundle.start, bundle.stop - bundle.start > 1, worker, at, data)
 
     def _cut(
@@ -172,12 +167,6 @@ class Logs:
             else:
                 del self._running[worker]
 
-    def _path(self, worker: str) -> Path:
-        return self.here.settings.logs_dir / f"{worker}.log"
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+    @property
+    def _folder(self) -> Path:
+        return self.here.settings.logs_dir

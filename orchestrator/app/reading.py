@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,7 @@ _SAVED_EVERY = 64
 _log = logging.getLogger(__name__)
 
 
-class Reader(Generic[S]):
+class Reader(ABC, Generic[S]):
     """What is done with the facts of all runs.
 
     Attributes:
@@ -45,17 +46,17 @@ class Reader(Generic[S]):
     name: str
     from_the_start = False
 
+    @abstractmethod
     def begin(self, row: RunRow) -> S:
         """What is known of a run before its first fact."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, row: RunRow, state: S, facts: Sequence[Recorded], known: bool) -> None:
         """Facts of a run, in order.
 
         Args:
             known: They were read by an earlier process: only ``state`` follows from them.
         """
-        raise NotImplementedError
 
     def tick(self, now: float) -> None:
         """All news have been taken."""

@@ -15,7 +15,7 @@ from orchestrator.app.following import CONTROL_KINDS
 from orchestrator.app.picture import run_graph
 from orchestrator.app.reasons import reasons_of
 from orchestrator.app.record import Item, NodeTimes, RunRecord
-from orchestrator.app.step import read_log
+from orchestrator.app.step_log import LogRange, read_log, written
 from orchestrator.app.sweeps import sweep_views
 from orchestrator.artifacts.preview import described
 from orchestrator.engine.state import DONE, NodeState
@@ -46,7 +46,7 @@ class _Told:
     """What is not kept in memory of a node: what happened to it, and where its logs are."""
 
     reasons: deque[tuple[str, str, str]] = field(default_factory=lambda: deque(maxlen=_REASONS))
-    logs: deque[tuple[str, int, int]] = field(default_factory=lambda: deque(maxlen=_SPANS))
+    logs: deque[LogRange] = field(default_factory=lambda: deque(maxlen=_SPANS))
 
 
 class Report:
@@ -238,22 +238,20 @@ class Report:
     def _note(self, node: str, item: int | None, fact: f.Fact, at: float) -> None:
         told = self._told[node, item]
         if isinstance(fact, f.LogsWritten):
-            for place, index in enumerate(range(fact.start, fact.stop)):
-                if item in (None, index):
-                    told.logs.append((fact.file, fact.offsets[2 * place], fact.offsets[2 * place + 1]))
+            told.logs.extend(part for _, part in written(fact, item))
         told.reasons.extend((moment(at), what, why) for what, why in reasons_of(fact, at, node, item))
 
     def _log(self, told: _Told) -> tuple[str, bool]:
         """The end of what was written, and whether there is more before it."""
-        parts: list[str] = []
-        left = LOG_BYTES
-        for file, start, stop in reversed(told.logs):
-            if stop - start > left:
-                parts.append(read_log(self._here.settings.logs_dir / f"{file}.log", stop - left, stop))
-                return "".join(reversed(parts)), True
-            parts.append(read_log(self._here.settings.logs_dir / f"{file}.log", start, stop))
-            left -= stop - start
-        return "".join(reversed(parts)), len(told.logs) == _SPANS
+        parts: list[LogRange] = []
+        left, cut = LOG_BYTES, len(told.logs) == _SPANS
+        for part in reversed(told.logs):
+            parts.append(part._replace(start=max(part.start, part.stop - left)))
+            left -= part.stop - part.start
+            if left < 0:
+                cut = True
+                break
+        return read_log(self._here.settings.logs_dir, reversed(parts)), cut
 
 
 def write_page(installation: Installation, run: str, path: Path) -> Path:

@@ -286,13 +286,20 @@ class Runner:
             return fork.fork(self.installation, run, step)
         return fork.fork_with(self.installation, run, step, pipeline, params or {}, git_commit(Path.cwd()))
 
-    def rerun(self, renewal: Renewal, on: str | None = None, detach: bool = False, code: NewCode | None = None) -> Run:
-        """Begin the run that ``renewal`` made ready."""
+    def rerun(
+        self,
+        renewal: Renewal,
+        on: str | None = None,
+        detach: bool = False,
+        code: NewCode | None = None,
+        key: str | None = None,
+    ) -> Run:
+        """Begin the run that ``renewal`` made ready; ``key``, which has no run yet, is its trigger key."""
         here = self.installation
         backend = self._backend(on, renewal.created.on, code)
         executor = self._executors(backend)
         try:
-            ownership = here.journal.own(renewal.create(here), _driver_name())
+            ownership = here.journal.own(renewal.create(here, key), _driver_name())
             return self._drive(None, ownership, backend, executor, detach)
         except BaseException:
             executor.close()

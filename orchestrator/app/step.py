@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.app.artifact import Artifact
 from orchestrator.app.quality import CheckReport, QualityRecord
+from orchestrator.app.step_log import read_log, written
 from orchestrator.engine.state import DONE, STATUS_NAMES, RunFold
 from orchestrator.errors import NotFound
 from orchestrator.graph import fact as f
@@ -156,14 +156,10 @@ class Step(Shown):
     @property
     def logs(self) -> str:
         """What the step wrote to its standard streams, all attempts in order."""
-        parts, folder = [], self._installation.settings.logs_dir
-        for recorded in self._facts():
-            fact = recorded.fact
-            if isinstance(fact, f.LogsWritten):
-                for i, index in enumerate(range(fact.start, fact.stop)):
-                    if self._index in (None, index):
-                        parts.append(read_log(folder / f"{fact.file}.log", *fact.offsets[2 * i : 2 * i + 2]))
-        return "".join(parts)
+        facts = (recorded.fact for recorded in self._facts())
+        told = (fact for fact in facts if isinstance(fact, f.LogsWritten))
+        parts = (part for fact in told for _, part in written(fact, self._index))
+        return read_log(self._installation.settings.logs_dir, parts)
 
     @property
     def elapsed_s(self) -> float | None:
@@ -197,13 +193,3 @@ def _concerns(fact: Any, index: int) -> bool:
     if hasattr(fact, "start"):
         return bool(fact.start <= index < fact.stop)
     return bool(getattr(fact, "index", index) == index)
-
-
-def read_log(path: Path, start: int, stop: int) -> str:
-    """Part of a worker's log; says so if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(stop - start).decode(errors="replace")
-    except OSError as error:
-        return f"[the log {path} cannot be read: {error.strerror}]\n"

@@ -1,13 +1,18 @@
-"""What a step wrote, all attempts in order, and what it writes while it runs; from the record that is at hand."""
+"""Where the output of steps stands: what is over in facts, what a running step has printed in the note of its worker.
+
+Whoever shows logs (pages, ``orc logs``, runs in Python, reports) finds and reads them here. The files are kept with the
+runs, so they are there after workers, Ray and cluster have gone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.engine.state import OPEN, SETTLED
-from orchestrator.graph.fact import FINISHED
-from orchestrator.ports.logs import read_live, read_range
+from orchestrator.graph.fact import FINISHED, LogsWritten
+from orchestrator.ports.logs import LiveLog, read_live, read_range
 
 if TYPE_CHECKING:
     from orchestrator.app.record import RunRecord
@@ -20,22 +25,42 @@ class LogRange(NamedTuple):
     start: int
     stop: int
 
+    def read(self, folder: Path) -> bytes:
+        """The bytes; of a log that cannot be read, such as one on another machine, what is wrong with it."""
+        return read_range(_log(folder, self.worker), self.start, self.stop)
+
+
+def written(fact: LogsWritten, item: int | None = None) -> Iterator[tuple[int, LogRange]]:
+    """What steps that are over have written, by item: of one item, or of all that the fact tells of."""
+    indexes = range(fact.start, fact.stop) if item is None else range(max(item, fact.start), min(item + 1, fact.stop))
+    for index in indexes:
+        place = 2 * (index - fact.start)
+        yield index, LogRange(fact.file, fact.offsets[place], fact.offsets[place + 1])
+
+
+def printing(folder: Path, worker: str, bundles: Iterable[str]) -> LiveLog | None:
+    """What the running step of one of these bundles has printed so far: whole lines, with secrets blotted out."""
+    found = read_live(_log(folder, worker))
+    return found if found is not None and found.bundle in bundles else None
+
+
+def log_size(folder: Path, worker: str) -> int:
+    """Bytes in a worker's log; 0 if there is none here."""
+    try:
+        return _log(folder, worker).stat().st_size
+    except OSError:
+        return 0
+
+
+def read_log(folder: Path, ranges: Iterable[LogRange]) -> str:
+    """Parts of logs as one text."""
+    return b"".join(one.read(folder) for one in ranges).decode(errors="replace")
+
 
 def log_ranges(record: RunRecord, node: str, index: int) -> list[LogRange]:
     """Where the output of a step stands by now, in order."""
-    found = []
-    for fact in record.items.of(node).logs:
-        if fact.start <= index < fact.stop:
-            place = 2 * (index - fact.start)
-            found.append(LogRange(fact.file, fact.offsets[place], fact.offsets[place + 1]))
+    found = [place for fact in record.items.of(node).logs for _, place in written(fact, index)]
     return [*found, *_live(record, node, index)]
-
-
-def read_log(record: RunRecord, ranges: Iterable[LogRange]) -> str:
-    """The output itself; what cannot be read, such as a log on another machine, is told in its place."""
-    folder = record.installation.settings.logs_dir
-    parts = [read_range(folder / f"{one.worker}.log", one.start, one.stop) for one in ranges]
-    return b"".join(parts).decode(errors="replace")
 
 
 def still_writes(record: RunRecord, node: str, index: int) -> bool:
@@ -51,6 +76,10 @@ def _live(record: RunRecord, node: str, index: int) -> Iterator[LogRange]:
         return
     for flight in record.occupancy.flights.get(node, ()):
         if flight.holds(index):
-            found = read_live(record.installation.settings.logs_dir / f"{flight.worker}.log")
-            if found is not None and (found.bundle, found.node, found.index) == (flight.bundle, node, index):
+            found = printing(record.installation.settings.logs_dir, flight.worker, [flight.bundle])
+            if found is not None and (found.node, found.index) == (node, index):
                 yield LogRange(flight.worker, found.start, found.stop)
+
+
+def _log(folder: Path, worker: str) -> Path:
+    return folder / f"{worker}.log"

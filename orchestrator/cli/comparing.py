@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from orchestrator.app.differing import RunDifference, run_difference
+from orchestrator.app.comparing import RunDifference, run_difference
 from orchestrator.app.installation import Installation
 from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.output import counted, table, write, write_json

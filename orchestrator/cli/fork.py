@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.app.differing import run_difference
+from orchestrator.app.comparing import run_difference
 from orchestrator.app.following import CONTROL_KINDS
 from orchestrator.app.fork import refuse_acting
 from orchestrator.app.run import Run

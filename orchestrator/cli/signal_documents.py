@@ -6,12 +6,14 @@ from typing import Literal
 
 from msgspec import Struct
 
+from orchestrator.ports.alerts import Kind
+
 
 class AlertItem(Struct, frozen=True):
     """Something that was raised; ``unsent`` messages about it wait to be tried again."""
 
     id: str
-    kind: Literal["fail", "degraded", "late", "stuck", "quality", "budget"]
+    kind: Kind
     pipeline: str
     run: str
     text: str

@@ -22,7 +22,7 @@ _RULE: Final[Mapping[str, Any]] = {
     "type": "object",
     "properties": {
         "name": {"type": "string", "minLength": 1},
-        "on": {"enum": ["fail", "degraded", "late", "stuck", "quality", "budget"]},
+        "on": {"enum": ["fail", "degraded", "late", "stuck", "quality", "drift", "budget"]},
         "pipelines": _NAMES,
         "tags": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
         "to": _NAMES,

@@ -11,14 +11,17 @@ from orchestrator.graph.node import Graph
 from orchestrator.graph.pipeline import Pipeline
 
 
-def locate(graph: Graph) -> str:
+def locate(graph: Graph, how: str = "--code module:pipeline, or --code FILE.yaml") -> str:
     """What to write to run the pipeline of a graph as it is now: ``module:name``, or the path of a pipeline file.
+
+    Args:
+        how: What to do if it is not found, for the message.
 
     Raises:
         ConfigError: it cannot be found from here; says how to name it.
     """
     file = Path(graph.source.file) if graph.source is not None else None
-    advice = f"name the pipeline {graph.pipeline!r}: --code module:pipeline, or --code FILE.yaml"
+    advice = f"name the pipeline {graph.pipeline!r}: {how}"
     if file is None or not file.is_file():
         raise ConfigError(f"{file or 'the source of the run'} is not there any more; {advice}")
     if file.suffix in SUFFIXES:

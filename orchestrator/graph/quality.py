@@ -16,6 +16,9 @@ from orchestrator.errors import InvalidStage
 Severity = Literal["block", "warn"]
 SEVERITIES: tuple[Severity, ...] = ("block", "warn")
 
+CheckKind = Literal["quality", "drift"]
+KINDS: tuple[CheckKind, ...] = ("quality", "drift")
+
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -44,7 +47,8 @@ class CheckResult:
 class Check(Protocol):
     """A rule about the output of a stage. It travels to workers with the stage, so it is plain data or pickles.
 
-    ``block`` fails the attempt, ``warn`` records and lets the output pass.
+    ``block`` fails the attempt, ``warn`` records and lets the output pass. A check that compares with how data was
+    before may have a ``kind`` of ``"drift"``: people are told apart from what is wrong with the data itself.
     """
 
     @property
@@ -105,6 +109,8 @@ def read_checks(stage: str, value: Any) -> tuple[Any, ...]:
     for check in checks:
         if check.severity not in SEVERITIES:
             raise InvalidStage(f"stage {stage!r}: check {check.name!r}: severity is 'block' or 'warn'")
+        if kind_of(check) not in KINDS:
+            raise InvalidStage(f"stage {stage!r}: check {check.name!r}: kind is 'quality' or 'drift', or left out")
         if names.count(check.name) > 1:
             raise InvalidStage(f"stage {stage!r}: two checks are called {check.name!r}; leave one out or name it")
     return checks
@@ -117,6 +123,12 @@ def _read(stage: str, entry: Any) -> Any:
         return Conforms(entry)
     hint = "call it" if callable(entry) else "a check has name, severity and check(output, arguments)"
     raise InvalidStage(f"stage {stage!r}: checks= holds {entry!r}, which is no check; {hint}")
+
+
+def kind_of(check: Any) -> CheckKind:
+    """What kind of alert a failure of a check is."""
+    kind: CheckKind = getattr(check, "kind", "quality")
+    return kind
 
 
 def described(check: Any) -> str:
@@ -132,6 +144,7 @@ class CheckOutcome:
         checked, failed: Rows looked at and rows that fail; 0 and 0 for what concerns the whole output.
         column: The column it is about; empty for none or several.
         rows: The first failing rows: which cell of the fact's chunk.
+        kind: Whether it is about the data itself, or how it has moved.
     """
 
     name: str
@@ -142,6 +155,7 @@ class CheckOutcome:
     message: str = ""
     column: str = ""
     rows: int | None = None
+    kind: Literal["quality", "drift"] = "quality"
 
     @property
     def state(self) -> Literal["passed", "warned", "failed"]:

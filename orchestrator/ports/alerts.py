@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-Kind = Literal["fail", "degraded", "late", "stuck", "quality", "budget"]
+Kind = Literal["fail", "degraded", "late", "stuck", "quality", "drift", "budget"]
 Period = Literal["run", "day", "month"]
 
 
@@ -44,7 +44,7 @@ class Alert:
     """Something that people should know.
 
     Attributes:
-        key: Of what is the same: the rule, the pipeline, and for a budget its period.
+        key: Of what is the same: the rule, the pipeline, and for a budget its period, for drift its step.
         count: How often it happened since it was raised.
         told_at: When people were told last.
         resolved_at: When it was over; None while it goes on.

@@ -14,6 +14,7 @@ from hashlib import blake2b
 
 from orchestrator.graph import fact as f
 from orchestrator.graph.policy import Resources
+from orchestrator.graph.quality import KINDS as CHECK_KINDS
 from orchestrator.ports.alerts import Alert, Kind, Notice, Rule
 from orchestrator.ports.prices import Prices
 from orchestrator.readers.cost import Use, consumed, cost_of, total
@@ -90,10 +91,7 @@ class Alerts:
         if isinstance(fact, f.RunFinished):
             yield from self._ended(watched, fact, at)
         elif isinstance(fact, f.ChecksReported):
-            bad = [one for one in fact.results if not one.passed]
-            for rule in self._for("quality", watched) if bad else ():
-                text = f"{fact.node}: {bad[0].name}: {bad[0].message}" + (f" (+{len(bad) - 1})" if bad[1:] else "")
-                yield from self._raise(rule, watched, text, at)
+            yield from self._checked(watched, fact, at)
         elif isinstance(fact, f.StepsCompleted | f.NodesCompleted | f.StepFailed):
             yield from self._budgets(watched, at)
 
@@ -114,6 +112,17 @@ class Alerts:
             over += ["fail", "degraded"]
         for kind in over:
             yield from self._over(kind, watched, at)
+
+    def _checked(self, watched: Watched, fact: f.ChecksReported, at: float) -> Iterator[tuple[Rule, Notice]]:
+        for kind in CHECK_KINDS:
+            found = [one for one in fact.results if one.kind == kind]
+            bad = [one for one in found if not one.passed]
+            part = fact.node if kind == "drift" else ""
+            for rule in self._for(kind, watched) if bad else ():
+                text = f"{fact.node}: {bad[0].name}: {bad[0].message}" + (f" (+{len(bad) - 1})" if bad[1:] else "")
+                yield from self._raise(rule, watched, text, at, part)
+            if kind == "drift" and found and not bad:
+                yield from self._over(kind, watched, at, part)
 
     def _budgets(self, watched: Watched, at: float) -> Iterator[tuple[Rule, Notice]]:
         rules = list(self._for("budget", watched))
@@ -175,7 +184,7 @@ class Alerts:
     def _raise(
         self, rule: Rule, watched: Watched, text: str, at: float, part: str = ""
     ) -> Iterator[tuple[Rule, Notice]]:
-        key = "/".join((rule.name, watched.pipeline, *((part,) if part else ())))
+        key = _key(rule, watched, part)
         alert = self.memory.going_on(key)
         if alert is None:
             found = Alert(
@@ -190,10 +199,10 @@ class Alerts:
             alert.told_at = at
             yield rule, _notice(alert, "again", at)
 
-    def _over(self, kind: Kind, watched: Watched, at: float) -> Iterator[tuple[Rule, Notice]]:
+    def _over(self, kind: Kind, watched: Watched, at: float, part: str = "") -> Iterator[tuple[Rule, Notice]]:
         for rule in self._for(kind, watched):
-            alert = self.memory.going_on(f"{rule.name}/{watched.pipeline}")
-            if alert is not None and (kind in ("fail", "degraded") or alert.run == watched.run):
+            alert = self.memory.going_on(_key(rule, watched, part))
+            if alert is not None and (kind in ("fail", "degraded", "drift") or alert.run == watched.run):
                 alert.resolved_at = at
                 if rule.resolved:
                     yield rule, _notice(alert, "resolved", at)
@@ -222,6 +231,10 @@ def note(watched: Watched, fact: f.Fact, at: float) -> None:
             watched.degraded = f"{fact.node}[{fact.index}]: {fact.failure.name}: {fact.failure.message}"
     elif isinstance(fact, f.RunFinished):
         watched.idle_since = None
+
+
+def _key(rule: Rule, watched: Watched, part: str) -> str:
+    return "/".join((rule.name, watched.pipeline, *((part,) if part else ())))
 
 
 def _notice(alert: Alert, state: str, at: float) -> Notice:

@@ -178,13 +178,24 @@ def compare(sides: Sequence[RunSide]) -> Comparison:
     return Comparison(
         runs=tuple(side.run for side in sides),
         summary=tuple(_summary(sides)),
-        params=_rows([side.created.params for side in sides]),
+        params=tuple(_with_defaults(row, sides) for row in _rows([side.created.params for side in sides])),
         data=_rows([_data(side.created) for side in sides]),
         code=_rows([_code(side.graph) for side in sides]),
         environment=_rows([side.environment for side in sides]),
         steps=tuple(_Steps(sides).rows()),
         series=tuple(_series(sides)),
     )
+
+
+def _with_defaults(row: Row, sides: Sequence[RunSide]) -> Row:
+    """A parameter with its default in a run that was not given it."""
+    given = zip(row.values, sides, strict=True)
+    return Row(row.name, tuple(_default(side.graph, row.name) if value is None else value for value, side in given))
+
+
+def _default(graph: Graph, name: str) -> str | None:
+    expr = graph.params.get(name)
+    return describe(decode_cell(expr.cell)).preview if isinstance(expr, Const) and expr.cell is not None else None
 
 
 def _summary(sides: Sequence[RunSide]) -> Iterator[Row]:

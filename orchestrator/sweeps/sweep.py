@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from orchestrator.errors import InvalidStage
 from orchestrator.graph.binding import bind
@@ -27,6 +27,8 @@ R = TypeVar("R")
 
 _SCHEDULERS: Mapping[str, type[Asha] | type[Pbt]] = {"asha": Asha, "pbt": Pbt}
 _SEARCHERS = ("random", "grid", "optuna")
+_Asked: TypeAlias = tuple[dict[str, Space], dict[str, Any], str, Mode, int, SearcherName, int]
+"""Spaces, the other arguments, metric, mode, trials, searcher and concurrency."""
 
 
 def sweep(
@@ -77,21 +79,24 @@ def sweep(
     steering = Steering(_scheduler(scheduler), checkpoint)
     if isinstance(steering.scheduler, Pbt) and chosen == "optuna":
         raise refusal(InvalidStage, "sweep(scheduler='pbt') chooses parameters itself: searcher is 'random' or 'grid'")
-    found: Best[R]
+    asked = (spaces, given, metric, mode, count, chosen, concurrency)
+    found: Best[R] = _swept(stage, asked, steering, name)
+    return found
+
+
+def _swept(stage: Stage[..., Any], asked: _Asked, steering: Steering, name: str) -> Any:
+    """The best of a sweep, or its step: where the call stands decides who runs the trials."""
+    spaces, given, metric, mode, trials, searcher, concurrency = asked
     if _in_a_body():
         _check_place(stage, steering)
         shared = {"given": given, "stage": stage.path, "code": stage.spec.fingerprint, "metric": metric}
-        found = search(named_trial(stage), spaces, shared, metric, mode, count, chosen, concurrency)
-        return found
-    asked = (spaces, given, metric, mode, count, chosen, concurrency)
+        return search(named_trial(stage), spaces, shared, metric, mode, trials, searcher, concurrency)
     trace = tracing()
     if trace is None or steering == Steering(None, False):
-        found = _plain(stage, metric, name)(*asked)
-        return found
+        return _plain(stage, metric, name)(*asked)
     trial = trial_stage(stage, metric)
     trace.learn(trial)  # its code is called by Tune, not by a step
-    found = _steered(stage, trial, name)(*asked, steering)
-    return found
+    return _steered(stage, trial, name)(*asked, steering)
 
 
 def _plain(stage: Stage[..., Any], metric: str, name: str) -> Stage[..., Any]:

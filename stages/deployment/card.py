@@ -18,6 +18,7 @@ from stages.metrics import Judged, Metric, calibration, metric
 from stages.rows import rows_digest
 from stages.training import Model, ModelFile
 from stages.validation import Measured, evaluate, judged
+from stages.validation.evaluation import Slice
 from stages.validation.judging import AnyModel, metric_for, task_of
 
 IMPORTANCE_ROWS = 2_000
@@ -53,12 +54,10 @@ def model_card(
         test, train: Raw rows to judge by; those that were learned from, to say how many and of when.
         baseline: A model to put the scores beside, such as the champion or a ``ColumnModel``.
         by: Columns; each of their values is a slice.
-        title: What the model is called; made from its target when not given.
-        purpose, limits, author: What it is for, what it must not be used for, and who answers for it.
+        title, purpose, limits, author: What it is called (after its target by default), is for, is not for; by whom.
         time: Column of the rows that says when, for the window of the data.
         cluster: Columns of rows that belong together, for honest intervals.
-        most_slices: The largest ones are shown.
-        resamples: Bootstrap resamples behind each interval.
+        most_slices, resamples: How many, the largest, are shown; bootstrap resamples behind each interval.
 
     Raises:
         NotFound: a column is missing.
@@ -70,9 +69,8 @@ def model_card(
     if other is not None and len(other.labels) != len(outcome.labels):
         raise ConfigError("model_card: the baseline judges other rows than the model; they must have one target")
     found = evaluate(model, test, by=by, cluster=cluster, resamples=resamples, seed=seed)
-    slices = sorted(found.slices, key=lambda piece: -piece.measured.rows)[:most_slices]
     main = metric_for(model, None)
-    data = [_data("learned from", train, time)] if train is not None else []
+    tables = [("learned from", train), ("judged by", rows)]
     return ModelCard(
         title=title or f"Model of {model.target}",
         task=task_of(model),
@@ -82,18 +80,22 @@ def model_card(
         limits=limits,
         author=author,
         inputs=dict(model.features.inputs),
-        data=[*data, _data("judged by", rows, time)],
+        data=[_data(role, table, time) for role, table in tables if table is not None],
         scores=[_score(one, other) for one in found.overall],
         bins=_bins(task_of(model), outcome),
         residuals=_residuals(outcome) if task_of(model) == "regression" else [],
         importance=_importance(model, rows, main, seed),
-        slices=[
-            CardSlice(piece.name, piece.measured.rows, piece.measured.value, piece.measured.low, piece.measured.high)
-            for piece in slices
-        ],
+        slices=_slices(found.slices, most_slices),
         metric=main.name,
         environment=_environment(model),
     )
+
+
+def _slices(found: Sequence[Slice], most: int) -> list[CardSlice]:
+    """The largest ones."""
+    largest = sorted(found, key=lambda piece: -piece.measured.rows)[:most]
+    return [CardSlice(one.name, one.measured.rows, one.measured.value, one.measured.low, one.measured.high)
+            for one in largest]  # fmt: skip
 
 
 def _data(role: str, table: pa.Table, time: str | None) -> CardData:

@@ -56,10 +56,8 @@ def release(
         strategy: Another way: ``BlueGreen``, ``Shadow``, ``AB``.
         sample: Rows that the model has to answer, before anything is deployed, as it does offline; rows made from its
             inputs when not given.
-        max_rows: Most rows of one request.
-        replicas: Of the candidate.
         start_timeout_s: How long the candidate may take to become healthy; then it is sent back.
-        num_cpus, num_gpus, load, capture: As those of ``deploy``, for the candidate.
+        max_rows, replicas, num_cpus, num_gpus, load, capture: As those of ``deploy``, for the candidate.
         forced: Why it goes out although it may not answer the sample, or did not pass what came before; recorded.
 
     Returns:
@@ -93,8 +91,7 @@ def release(
     if kept is None and (now is None or (now.stable == version and now.phase != "baking")):
         serve()
         return without_another(router, id, app, version, plan, now, here.now(), forced)
-    began = begin(id, app, version, plan, now, here.now(), forced=forced) if kept is None else None
-    state = began or state_from_json(kept)
+    state = begin(id, app, version, plan, now, here.now(), forced=forced) if kept is None else state_from_json(kept)
     try:
         serve()
     except ServingFailed as error:

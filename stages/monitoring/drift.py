@@ -53,6 +53,12 @@ class ColumnDrift:
     missing_reference: float
     missing_current: float
 
+    def __str__(self) -> str:
+        line = f"{self.level:8} {self.column:14} PSI {self.psi:.3f}"
+        if self.ks is None or self.mean_reference is None or self.mean_current is None:
+            return line
+        return f"{line}  KS {self.ks:.3f}  mean {self.mean_reference:.2f} → {self.mean_current:.2f}"
+
 
 @dataclass(frozen=True)
 class DriftReport:
@@ -74,15 +80,8 @@ class DriftReport:
     def __str__(self) -> str:
         moved = [entry for entry in self.columns if entry.level != "stable"]
         stable = [entry.column for entry in self.columns if entry.level == "stable"]
-        lines = [f"{self.name}: {self.rows} rows", *(f"  {_line(entry)}" for entry in (*self.targets, *moved))]
+        lines = [f"{self.name}: {self.rows} rows", *(f"  {entry}" for entry in (*self.targets, *moved))]
         return "\n".join([*lines, f"  stable   {', '.join(stable)}"] if stable else lines)
-
-
-def _line(entry: ColumnDrift) -> str:
-    line = f"{entry.level:8} {entry.column:14} PSI {entry.psi:.3f}"
-    if entry.ks is None or entry.mean_reference is None or entry.mean_current is None:
-        return line
-    return f"{line}  KS {entry.ks:.3f}  mean {entry.mean_reference:.2f} → {entry.mean_current:.2f}"
 
 
 @stage(cache="30d", timeout="10m")
@@ -112,7 +111,7 @@ def drift(
     require_columns(current.column_names, [*columns, *targets], f"The table {name!r} of drift")
     if not current.num_rows or not reference.num_rows:
         raise DataRejected(f"There are no rows to compare: {reference.num_rows} of reference, {current.num_rows} now.")
-    inputs = [_column_drift(reference.column(key), current.column(key), key, bins) for key in columns]
+    inputs = [column_drift(reference.column(key), current.column(key), key, bins) for key in columns]
     outcomes = [_target_drift(reference.column(key), current.column(key), key, bins) for key in targets]
     return DriftReport(
         name=name,
@@ -124,7 +123,8 @@ def drift(
     )
 
 
-def _column_drift(reference: Any, current: Any, name: str, bins: int) -> ColumnDrift:
+def column_drift(reference: Any, current: Any, name: str, bins: int) -> ColumnDrift:
+    """How far one column has moved; ``bins`` are the quantile bins of numbers. Raises DataRejected, see ``drift``."""
     if is_numeric(reference.type) != is_numeric(current.type):
         raise DataRejected(
             f"Column {name!r} holds {reference.type} in the reference and {current.type} now.", column=name
@@ -133,7 +133,7 @@ def _column_drift(reference: Any, current: Any, name: str, bins: int) -> ColumnD
         return _number_drift(floats(reference, name), floats(current, name), name, bins)
     if pa.types.is_nested(reference.type) or pa.types.is_nested(current.type):
         raise DataRejected(f"Column {name!r} holds {current.type}; numbers or text can be compared.", column=name)
-    then, now = _category_counts(reference, current)
+    then, now = category_counts(reference, current)
     psi = stability_index(then, now)
     missing = (reference.null_count / len(reference), current.null_count / len(current))
     return ColumnDrift(name, _level(psi, PSI_LIMITS), psi, None, None, None, None, *missing)
@@ -175,7 +175,8 @@ def _binned(values: Floats, edges: Floats, rows: int) -> Floats:
     return np.append(counts, rows - len(values)).astype(np.float64)
 
 
-def _category_counts(reference: Any, current: Any) -> tuple[Floats, Floats]:
+def category_counts(reference: Any, current: Any) -> tuple[Floats, Floats]:
+    """How often each value of two columns, missing ones included, is in either."""
     counted = [
         {entry["values"]: entry["counts"] for entry in pc.value_counts(column).to_pylist()}
         for column in (reference, current)

@@ -42,33 +42,13 @@ def refuse(record: GateRecord) -> str:
 
 @pipeline
 def send_out(
-    model: str,
-    app: str,
-    how: str = "canary",
-    steps: Sequence[float] = (5, 25, 100),
-    bake: str = "2m",
-    rollback_if: str = "",
-    min_samples: int = 100,
-    patience: str = "1h",
-    replicas: int = 1,
-    num_gpus: float = 0.0,
-    max_replicas: int = 0,
-    max_batch_size: int = 1,
-    capture: str = "",
-    capture_share: float = 0.01,
-    metric: str = "",
-    split: float = 50,
-    better: Literal["higher", "lower"] = "higher",
-    horizon: str = "7d",
-    min_effect: float | None = None,
-    slices: Sequence[str] = (),
-    sample: str | None = None,
-    max_p99_ms: float = 100.0,
-    max_size_bytes: int = 256 * 2**20,
-    forced: str = "",
-    promoted: Moves = (),
-    sent_back: Moves = (),
-) -> str:
+    model: str, app: str, how: str = "canary", steps: Sequence[float] = (5, 25, 100), bake: str = "2m",
+    rollback_if: str = "", min_samples: int = 100, patience: str = "1h", replicas: int = 1, num_gpus: float = 0.0,
+    max_replicas: int = 0, max_batch_size: int = 1, capture: str = "", capture_share: float = 0.01, metric: str = "",
+    split: float = 50, better: Literal["higher", "lower"] = "higher", horizon: str = "7d",
+    min_effect: float | None = None, slices: Sequence[str] = (), sample: str | None = None, max_p99_ms: float = 100.0,
+    max_size_bytes: int = 256 * 2**20, forced: str = "", promoted: Moves = (), sent_back: Moves = (),
+) -> str:  # fmt: skip
     """Let a published model take over an application, if it is sound.
 
     Args:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +48,7 @@ class Distribution(Rule):
     reference: str
     histogram: Histogram | None
     most: float
+    kind: Literal["drift"] = "drift"
 
     @property
     def text(self) -> str:

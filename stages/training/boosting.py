@@ -63,12 +63,7 @@ def train_boosted(
     table, labels = binary_target(table, target)
     encoded = matrix(table, features.names, "The table given to train_boosted")
     count = fitted_rows(len(labels), holdout)
-    columns = [f"f{i}" for i in range(len(features.names))]  # LightGBM refuses some characters in names
-    codes = [features.names.index(name) for name in features.categorical]
-    fit_set = lightgbm.Dataset(
-        encoded[:count], labels[:count], feature_name=columns, categorical_feature=codes, free_raw_data=True
-    )
-    held_set = lightgbm.Dataset(encoded[count:], labels[count:], reference=fit_set)
+    fit_set, held_set = _data_sets(encoded, labels, features, count)
     params = {
         "learning_rate": learning_rate,
         "num_leaves": leaves,
@@ -93,6 +88,18 @@ def train_boosted(
         rows=count,
         params={"trees": trees, **params},
     )
+
+
+def _data_sets(encoded: Floats, labels: Any, features: Features, count: int) -> tuple[Any, Any]:
+    """The first ``count`` rows to fit, and the others to measure on."""
+    import lightgbm
+
+    columns = [f"f{i}" for i in range(len(features.names))]  # LightGBM refuses some characters in names
+    codes = [features.names.index(name) for name in features.categorical]
+    fit_set = lightgbm.Dataset(
+        encoded[:count], labels[:count], feature_name=columns, categorical_feature=codes, free_raw_data=True
+    )
+    return fit_set, lightgbm.Dataset(encoded[count:], labels[count:], reference=fit_set)
 
 
 def _loss(probabilities: Floats, rows: Any) -> tuple[str, float, bool]:

@@ -43,27 +43,14 @@ class Prepared:
 
 @stage(cache="30d", timeout="6h")
 def train_network(
-    table: pa.Table,
-    features: FeaturePlan | Features,
-    target: str,
-    task: Literal["classes", "numbers"] = "classes",
-    module: str = BUILT_IN,
-    params: Mapping[str, Any] | None = None,
-    validation: pa.Table | None = None,
-    holdout: float = 0.1,
-    epochs: int = 20,
-    batch_size: int = 64,
-    optimizer: str = "torch.optim.AdamW",
-    optimizer_params: Mapping[str, Any] | None = None,
-    early_stopping_epochs: int | None = None,
-    class_weight: Literal["balanced"] | Mapping[str, float] | None = None,
-    weight: str | None = None,
-    checkpoint_every: int = 1,
-    seed: int | None = None,
-    device: Device = "auto",
-    num_threads: int = 1,
+    table: pa.Table, features: FeaturePlan | Features, target: str, task: Literal["classes", "numbers"] = "classes",
+    module: str = BUILT_IN, params: Mapping[str, Any] | None = None, validation: pa.Table | None = None,
+    holdout: float = 0.1, epochs: int = 20, batch_size: int = 64, optimizer: str = "torch.optim.AdamW",
+    optimizer_params: Mapping[str, Any] | None = None, early_stopping_epochs: int | None = None,
+    class_weight: Literal["balanced"] | Mapping[str, float] | None = None, weight: str | None = None,
+    checkpoint_every: int = 1, seed: int | None = None, device: Device = "auto", num_threads: int = 1,
     workers: int = 1,
-) -> Trained:
+) -> Trained:  # fmt: skip
     """Train a PyTorch module on encoded rows; rows without a target are left out.
 
     Each epoch is reported and kept as a checkpoint, from which a later attempt of the step goes on. On the CPU equal
@@ -95,8 +82,7 @@ def train_network(
         NotFound: a column is missing.
         DataRejected: the target has a single class or values that are not finite, or an input does; names columns and
             rows.
-        ConfigError: the module, the optimizer or a parameter is not known, or does not do what is asked; or there is no
-            such device.
+        ConfigError: the module, the optimizer, a parameter or the device is not known, or does not do what is asked.
     """
     require_choice(device, ("auto", "cpu", "cuda"), "The device")
     prepared = prepare(

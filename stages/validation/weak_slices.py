@@ -19,6 +19,7 @@ from orchestrator.errors import ConfigError
 from stages.columns import Floats, floats, is_numeric, require_columns
 from stages.metrics import Judged, log_losses
 from stages.rows import rows_digest, value_codes
+from stages.significance import holm
 from stages.validation.evaluation import Slice, part_of
 from stages.validation.judging import RESAMPLES, AnyModel, judged, measured, metric_for, task_of
 from stages.validation.record import Finding, found
@@ -174,9 +175,8 @@ def _significant(candidates: list[_Candidate], worse_by: float, risk: float) -> 
     """Those that survive Holm's correction and are worse enough; a pair only if it is worse than its parts."""
     ordered = sorted(candidates, key=lambda entry: entry.p_value)
     alone = {entry.first: entry.inside for entry in candidates if entry.first == entry.second}
-    kept, corrected = [], 0.0
-    for position, entry in enumerate(ordered):
-        corrected = max(corrected, min(1.0, entry.p_value * (len(ordered) - position)))
+    kept = []
+    for entry, corrected in zip(ordered, holm([entry.p_value for entry in ordered]), strict=True):
         if corrected > risk:
             break
         parts = [alone.get(i, -math.inf) for i in (entry.first, entry.second)] if entry.first != entry.second else []

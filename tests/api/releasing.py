@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import threading
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -23,11 +21,11 @@ from orchestrator.ports.traffic import Traffic
 from orchestrator.serving import Release, begin
 from orchestrator.testing import InProcess, LocalServing
 from stages.deployment import AB, Canary, release
-from stages.deployment.client import Client
 from stages.pipelines.releasing import send_back, send_out
 from stages.training import Model
 from tests.app import sweep_flows
 from tests.stages.churners import churn, customers, learn, offer
+from tests.stages.users import Users
 
 EXPERIMENT = AB(
     metric="conversion", bake="1s", horizon="2s", min_outcomes=20, min_samples=20, min_effect=0.05, slices=("plan",),
@@ -56,35 +54,6 @@ def interrupted(app: str) -> int:
 @pipeline
 def half_way(app: str) -> Any:
     return interrupted(app)
-
-
-class Users:
-    """They ask an application, and half of them convert, whatever answers; ``with`` it."""
-
-    def __init__(self, url: str) -> None:
-        table = customers().drop_columns(["left"])
-        self._url = url
-        self._rows = [{**row, "since": row["since"].isoformat()} for row in table.to_pylist()]
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _ask(self) -> None:
-        chance, client = random.Random(5), Client(self._url, 10.0)
-        while not self._over.wait(0.01):
-            outcomes = []
-            for _ in range(5):
-                _, headers = client.predict([chance.choice(self._rows)])
-                value = float(chance.random() < 0.5)
-                outcomes.append({"id": headers["X-Answer-Id"], "metric": "conversion", "value": value})
-            client.ask("POST", {"outcomes": outcomes}, "/outcomes")
-        client.close()
 
 
 def all_releases(process: InProcess) -> dict[str, str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
-from orchestrator import Retry, pipeline, stage, step
+from orchestrator import Retry, Secret, pipeline, stage, step
 
 
 @stage(retries=Retry(attempts=2, backoff="0s..0s"))
@@ -29,6 +30,12 @@ def wait_for(xs: list[int], marker: str) -> int:
 
 
 @stage
+def tells_a_child(word: str, marker: str) -> int:
+    subprocess.run(["sh", "-c", f"echo the word is {word}; printf 'half a line: {word}'"], check=True)
+    return wait_for([1], marker)
+
+
+@stage
 def dies(n: int, marker: str) -> int:
     print("last words", flush=True)
     if not Path(marker).exists():
@@ -40,6 +47,11 @@ def dies(n: int, marker: str) -> int:
 @pipeline
 def talking(marker: str) -> int:
     return wait_for(talk.map([0, 1, 2]), marker)
+
+
+@pipeline
+def telling(marker: str) -> int:
+    return tells_a_child(Secret("env:LOG_WORD"), marker)
 
 
 @pipeline

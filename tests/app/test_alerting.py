@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from orchestrator import RunFailed, pipeline, stage
@@ -18,6 +19,7 @@ from orchestrator.app.reading import Keeper, Readers
 from orchestrator.backends.loopback import free_ports
 from orchestrator.errors import ConfigError
 from orchestrator.testing.inprocess import InProcess
+from stages.monitoring import DriftCheck, check_drift
 
 
 @stage
@@ -28,6 +30,16 @@ def divide(x: int) -> int:
 @pipeline
 def dividing(x: int = 0) -> int:
     return divide(x)
+
+
+@stage
+def rows(moved: bool) -> pa.Table:
+    return pa.table({"x": [value % 7 + (5 if moved else 0) for value in range(700)]})
+
+
+@pipeline
+def comparing(moved: bool) -> DriftCheck:
+    return check_drift(rows(moved), rows(False), name="today")
 
 
 class Receiver:
@@ -113,6 +125,26 @@ url: http://127.0.0.1:8710
     assert receiver.titles[1:] == ["[orc] over: dividing failed"]
     alerts, _ = kept_alerts(process.installation)
     assert [(one.kind, one.count, one.resolved_at is not None) for one in alerts] == [("fail", 2, True)]
+
+
+def test_a_webhook_hears_of_drift_and_of_its_end(process: InProcess, receiver: Receiver) -> None:
+    write_rules(process, f"""
+channels: {{team: {{webhook: {{url: '{receiver.url}'}}}}}}
+rules: [{{on: drift, to: [team]}}, {{on: quality, to: [team]}}]
+group: 0
+""")  # fmt: skip
+    reading = keeper(process)
+    process.run(comparing, moved=True)
+    reading.round()
+    (_, body), = receiver.got  # fmt: skip
+    assert body["title"] == "[orc] comparing has drifted"
+    assert "check_drift: no drift: today: 1 of 1 columns drifted: x (PSI" in body["text"]
+    process.run(comparing, moved=True)
+    reading.round()
+    assert len(receiver.got) == 1  # counted, not told again
+    process.run(comparing, moved=False)
+    reading.round()
+    assert receiver.titles[1:] == ["[orc] over: comparing has drifted"]
 
 
 def test_what_comes_together_goes_out_together(process: InProcess, receiver: Receiver) -> None:

@@ -63,6 +63,24 @@ def test_a_running_step_is_followed_and_shown_at_work(here: Installation, tmp_pa
     assert Watching(here).look().runs == []
 
 
+def test_secrets_are_never_seen_also_those_that_a_child_process_prints(
+    here: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_WORD", "abracadabra")
+    marker = tmp_path / "marker"
+    run = Runner(here).start(flows.telling, {"marker": str(marker)}, RunOptions(on="local"))
+    logs, lines, deadline = Logs(here, run.id), list[LogLine](), time.monotonic() + 300
+    while not any(line.text.startswith("half") for line in lines):  # which "waiting" ends
+        assert time.monotonic() < deadline
+        lines += [*logs.advance(), *logs.live()]
+    assert all(line.at is None and line.step == "tells_a_child" for line in lines)
+    marker.touch()
+    run.wait("300s")
+    lines += logs.advance()
+    assert [line.text for line in lines] == [f"the word is {'*' * 11}", f"half a line: {'*' * 11}waiting", "done"]
+    assert "abracadabra" not in run["tells_a_child"].logs
+
+
 def test_what_a_worker_wrote_before_it_died_is_not_lost(here: Installation, tmp_path: Path) -> None:
     run: Run = Runner(here).run(flows.mortal, {"marker": str(tmp_path / "marker")}, RunOptions(on="local"))
     lines = list(Logs(here, run.id, "dies").advance())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import threading
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,10 +20,10 @@ from orchestrator.ports.traffic import Traffic
 from orchestrator.serving import begin
 from orchestrator.testing import InProcess, LocalServing
 from stages.deployment import AB, Canary, release
-from stages.deployment.client import Client
 from stages.training import Model
 from tests.cli.conftest import Done
 from tests.stages.churners import customers, learn
+from tests.stages.users import Users
 
 EXPERIMENT = AB(
     metric="conversion", bake="4s", horizon="5s", min_outcomes=20, min_samples=20, min_effect=0.05, slices=("plan",),
@@ -55,33 +53,6 @@ def half_way(app: str) -> Any:
     return interrupted(app)
 
 
-class Users:
-    """They ask, and half of them convert, whatever answers; ``with`` it."""
-
-    def __init__(self, url: str, rows: list[dict[str, Any]]) -> None:
-        self._url, self._rows = url, rows
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _ask(self) -> None:
-        chance, client = random.Random(5), Client(self._url, 10.0)
-        while not self._over.wait(0.01):
-            outcomes = []
-            for _ in range(5):
-                _, headers = client.predict([chance.choice(self._rows)])
-                value = float(chance.random() < 0.5)
-                outcomes.append({"id": headers["X-Answer-Id"], "metric": "conversion", "value": value})
-            client.ask("POST", {"outcomes": outcomes}, "/outcomes")
-        client.close()
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ab")
@@ -91,12 +62,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(home: Path) -> Run:
     """The run of an experiment that has ended; there is one of another kind, too."""
     table = customers()
-    rows = [{**row, "since": row["since"].isoformat()} for row in table.drop_columns(["left"]).to_pylist()]
     with LocalServing() as serving:
         here = InProcess(home, ports={"serving": serving, "routing": serving})
         url = here.run(first, model=learn(table), app="churn").result().url
         here.run(first, model=learn(table), app="other")
-        with Users(url, rows):
+        with Users(url):
             return here.run(compare, model=learn(table, 0.5))
 
 

@@ -27,6 +27,10 @@ class Most:
         return CheckResult(output <= self.most)
 
 
+class Moody(Most):
+    kind = "mood"
+
+
 class Schema:
     """Looks like pandera's."""
 
@@ -77,6 +81,7 @@ def test_another_bound_is_another_fingerprint_but_the_same_code() -> None:
         ([3], "a check has name, severity and check"),
         ([Most(3), Most(3)], "two checks are called 'at most 3'"),
         ([Most(3, "loud")], "severity is 'block' or 'warn'"),
+        ([Moody(3)], "kind is 'quality' or 'drift'"),
     ],
 )
 def test_what_is_no_check_is_refused_where_it_is_written(checks: Any, told: str) -> None:

@@ -137,6 +137,31 @@ def test_degraded_and_bad_data_say_why() -> None:
     assert world.told[1].text == "enrich[3]: ValueError: oops"
 
 
+def test_drift_is_told_apart_from_bad_data_and_over_when_the_same_step_finds_none() -> None:
+    world = World(Rule("quality", "quality"), Rule("drift", "drift"))
+
+    def checked(run: str, node: str, drifted: bool) -> None:
+        message = "July: 1 of 3 columns drifted: delay (PSI 0.26)" if drifted else ""
+        found = CheckOutcome("no drift", "warn", not drifted, 3, int(drifted), message, kind="drift")
+        world.fact(run, f.ChecksReported(node, 0, (CheckOutcome("row_count", "block", True), found)))
+
+    world.start("r")
+    checked("r", "inputs", True)
+    checked("r", "answers", False)
+    assert world.states() == [("drift", "raised")]
+    assert world.told[0].text == "inputs: no drift: July: 1 of 3 columns drifted: delay (PSI 0.26)"
+    world.end("r", "succeeded")
+    world.start("s")
+    checked("s", "answers", False)
+    checked("s", "inputs", True)
+    assert [(one.run, one.count) for one in world.memory.alerts] == [("s", 2)]
+    world.end("s", "succeeded")
+    assert world.states()[1:] == []  # a run that succeeds says nothing about drift
+    world.start("t")
+    checked("t", "inputs", False)
+    assert world.states()[1:] == [("drift", "resolved")]
+
+
 def test_budgets_count_what_was_reserved_and_are_told_when_they_are_passed() -> None:
     world = World(Rule("per run", "budget", limit=5.0), Rule("per day", "budget", limit=9.0, per="day"))
     for number in range(3):

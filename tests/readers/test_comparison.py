@@ -44,6 +44,13 @@ def test_what_differs_first_is_the_step_with_a_cause_of_its_own() -> None:
     assert [(row.name, row.values) for row in found.params if not row.equal] == [("lr", ("0.1", "0.2"))]
 
 
+def test_a_parameter_that_was_not_given_has_its_default() -> None:
+    given, default = side("a", lr=0.2), side("b")
+    graph = replace(default.graph, params={"lr": const(0.1), "depth": const(6)})
+    found = compare([given, replace(default, created=replace(default.created, params={}), graph=graph)])
+    assert [(row.name, row.values) for row in found.params] == [("lr", ("0.2", "0.1"))]
+
+
 def test_causes_name_code_and_files() -> None:
     found = compare([side("a"), side("b", fingerprint="g", data="d2", load=("L2",), train=("T2",))])
     assert found.steps[0].causes == ("file a.csv differs",)

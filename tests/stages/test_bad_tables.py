@@ -27,7 +27,7 @@ from stages.features import (
     fit_vector,
     join_asof,
 )
-from stages.monitoring import drift
+from stages.monitoring import check_drift, drift
 from stages.preprocessing import (
     clean,
     decode_images,
@@ -116,6 +116,7 @@ STAGES: dict[str, tuple[Work, list[str]]] = {
     "check_leakage": (lambda t, m: check_leakage(t, t, TARGET, [TEXT, NUMBER]), [TEXT, NUMBER, TARGET]),
     "check_overfit": (lambda t, m: check_overfit(m, t, t, resamples=5), [TARGET, NUMBER]),
     "choose_threshold": (lambda t, m: choose_threshold(m, t), [TARGET, NUMBER]),
+    "check_drift": (lambda t, m: check_drift(t, t, [TEXT, NUMBER]), [TEXT, NUMBER]),
     "drift": (lambda t, m: drift(t, t, [TEXT, NUMBER]), [TEXT, NUMBER]),
 }
 

@@ -37,7 +37,7 @@ def within(space: Space, value: Any) -> bool:
         return value in space.values
     if space.whole and type(value) is not int:
         return False
-    return bool(space.low <= value <= space.high * (1 + 1e-9))
+    return bool(space.low <= value <= space.high)
 
 
 def played(searcher: Searcher, count: int) -> list[Point]:

@@ -17,7 +17,7 @@ from orchestrator.backends.bundles.profile import Profiler
 from orchestrator.backends.bundles.tables import as_table
 from orchestrator.errors import ChecksFailed
 from orchestrator.graph.node import Node
-from orchestrator.graph.quality import CheckOutcome, CheckResult, Conforms
+from orchestrator.graph.quality import CheckOutcome, CheckResult, Conforms, kind_of
 from orchestrator.ports.values import Values, decode_cell
 
 if TYPE_CHECKING:
@@ -73,9 +73,17 @@ class Inspection:
             passed, checked, failed = bool(found.passed), int(found.checked), int(found.failed)
         except Exception as error:
             message = f"the check itself raised {type(error).__name__}: {error}"
-            return CheckOutcome(check.name, check.severity, False, message=_short(message))
+            return CheckOutcome(check.name, check.severity, False, message=_short(message), kind=kind_of(check))
         return CheckOutcome(
-            check.name, check.severity, passed, checked, failed, _short(message), str(found.column), rows
+            check.name,
+            check.severity,
+            passed,
+            checked,
+            failed,
+            _short(message),
+            str(found.column),
+            rows,
+            kind_of(check),
         )
 
     def _keep(self, rows: object) -> int:
