@@ -134,7 +134,7 @@ def item_of(item: Item) -> s.Item:
     )  # fmt: skip
 
 
-_EMPTY = frozenset({"pending", "running", "waiting", "retrying", "failed", "skipped", "cancelled"})
+_EMPTY = frozenset({"pending", "running", "waiting", "retrying", "failed", "dropped", "skipped", "cancelled"})
 
 
 def step_of(record: RunRecord, state: NodeState, index: int | None) -> s.StepDetail:
@@ -210,6 +210,7 @@ def reasons(record: RunRecord, node: str, item: int | None) -> list[s.Reason]:
     """What happened to a step, in order; the last of it if that is very much."""
     journal = record.installation.journal
     origin = record.fold.created.origin if record.fold.created is not None else ""
+    item = 0 if item is None and not record.fold.nodes[node].node.many else item
     found: list[s.Reason] = []
     for recorded in journal.facts(record.row.id):
         for fact in f.apart(recorded.fact):

@@ -31,7 +31,7 @@ from orchestrator.engine.state import NodeState
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.graph.fact import FINISHED
 from orchestrator.views.frames import split_frames
-from orchestrator.views.status import duration_text, size_text
+from orchestrator.views.status import duration_text, money_text, size_text
 from orchestrator.views.timeline import bar_svg, icon_svg, sparkline_svg
 
 RUNS, NODES, ITEMS = 50, 100, 100
@@ -245,8 +245,8 @@ def environment() -> Environment:
     found.globals.update(
         run_url=run_url, step_url=step_url, with_query=with_query, took=took, waited=waited,
         spark=lambda runs: sparkline_svg([(duration(run), run.state) for run in runs if run.finished_at]),
-        icon=icon_svg,
-        bar=lambda counts: bar_svg(list(counts.items())), pretty=pretty, api_url=api_url,
+        icon=icon_svg, money=money_text,
+        bar=lambda counts, width=160.0: bar_svg(list(counts.items()), width), pretty=pretty, api_url=api_url,
     )  # fmt: skip
     found.filters.update(local=local, count=lambda number: f"{number:,}", size=size_text, duration=duration_text)
     found.filters["split_frames"] = split_frames

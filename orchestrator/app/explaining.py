@@ -197,12 +197,24 @@ def _waits(record: RunRecord, state: NodeState, item: int | None, facts: _Facts,
     if own.ready_at is not None and is_work:
         why = for_worker(record, state, times, own.ready_at, started)
         yield Waited("worker", own.ready_at, started, (started or still) - own.ready_at, why)
-    for at, failed in facts.retries:
-        why = f"after {failed.failure.name}, before it was tried again"
-        yield Waited("retry", at, failed.retry_at, max(failed.retry_at - at, 0.0), why)
+    yield from _retried(facts.retries, together=item is None)
     if facts.asked is not None:
         asked = state.node.prompt
         yield Waited("answer", facts.asked, facts.ended, (facts.ended or still) - facts.asked, f"for {asked!r}")
+
+
+def _retried(retries: list[tuple[float, f.AttemptFailed]], together: bool) -> Iterator[Waited]:
+    """Waits between attempts: each of a step, those of all items of a map together by the error."""
+    groups: dict[str, list[tuple[float, f.AttemptFailed]]] = {}
+    for place, one in enumerate(retries):
+        groups.setdefault(one[1].failure.name if together else str(place), []).append(one)
+    for group in groups.values():
+        error, until = group[0][1].failure.name, max(failed.retry_at for _, failed in group)
+        longest = max(0.0, *(failed.retry_at - at for at, failed in group))
+        why = f"after {error}, before it was tried again"
+        if len(group) > 1:
+            why = f"at most before an item was tried again after {error}, {len(group):,} times"
+        yield Waited("retry", group[0][0], until, longest, why)
 
 
 def _last_input(record: RunRecord, state: NodeState, times: Times) -> str:

@@ -230,7 +230,7 @@ class RunRecord:
             if self.row.state in f.FINISHED:
                 return "cancelled"
             return "running" if time.running and self.driver is not None else "pending"
-        return {"dropped": "skipped", "retry": "retrying"}.get(name, name)
+        return "retrying" if name == "retry" else name
 
 
 def _at_rest(status: NodeStatus) -> NodeStatus:

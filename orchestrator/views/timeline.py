@@ -102,7 +102,7 @@ def _row(row: TimelineRow, top: float, at: Callable[[float], float], end: float)
             f'<text x="{x + width + 7:.1f}" y="{middle + 4:.1f}" font-size="11" fill="currentColor">'
             f"{duration_text(until - row.started_at)}</text>"
         )
-    elif row.state in ("cached", "skipped", "cancelled"):
+    elif row.state in ("cached", "skipped", "dropped", "cancelled"):
         x = at(row.ended_at if row.ended_at is not None else row.ready_at or 0.0)
         yield (f'<text x="{x + 4:.1f}" y="{middle + 4:.1f}" font-size="11" fill="currentColor">{row.state}</text>')
     yield "</g>"
