@@ -87,6 +87,6 @@ def _one(fact: Any, item: int | None) -> str:
 
 
 def _items(fact: Any, item: int | None) -> str:
-    if item is not None or fact.stop - fact.start == 1 and fact.start == 0:
+    if item is not None or (fact.stop - fact.start == 1 and fact.start == 0):
         return ""
     return f"[{fact.start}] " if fact.stop - fact.start == 1 else f"[{fact.start}..{fact.stop - 1}] "
