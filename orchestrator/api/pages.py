@@ -26,7 +26,7 @@ from orchestrator.api.routes import ItemState
 from orchestrator.api.step_waiting import whole_step
 from orchestrator.app.record import RunRecord
 from orchestrator.app.step_log import still_writes
-from orchestrator.app.sweeps import ended_sweeps
+from orchestrator.app.sweeps import sweep_steps
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.graph.fact import FINISHED
@@ -97,7 +97,7 @@ def _add_run(routes: APIRouter, place: Place) -> None:
                 request, "run.html", detail=detail_of(record), nodes=items, picked=len(picked), view=view,
                 picture=picture, following=following, start=start, asked={"view": view, "state": state},
                 all_nodes=nodes, cut=view == "graph" and len(record.fold.nodes) > PAGE_NODES, most=PAGE_NODES,
-                sweeps=ended_sweeps(record.fold),
+                sweeps=sweep_steps(record.fold),
             )  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def _add_step(routes: APIRouter, place: Place) -> None:
                 output=_output(place, record, address, part) if detail.has_output else None, part=part,
                 reasons=told, log=None if many else _log(place, record, node, index, q, line),
                 items=_items(record, node, state, cursor) if many else None,
-                asked={"state": state, "q": q}, sweep=address in ended_sweeps(record.fold),
+                asked={"state": state, "q": q}, sweep=address in sweep_steps(record.fold),
                 newest=place.here.journal.runs(record.row.pipeline, limit=1)[0].id,
             )  # fmt: skip
 

@@ -19,20 +19,31 @@ _WIDTH, _PLOT, _TOP, _PAD, _SIDE = 760.0, 210.0, 62.0, 24.0, 56.0
 _INK, _GROUND, _LINE = "#1c2430", "#f6f8fb", "#c3ccd8"
 _BEST = "#c44601"
 _WEAK, _STRONG = (178, 196, 214), (0, 90, 150)
-_DASH = {"finished": "", "stopped": ' stroke-dasharray="5 4"', "failed": ' stroke-dasharray="1 5"'}
+_DASH = {
+    "finished": "",
+    "running": ' stroke-dasharray="10 3 2 3"',
+    "stopped": ' stroke-dasharray="5 4"',
+    "failed": ' stroke-dasharray="1 5"',
+}
 _LONGEST_LABEL = 16
 _RANKS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class SweepView:
-    """A sweep, as far as it is drawn; ``best`` is a place in ``trials``, or None."""
+    """A sweep, as far as it is drawn.
+
+    Attributes:
+        best: A place in ``trials``, or None.
+        planned: How many trials it is to have, while it goes on.
+    """
 
     name: str
     metric: str
     mode: Mode
     trials: Sequence[Trial]
     best: int | None
+    planned: int | None = None
 
     @property
     def params(self) -> list[str]:
@@ -43,10 +54,12 @@ class SweepView:
     def title(self) -> str:
         """One line that says what was found."""
         states = [trial.state for trial in self.trials]
-        rest = [f"{states.count(state)} {state}" for state in ("stopped", "failed") if state in states]
-        told = f"{self.name}: {len(self.trials)} trials" + (f" ({', '.join(rest)})" if rest else "")
+        rest = [f"{states.count(state)} {state}" for state in ("running", "stopped", "failed") if state in states]
+        of = "" if self.planned is None else f" of {self.planned}"
+        told = f"{self.name}: {len(self.trials)}{of} trials" + (f" ({', '.join(rest)})" if rest else "")
         best = None if self.best is None else self.trials[self.best].value
-        return told if best is None else f"{told}, best {self.metric} {shown_number(best)}"
+        so_far = "" if self.planned is None else " so far"
+        return told if best is None else f"{told}, best{so_far} {self.metric} {shown_number(best)}"
 
     def rows(self) -> list[tuple[str, ...]]:
         """A table of the trials: number, state, metric, parameters, what is to be said; the best marked."""
