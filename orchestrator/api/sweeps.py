@@ -147,14 +147,15 @@ def _add_page(routes: APIRouter, place: Place) -> None:
     @routes.get("/runs/{run}/sweeps/{address:path}", include_in_schema=False)
     def sweep_page(request: Request, run: str, address: str, order: Order = "trial", cursor: Short = "") -> Response:
         with place.records.reading(run) as record:
-            (sweep, view), row, state = _sweep(record, address), record.row, record.statuses()[address].state
+            (sweep, view), row, driver = _sweep(record, address), record.row, record.driver
+            state = record.statuses()[address].state
         ordered = sorted(sweep.trials, key=_rank(sweep)) if order == "value" else sweep.trials
         rows, following = page(ordered, number_cursor(cursor), TRIALS)
         return show(
             request, "sweep.html", sweep=sweep, trials=rows, following=following, start=number_cursor(cursor),
             picture=embedded(sweep_svg(view)) if view.trials else "", state=state,
-            live=row.finished_at is None and view.planned is not None, seq=row.seq, asked={"order": order},
-            shown=shown, last=_last, sweep_url=sweep_url,
+            live=row.finished_at is None and view.planned is not None, seq=row.seq, driver=driver,
+            asked={"order": order}, shown=shown, last=_last, sweep_url=sweep_url,
         )  # fmt: skip
 
 
