@@ -25,7 +25,8 @@ STYLE = f"""
 .orc.orc.orc .head{{font-size:15px;font-weight:600;margin:2px 0 6px}}
 .orc.orc.orc table{{border-collapse:collapse;margin:4px 0 8px;font-size:12.5px;border:0;width:auto}}
 .orc.orc.orc th,.orc.orc.orc td{{padding:3px 16px 3px 0;text-align:left;vertical-align:top;background:none;
-color:inherit;border:0;border-bottom:1px solid rgba(125,136,153,.35);white-space:normal;overflow-wrap:break-word;max-width:none}}
+color:inherit;border:0;border-bottom:1px solid rgba(125,136,153,.35);white-space:normal;
+overflow-wrap:break-word;max-width:none}}
 .orc.orc.orc tr{{background:none}}
 .orc.orc.orc thead th,.orc.orc.orc dt,.orc.orc.orc .soft{{font-weight:500;opacity:.75}}
 .orc.orc.orc thead th{{white-space:nowrap}}
