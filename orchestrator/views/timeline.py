@@ -186,6 +186,12 @@ def icon_svg(state: str, size: float = 12.0) -> str:
     )
 
 
+def filling(counts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """States in the order in which a bar fills: what is done, what needs attention, and last what has not begun."""
+    begun = [one for one in reversed(counts) if one[0] != "pending"]
+    return [*begun, *(one for one in counts if one[0] == "pending")]
+
+
 def bar_svg(counts: Sequence[tuple[str, int]], width: float = 160.0) -> str:
     """Shares of states in one bar; every state that occurs can be seen."""
     total = sum(count for _, count in counts)
@@ -194,7 +200,7 @@ def bar_svg(counts: Sequence[tuple[str, int]], width: float = 160.0) -> str:
     least = 3.0
     scale = (width - least * len(counts)) / total
     x, parts = 0.0, []
-    for state, count in reversed(counts):
+    for state, count in filling(counts):
         wide = least + count * scale
         parts.append(f'<rect x="{x:.1f}" width="{wide:.1f}" height="8" fill="{LOOKS[state].colour}"/>')
         x += wide

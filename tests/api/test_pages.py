@@ -154,7 +154,7 @@ def test_a_run_says_which_step_failed_it_or_what_was_dropped(home: Served) -> No
     wide, failing = (home.runs[name] for name in ("wide", "failing"))
     page = home.client.page(f"/runs/{wide}")
     assert f'<a href="/runs/{wide}/steps/square?state=dropped#items">4 dropped</a> of 20,000 items' in page
-    assert ("4999 is not liked" in page, page.count("not liked")) == (True, 1)
+    assert ("4999 is not liked" in page, page.count('<ol class="frames"')) == (True, 1)
     page = home.client.page(f"/runs/{failing}")
     assert page.index(f'<a href="/runs/{failing}/steps/broken">') < page.index("ValueError") < page.index("in _inner")
 
@@ -185,7 +185,6 @@ def test_an_empty_installation_says_what_to_do(client_of_nothing: Client) -> Non
     assert ("orc run PIPELINE" in front, "orc demo" in front, 'type="search"' in front) == (True, True, False)
     for path in ("/compare", "/lineage", "/cluster"):
         assert "orc run PIPELINE" in client_of_nothing.page(path), path
-    assert "orc init" in client_of_nothing.page("/pipelines")
     assert "orc release" in client_of_nothing.page("/releases")
     assert "publish=" in client_of_nothing.page("/models")
     got = client_of_nothing("/runs/nothing", Accept="text/html")

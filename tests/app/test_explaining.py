@@ -163,5 +163,3 @@ def test_waits_of_a_map_between_attempts_are_told_together(here: InProcess) -> N
     assert sorted(one.why for one in waits) == [
         f"at most before an item was tried again after {error}, 3 times" for error in ("OSError", "TimeoutError")
     ]
-    (single,) = [one for one in told(here, run, "unsteady[1]").waits if one.for_ == "retry"]
-    assert single.why == "after OSError, before it was tried again"
