@@ -12,8 +12,10 @@ from typing import Any
 
 from orchestrator.ports.tune import Mode, Trial
 from orchestrator.views.axes import Axis, axis_of, shown_number
+from orchestrator.views.curves import counts_up
 from orchestrator.views.fragment import table_html
 from orchestrator.views.lettering import FAMILY, escape, text_width
+from orchestrator.views.reports import metric_series
 
 _WIDTH, _PLOT, _TOP, _PAD, _SIDE = 760.0, 210.0, 62.0, 24.0, 56.0
 _INK, _GROUND, _LINE = "#1c2430", "#f6f8fb", "#c3ccd8"
@@ -118,9 +120,12 @@ def sweep_svg(view: SweepView) -> str:
 
 
 def _curved(view: SweepView) -> str:
-    """The reported metric that is drawn: that of the sweep, or the first that there is."""
-    names = [name for trial in view.trials for report in trial.reports for name in report]
-    return view.metric if view.metric in names else next(iter(names), "")
+    """The reported metric that is drawn: that of the sweep, or the first that there is; it has to make a curve."""
+    told = [metric_series(trial.reports) for trial in view.trials]
+    names = dict.fromkeys([view.metric, *(name for series in told for name in series)])
+    lines = {name: [[value for _, value in series.get(name, ())] for series in told] for name in names}
+    drawn = (name for name, of in lines.items() if any(len(one) > 1 and not counts_up(one) for one in of))
+    return next(drawn, "")
 
 
 # ---- the parts

@@ -132,7 +132,7 @@ def _columns(row: TimelineRow, x: float, middle: float, width: float, ring: str)
 
 def _rate(row: TimelineRow, until: float) -> str:
     """How many items ended, and how many a second."""
-    lasted = until - (row.started_at or until)
+    lasted = 0.0 if row.started_at is None else until - row.started_at
     if not row.ended or lasted <= 0:
         return ""
     rate = sum(row.ended) / lasted
