@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from orchestrator.graph.fact import Failure
 from orchestrator.views.lettering import FAMILY, escape
-from orchestrator.views.panel import ALARM, AT_NIGHT, GOOD
+from orchestrator.views.panel import AT_NIGHT
 from orchestrator.views.status import LOOKS, count_text
 from orchestrator.views.timeline import bar_svg
 
@@ -56,12 +56,17 @@ margin:4px 0 8px;white-space:pre-wrap;overflow-wrap:anywhere;max-height:320px;ov
 _NIGHTS = ':is([data-jp-theme-light="false"],[theme="dark"],.vscode-dark,.dark)'
 """Marks of dark notebooks: those of Jupyter, Colab, VS Code and marimo; what the system prefers says nothing there."""
 
+_STATES = {
+    "retrying": "#f08adf", "waiting": "#e0bd3c", "degraded": "#f5a742", "dropped": "#f5a742", "cached": "#93bfea",
+    "cancelled": "#b9a8c4",
+}  # fmt: skip
+"""Colours of states on dark grounds, beside those of ``AT_NIGHT``."""
+
 _RANKS = ("#3a4a5c", "#43617d", "#4b79a0", "#5295c7", "#58b2ea")
 
 STYLE += "".join(
     f'{_NIGHTS} .orc [fill="{day}"]{{fill:{night}}}{_NIGHTS} .orc [stroke="{day}"]{{stroke:{night}}}\n'
-    for day, night in AT_NIGHT.items()
-    if day not in (ALARM, GOOD)
+    for day, night in {**AT_NIGHT, **{LOOKS[state].colour: night for state, night in _STATES.items()}}.items()
 ) + "".join(
     f"{_NIGHTS} .orc polyline.rank{rank}{{stroke:{night}}}{_NIGHTS} .orc circle.rank{rank}{{fill:{night}}}\n"
     for rank, night in enumerate(_RANKS)
