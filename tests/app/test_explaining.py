@@ -57,7 +57,7 @@ def here(tmp_path: Path) -> InProcess:
     return InProcess(tmp_path / "home")
 
 
-@stage(retries=Retry(attempts=2, backoff="20ms..40ms"))
+@stage(retries=Retry(attempts=2, backoff="400ms..400ms"))
 def unsteady(x: int) -> int:
     if step().attempt == 1:
         raise OSError("not yet") if x % 2 else TimeoutError("late")
