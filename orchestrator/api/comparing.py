@@ -17,7 +17,7 @@ from orchestrator.api.routes import PREFIX, PROBLEM
 from orchestrator.app.comparing import MOST_RUNS, compared
 from orchestrator.app.sources import source_changes
 from orchestrator.readers.comparison import Comparison, Row, StepRow
-from orchestrator.views.curves import curves_svg, key_svg
+from orchestrator.views.curves import counts_up, curves_svg, key_svg
 
 Runs = Annotated[
     list[Annotated[str, Query(max_length=300)]],
@@ -47,7 +47,8 @@ def router(place: Place) -> APIRouter:
             request, "compare.html", found=_document(place, found), everything=bool(all),
             rows=[run_of(place.here.journal.run(run), None) for run in found.runs], key=key_svg,
             plots=[(one.name, curves_svg(one.name, one.values)) for one in found.series
-                   if any(len(values) > 1 for values in one.values)][:_MOST_PLOTS],
+                   if any(len(values) > 1 and not counts_up(values) for values in one.values)][:_MOST_PLOTS],
+            change=change_text,
         )  # fmt: skip
 
     return routes
@@ -78,6 +79,17 @@ def _document(place: Place, found: Comparison) -> s.RunComparison:
         series=[s.ComparedSeries(name=one.name, values=[_plain(line) for line in one.values]) for one in found.series],
         sources=_sources(place, found),
     )
+
+
+def change_text(first: str | None, value: str | None) -> str:
+    """How a number differs from that of the first run, in percent; nothing where there is no saying."""
+    try:
+        before, now = float(first or ""), float(value or "")
+    except ValueError:
+        return ""
+    if before == now or not before or not math.isfinite(before) or not math.isfinite(now):
+        return ""
+    return f"{100 * (now - before) / abs(before):+.2g} %"
 
 
 def _rows(rows: Sequence[Row]) -> list[s.ComparedRow]:

@@ -11,7 +11,6 @@ from orchestrator.api import schemas as s
 from orchestrator.app.arguments import expr_text, looks_like
 from orchestrator.app.costs import consumed_by_node
 from orchestrator.app.following import CONTROL_KINDS
-from orchestrator.app.reasons import reasons_of
 from orchestrator.app.record import Item, NodeTimes, RunRecord
 from orchestrator.app.step_inputs import inputs_of
 from orchestrator.artifacts.preview import described
@@ -22,8 +21,6 @@ from orchestrator.graph.node import Expr, Ref, dependencies
 from orchestrator.ports.journal import RunRow
 from orchestrator.readers.cost import Consumed, consumed, cost_of, total
 from orchestrator.views.status import LOOKS, NodeStatus
-
-MOST_REASONS = 200
 
 
 def iso(at: float | None) -> str | None:
@@ -134,7 +131,7 @@ def item_of(item: Item) -> s.Item:
     )  # fmt: skip
 
 
-_EMPTY = frozenset({"pending", "running", "waiting", "retrying", "failed", "skipped", "cancelled"})
+_EMPTY = frozenset({"pending", "running", "waiting", "retrying", "failed", "dropped", "skipped", "cancelled"})
 
 
 def step_of(record: RunRecord, state: NodeState, index: int | None) -> s.StepDetail:
@@ -208,24 +205,15 @@ def input_of(record: RunRecord, name: str, expr: Expr) -> s.Input:
 
 def reasons(record: RunRecord, node: str, item: int | None) -> list[s.Reason]:
     """What happened to a step, in order; the last of it if that is very much."""
-    journal = record.installation.journal
-    origin = record.fold.created.origin if record.fold.created is not None else ""
-    found: list[s.Reason] = []
-    for recorded in journal.facts(record.row.id):
-        for fact in f.apart(recorded.fact):
-            found += [
-                s.Reason(at=iso(recorded.at), what=what, why=why)
-                for what, why in reasons_of(fact, recorded.at, node, item, origin)
-            ]
-        if len(found) > 2 * MOST_REASONS:
-            del found[:-MOST_REASONS]
+    told = record.step_facts(record.fold.nodes[node], item).reasons
+    found = [s.Reason(at=iso(at), what=what, why=why) for at, what, why in told]
     if not found:
         state = record.fold.nodes[node]
         needs = dict.fromkeys(ref.node for ref in dependencies(state.node))
         open_ = [need for need in needs if need in record.fold.nodes and not record.fold.nodes[need].is_settled]
         if not state.is_settled:
             found = [s.Reason(at=None, what="waits", why=f"needs {', '.join(open_)}" if open_ else "for a worker")]
-    return found[-MOST_REASONS:]
+    return found
 
 
 def facts_of(recorded: f.Recorded) -> Sequence[s.Fact]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -12,11 +13,13 @@ from urllib.parse import parse_qsl, quote, urlencode
 from blake3 import blake3
 from fastapi import APIRouter, Query, Request
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from orchestrator.api import schemas as s
 from orchestrator.api.describing import detail_of, item_of, nodes_of, reasons, run_of
+from orchestrator.api.drawings import embedded
 from orchestrator.api.forks import fork_in, fork_of, forking
 from orchestrator.api.guard import COOKIE, LOGIN, same, session_of
 from orchestrator.api.outputs import output_of
@@ -27,12 +30,13 @@ from orchestrator.api.routes import ItemState
 from orchestrator.api.step_waiting import whole_step
 from orchestrator.app.record import RunRecord
 from orchestrator.app.step_log import still_writes
-from orchestrator.app.sweeps import ended_sweeps
+from orchestrator.app.sweeps import sweep_steps
 from orchestrator.engine.state import NodeState
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.graph.fact import FINISHED
 from orchestrator.views.frames import split_frames
-from orchestrator.views.status import duration_text, size_text
+from orchestrator.views.reports import reports_svg
+from orchestrator.views.status import duration_text, money_text, size_text
 from orchestrator.views.timeline import bar_svg, icon_svg, sparkline_svg
 
 RUNS, NODES, ITEMS = 50, 100, 100
@@ -67,6 +71,7 @@ def _add_lists(routes: APIRouter, place: Place) -> None:
             following=following,
             pipelines=[] if cursor else recent(place),
             asked={"pipeline": pipeline, "state": state, "q": q, "cursor": cursor},
+            home=str(place.here.settings.home),
             states=("queued", "running", "waiting", *sorted(FINISHED)),
         )
 
@@ -98,7 +103,7 @@ def _add_run(routes: APIRouter, place: Place) -> None:
                 request, "run.html", detail=detail_of(record), nodes=items, picked=len(picked), view=view,
                 picture=picture, following=following, start=start, asked={"view": view, "state": state},
                 all_nodes=nodes, cut=view == "graph" and len(record.fold.nodes) > PAGE_NODES, most=PAGE_NODES,
-                sweeps=ended_sweeps(record.fold),
+                sweeps=sweep_steps(record.fold),
             )  # fmt: skip
 
 
@@ -124,10 +129,17 @@ def _add_step(routes: APIRouter, place: Place) -> None:
                 output=_output(place, record, address, part) if detail.has_output else None, part=part,
                 reasons=told, log=None if many else _log(place, record, node, index, q, line),
                 items=_items(record, node, state, cursor) if many else None,
-                asked={"state": state, "q": q}, sweep=address in ended_sweeps(record.fold),
+                asked={"state": state, "q": q}, metric_names=metric_names,
+                curves=embedded(reports_svg(f"Reported by {address}", [detail.metrics])),
+                sweep=address in sweep_steps(record.fold),
                 newest=place.here.journal.runs(record.row.pipeline, limit=1)[0].id,
                 forking=forking(place, record) if record.row.state in FINISHED else None,
             )  # fmt: skip
+
+
+def metric_names(reports: Sequence[Mapping[str, float]]) -> list[str]:
+    """Names of all that was reported, in the order in which they came."""
+    return list(dict.fromkeys(name for report in reports for name in report))
 
 
 def _output(place: Place, record: RunRecord, address: str, part: Sequence[str]) -> s.Output | str:
@@ -246,11 +258,11 @@ def environment() -> Environment:
     found.globals.update(
         run_url=run_url, step_url=step_url, with_query=with_query, took=took, waited=waited,
         spark=lambda runs: sparkline_svg([(duration(run), run.state) for run in runs if run.finished_at]),
-        icon=icon_svg,
-        bar=lambda counts: bar_svg(list(counts.items())), pretty=pretty, api_url=api_url,
+        icon=icon_svg, money=money_text, zone=zone,
+        bar=lambda counts, width=160.0: bar_svg(list(counts.items()), width), pretty=pretty, api_url=api_url,
     )  # fmt: skip
     found.filters.update(local=local, count=lambda number: f"{number:,}", size=size_text, duration=duration_text)
-    found.filters["split_frames"] = split_frames
+    found.filters.update(split_frames=split_frames, heading=heading, coded=coded)
     return found
 
 
@@ -286,6 +298,28 @@ def local(at: str | None) -> str:
         return "–"
     moment = datetime.fromisoformat(at).astimezone()
     return f'<time datetime="{moment.isoformat()}">{moment:%Y-%m-%d %H:%M:%S}</time>'
+
+
+def zone() -> str:
+    """The time zone of the times on pages, such as ``CET (UTC+01:00)``."""
+    now = datetime.now().astimezone()
+    name, ahead = now.tzname() or "", f"UTC{now:%z}"
+    return name if name == "UTC" else f"{name} ({ahead[:6]}:{ahead[6:]})"
+
+
+def heading(title: str) -> str:
+    """The name of an error as a heading: ``Not found`` for ``NotFound``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title).capitalize()
+
+
+def coded(text: str) -> Markup:
+    """A text whose parts in backticks are code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )
 
 
 def duration(run: s.Run) -> float:

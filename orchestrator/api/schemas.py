@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 RunStateName = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 StepStateName = Literal[
-    "pending", "running", "waiting", "retrying", "succeeded", "cached", "degraded", "failed", "skipped", "cancelled"
-]
+    "pending", "running", "waiting", "retrying", "succeeded", "cached", "degraded", "dropped", "failed", "skipped",
+    "cancelled",
+]  # fmt: skip
 
 
 class Document(BaseModel):

@@ -15,6 +15,7 @@ from orchestrator.graph.node import dependencies
 
 if TYPE_CHECKING:
     from orchestrator.app.record import NodeTimes, RunRecord
+    from orchestrator.app.step_facts import StepFacts
     from orchestrator.engine.state import NodeState, RunFold
     from orchestrator.graph.node import Node
 
@@ -70,7 +71,7 @@ class Explanation:
 def explain(record: RunRecord, state: NodeState, index: int | None) -> Explanation:
     """Explain a step; a map as a whole if no item is named."""
     item = 0 if index is None and not state.node.is_map else index
-    facts, times = _Facts(record, state.node.id, item), record.times()
+    facts, times = record.step_facts(state, index), record.times()
     single = item if item is not None else min(state.failures, default=None)
     failure = None if single is None else state.failures.get(single)
     return Explanation(
@@ -83,47 +84,10 @@ def explain(record: RunRecord, state: NodeState, index: int | None) -> Explanati
     )
 
 
-class _Facts:
-    """Facts about one step."""
-
-    def __init__(self, record: RunRecord, node: str, item: int | None) -> None:
-        self.missed: f.CacheMissed | None = None
-        self.completed: f.StepsCompleted | None = None
-        self.started: list[tuple[float, f.StepsStarted]] = []
-        self.retries: list[tuple[float, f.AttemptFailed]] = []
-        self.asked: float | None = None
-        self.ended: float | None = None
-        for recorded in record.installation.journal.facts(record.fold.run):
-            for fact in f.apart(recorded.fact):
-                if getattr(fact, "node", None) == node and _is_about(fact, item):
-                    self._add(fact, recorded.at)
-
-    def _add(self, fact: f.Fact, at: float) -> None:
-        if isinstance(fact, f.CacheMissed):
-            self.missed = fact
-        elif isinstance(fact, f.StepsCompleted):
-            self.completed, self.ended = fact, at
-        elif isinstance(fact, f.StepsStarted):
-            self.started.append((at, fact))
-        elif isinstance(fact, f.AttemptFailed):
-            self.retries.append((at, fact))
-        elif isinstance(fact, f.ApprovalRequested):
-            self.asked = at
-
-
-def _is_about(fact: f.Fact, item: int | None) -> bool:
-    index = getattr(fact, "index", None)
-    if item is None or (index is None and not hasattr(fact, "start")):
-        return True
-    if index is not None:
-        return bool(index == item)
-    return bool(fact.start <= item < fact.stop)  # type: ignore[union-attr]
-
-
 # ---- why it ran
 
 
-def _because(record: RunRecord, state: NodeState, item: int | None, facts: _Facts) -> str:
+def _because(record: RunRecord, state: NodeState, item: int | None, facts: StepFacts) -> str:
     created = record.fold.created
     if state.node.kind in ("approval", "signal"):
         return "it asks, and goes on when it is answered"
@@ -136,7 +100,7 @@ def _because(record: RunRecord, state: NodeState, item: int | None, facts: _Fact
         return f"its output was in the cache: same code and inputs as in run {origin}"
     if state.skipped:
         return _skipped(record.fold, state.node)
-    if not _ran(state, item, facts) and (not facts.started or record.row.state in f.FINISHED):
+    if not _ran(state, item, facts) and (not facts.begun or record.row.state in f.FINISHED):
         if record.row.state in f.FINISHED:
             return "it did not run: what it needs failed, or the run ended before it"
         return ""
@@ -153,7 +117,7 @@ def _because(record: RunRecord, state: NodeState, item: int | None, facts: _Fact
     return why
 
 
-def _ran(state: NodeState, item: int | None, facts: _Facts) -> bool:
+def _ran(state: NodeState, item: int | None, facts: StepFacts) -> bool:
     """True if a body came to an end, one way or the other: what was sent in one bundle may not have begun."""
     return facts.completed is not None or bool(state.failures if item is None else item in state.failures)
 
@@ -174,7 +138,7 @@ def _is_open(state: NodeState, item: int | None) -> bool:
 # ---- what it waited for
 
 
-def _waits(record: RunRecord, state: NodeState, item: int | None, facts: _Facts, times: Times) -> Iterator[Waited]:
+def _waits(record: RunRecord, state: NodeState, item: int | None, facts: StepFacts, times: Times) -> Iterator[Waited]:
     """In order of time; nothing for what was taken over."""
     if facts.completed is not None and facts.completed.cached:
         return
@@ -190,19 +154,31 @@ def _waits(record: RunRecord, state: NodeState, item: int | None, facts: _Facts,
         told = _last_input(record, state, times) if until is not None else _open_inputs(record, state)
         if told:
             yield Waited("input", begun, until, (until or still) - begun, told)
-    started = facts.started[0][0] if facts.started else None
+    started = facts.started
     if not state.node.is_map and own.started_at is not None:
         started = own.started_at
     is_work = state.node.kind in ("stage", "dynamic") and (started is not None or _is_open(state, item))
     if own.ready_at is not None and is_work:
         why = for_worker(record, state, times, own.ready_at, started)
         yield Waited("worker", own.ready_at, started, (started or still) - own.ready_at, why)
-    for at, failed in facts.retries:
-        why = f"after {failed.failure.name}, before it was tried again"
-        yield Waited("retry", at, failed.retry_at, max(failed.retry_at - at, 0.0), why)
+    yield from _retried(facts.retries, together=item is None)
     if facts.asked is not None:
         asked = state.node.prompt
         yield Waited("answer", facts.asked, facts.ended, (facts.ended or still) - facts.asked, f"for {asked!r}")
+
+
+def _retried(retries: list[tuple[float, f.AttemptFailed]], together: bool) -> Iterator[Waited]:
+    """Waits between attempts: each of a step, those of all items of a map together by the error."""
+    groups: dict[str, list[tuple[float, f.AttemptFailed]]] = {}
+    for place, one in enumerate(retries):
+        groups.setdefault(one[1].failure.name if together else str(place), []).append(one)
+    for group in groups.values():
+        error, until = group[0][1].failure.name, max(failed.retry_at for _, failed in group)
+        longest = max(0.0, *(failed.retry_at - at for at, failed in group))
+        why = f"after {error}, before it was tried again"
+        if len(group) > 1:
+            why = f"at most before an item was tried again after {error}, {len(group):,} times"
+        yield Waited("retry", group[0][0], until, longest, why)
 
 
 def _last_input(record: RunRecord, state: NodeState, times: Times) -> str:

@@ -70,17 +70,22 @@ class Outputs(StoredValues):
         Raises:
             NotFound: a step that it takes its value from has no output.
         """
-        return self._expr(self._fold.graph.output)
+        return self.value(self._fold.graph.output)
 
-    def _expr(self, expr: Expr) -> Any:
+    def value(self, expr: Expr) -> Any:
+        """What an argument stands for.
+
+        Raises:
+            NotFound: a step that it takes its value from has no output.
+        """
         if isinstance(expr, Const):
             return None if expr.cell is None else self.data(self._cells.decode(expr.cell))
         if isinstance(expr, SecretRef):
             return {"$secret": expr.reference}
         if isinstance(expr, ListExpr):
-            return [self._expr(item) for item in expr.items]
+            return [self.value(item) for item in expr.items]
         if isinstance(expr, DictExpr):
-            return {key: self._expr(item) for key, item in expr.items.items()}
+            return {key: self.value(item) for key, item in expr.items.items()}
         return self._ref(expr)
 
     def _ref(self, ref: Ref) -> Any:

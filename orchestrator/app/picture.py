@@ -11,7 +11,7 @@ from orchestrator.graph.node import Graph
 from orchestrator.views.status import NodeStatus
 from orchestrator.views.svg import graph_svg
 
-_STATES = {FAILED: "failed", RETRY: "retrying", WAITING: "waiting", SKIPPED: "skipped", DROPPED: "skipped"}
+_STATES = {FAILED: "failed", RETRY: "retrying", WAITING: "waiting", SKIPPED: "skipped", DROPPED: "dropped"}
 _PLANNED = {"reuse": "cached", "run": "pending", "after": "pending", "skip": "skipped", "wait": "waiting"}
 
 

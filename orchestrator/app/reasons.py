@@ -24,35 +24,36 @@ def reasons_of(fact: Any, at: float, node: str, item: int | None, origin: str = 
     if isinstance(fact, f.CacheMissed):
         yield "not cached", fact.reason
     elif isinstance(fact, f.StepsStarted):
-        yield "started", f"{_items(fact)}on {fact.worker}"
+        yield "started", f"{_items(fact, item)}on {fact.worker}"
     elif isinstance(fact, f.StepsCompleted):
         if fact.cached:
             said = "taken over from the record of" if fact.cached == origin else "same code and inputs as in"
-            yield "cached", f"{_items(fact)}{said} {fact.cached}"
+            yield "cached", f"{_items(fact, item)}{said} {fact.cached}"
         else:
-            yield "degraded" if fact.degraded else "succeeded", _items(fact) + ("a fallback" if fact.degraded else "")
+            came = "a fallback" if fact.degraded else ""
+            yield "degraded" if fact.degraded else "succeeded", (_items(fact, item) + came).rstrip()
     elif isinstance(fact, f.AttemptFailed):
         blame = "" if fact.failure.charged else " (the worker's fault, not the step's)"
         again = duration_text(max(fact.retry_at - at, 0))
-        yield "retry", f"[{fact.index}] {fact.failure.name}: {fact.failure.message}{blame}; again in {again}"
+        yield "retry", f"{_one(fact, item)}{fact.failure.name}: {fact.failure.message}{blame}; again in {again}"
     elif isinstance(fact, f.StepFailed):
-        yield "failed", f"[{fact.index}] {fact.failure.name}: {fact.failure.message} ({fact.action})"
+        yield "failed", f"{_one(fact, item)}{fact.failure.name}: {fact.failure.message}{_INSTEAD[fact.action]}"
     elif isinstance(fact, f.StepsSkipped):
-        yield "skipped", f"{_items(fact)}{_SKIPPED[fact.reason]}"
+        yield "skipped", f"{_items(fact, item)}{_SKIPPED[fact.reason]}"
     elif isinstance(fact, f.ApprovalRequested):
         yield "waits", fact.text
     elif isinstance(fact, f.ChecksReported):
-        yield from _checked(fact)
+        yield from _checked(fact, item)
     elif isinstance(fact, f.MapExpanded):
-        yield "expanded", f"{fact.width} items"
+        yield "expanded", f"{fact.width:,} items"
 
 
-def _checked(fact: f.ChecksReported) -> Iterator[tuple[str, str]]:
+def _checked(fact: f.ChecksReported, item: int | None) -> Iterator[tuple[str, str]]:
     passed = sum(one.passed for one in fact.results)
-    yield "checked", f"[{fact.index}] {passed} of {len(fact.results)} checks passed"
+    yield "checked", f"{_one(fact, item)}{passed} of {len(fact.results)} checks passed"
     for one in fact.results:
         if not one.passed:
-            yield one.state if one.state == "warned" else "blocked", f"[{fact.index}] {one.name}: {one.message}"
+            yield one.state if one.state == "warned" else "blocked", f"{_one(fact, item)}{one.name}: {one.message}"
 
 
 _SKIPPED = {
@@ -60,6 +61,13 @@ _SKIPPED = {
     "dropped": "what it needs was dropped",
     "cancelled": "the run was cancelled",
     "upstream_failed": "what it needs failed",
+}
+
+_INSTEAD = {
+    "fail": "",
+    "drop": "; the item was dropped",
+    "keep": "; an ItemError stands in its place",
+    "fallback": "; its fallback stands in its place",
 }
 
 
@@ -73,7 +81,12 @@ def _concerns(fact: Any, item: int | None) -> bool:
     return start is None or stop is None or start <= item < stop
 
 
-def _items(fact: Any) -> str:
-    if fact.stop - fact.start == 1 and fact.start == 0:
+def _one(fact: Any, item: int | None) -> str:
+    """Which item it was about, unless one was asked for."""
+    return f"[{fact.index}] " if item is None else ""
+
+
+def _items(fact: Any, item: int | None) -> str:
+    if item is not None or (fact.stop - fact.start == 1 and fact.start == 0):
         return ""
     return f"[{fact.start}] " if fact.stop - fact.start == 1 else f"[{fact.start}..{fact.stop - 1}] "

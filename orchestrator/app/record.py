@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.app.following import CONTROL_KINDS, Following
+from orchestrator.app.step_facts import StepFacts
 from orchestrator.engine.state import (
     DONE,
     DROPPED,
@@ -84,6 +85,7 @@ class RunRecord:
         self.driver: str | None = None
         self.drivers: list[tuple[float, f.DriverStarted]] = []
         self.workers: list[tuple[float, f.WorkerStarted]] = []
+        self._step_facts: OrderedDict[tuple[str, int | None], StepFacts] = OrderedDict()
 
     @property
     def fold(self) -> RunFold:
@@ -212,6 +214,18 @@ class RunRecord:
             )
         return found
 
+    def step_facts(self, state: NodeState, index: int | None) -> StepFacts:
+        """What the facts say about a step, as far as the run has been read; about a map as a whole without an item."""
+        item = 0 if index is None and not state.node.many else index
+        key, origin = (state.node.id, item), self.fold.created.origin if self.fold.created is not None else ""
+        found = self._step_facts.setdefault(key, StepFacts(*key, origin))
+        self._step_facts.move_to_end(key)
+        if len(self._step_facts) > _KEPT:
+            self._step_facts.popitem(last=False)
+        if found.seq < self.seq:
+            found.read(self.installation.journal.facts(self.row.id, found.seq))
+        return found
+
     def indexes(self, state: NodeState, wanted: str, after: int, limit: int) -> list[int]:
         """Up to ``limit`` items behind ``after`` that are in a state; in any if ``wanted`` is empty."""
         if not wanted:
@@ -230,7 +244,7 @@ class RunRecord:
             if self.row.state in f.FINISHED:
                 return "cancelled"
             return "running" if time.running and self.driver is not None else "pending"
-        return {"dropped": "skipped", "retry": "retrying"}.get(name, name)
+        return "retrying" if name == "retry" else name
 
 
 def _at_rest(status: NodeStatus) -> NodeStatus:

@@ -15,6 +15,7 @@ from orchestrator.app.following import CONTROL_KINDS
 from orchestrator.app.picture import run_graph
 from orchestrator.app.reasons import reasons_of
 from orchestrator.app.record import Item, NodeTimes, RunRecord
+from orchestrator.app.step_inputs import inputs_of
 from orchestrator.app.step_log import LogRange, read_log, written
 from orchestrator.app.sweeps import sweep_views
 from orchestrator.artifacts.preview import described
@@ -166,7 +167,7 @@ class Report:
             why=items.reason,
             needs=list(dict.fromkeys(ref.node for ref in dependencies(node))),
             failure=self._why_failed(state, one),
-            inputs=[(name, expr_text(expr), looks_like(record, expr)) for name, expr in node.args.items()],
+            inputs=self._inputs(state, item),
             output=None if single is None or not self._in_full else self._output(state, single),
             attempts=[] if single is None else self._attempts(node.id, single),
             reports=[] if single is None else items.metrics_of(single),
@@ -183,6 +184,15 @@ class Report:
             return one.failure if one.state not in ("succeeded", "cached") else None
         open_ = [index for index in sorted(state.failures) if state.status[index] != DONE or index in state.degraded]
         return state.failures[open_[0]] if open_ else None
+
+    def _inputs(self, state: NodeState, item: int | None) -> list[tuple[str, str, str]]:
+        """Arguments of a step; of an item of a map what is its own."""
+        record, node = self._record, state.node
+        if item is None or not node.is_map:
+            return [(name, expr_text(expr), looks_like(record, expr)) for name, expr in node.args.items()]
+        own = {one.name: one for one in inputs_of(self._here, record.fold, state, item)}
+        return [(name, own[name].source or own[name].preview, own[name].preview if own[name].source else "")
+                for name in node.args]  # fmt: skip
 
     def _output(self, state: NodeState, item: int) -> ValueView | None:
         span = state.outputs.find(item)

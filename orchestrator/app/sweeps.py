@@ -22,13 +22,16 @@ _MARK = ".sweep#"
 _TYPE = f"{Best.__module__}:{Best.__qualname__}"
 
 
-def ended_sweeps(fold: RunFold) -> list[str]:
-    """Steps of a run that are sweeps and have ended; nothing is read for it."""
+def sweep_steps(fold: RunFold) -> list[str]:
+    """Steps of a run that are sweeps, begun or not; nothing is read for it."""
     return [
-        name
-        for name, state in fold.nodes.items()
-        if state.node.stage is not None and _MARK in state.node.stage.ref and state.outputs.find(0) is not None
+        name for name, state in fold.nodes.items() if state.node.stage is not None and _MARK in state.node.stage.ref
     ]
+
+
+def ended_sweep(fold: RunFold, address: str) -> bool:
+    """Whether a step is a sweep that has ended with a best trial."""
+    return address in sweep_steps(fold) and fold.nodes[address].outputs.find(0) is not None
 
 
 def sweep_view(here: Installation, fold: RunFold, address: str) -> SweepView:

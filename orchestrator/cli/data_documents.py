@@ -80,7 +80,7 @@ class TrialItem(Struct, frozen=True):
     """One trial of a sweep. ``value`` is null if it never had one; ``reports`` are the metrics of each report."""
 
     params: dict[str, Any]
-    state: Literal["finished", "stopped", "failed"]
+    state: Literal["running", "finished", "stopped", "failed"]
     value: float | None
     reports: list[dict[str, float]]
     error: str

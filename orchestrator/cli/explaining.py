@@ -39,11 +39,12 @@ def why(run_id: RunOrStep, address: MaybeAddress = None, json: Json = False) -> 
     node, item = parse_address(step.address)
     state = record.fold.nodes[node]
     origin = record.fold.created.origin if record.fold.created is not None else ""
+    about = 0 if item is None and not state.node.many else item
     reasons = [
         ReasonItem(iso(recorded.at) or "", *said)
         for recorded in here.journal.facts(run.id)
         for fact in f.apart(recorded.fact)
-        for said in reasons_of(fact, recorded.at, node, item, origin)
+        for said in reasons_of(fact, recorded.at, node, about, origin)
     ]
     found, now = explain(record, state, item), _state(record, state, item)
     needs = list(dict.fromkeys(ref.node for ref in dependencies(state.node)))

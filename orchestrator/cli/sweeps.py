@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.app.record import RunRecord
 from orchestrator.app.run import Run
-from orchestrator.app.sweeps import sweep_view
+from orchestrator.app.sweeping import trials_so_far
 from orchestrator.cli.data_documents import SweepDocument, TrialItem
 from orchestrator.cli.output import table, write, write_json
 from orchestrator.views.sweeps import sweep_svg
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 
 
 def show_sweep(here: Installation, run: str, step: str, *, json: bool, svg: Path | None) -> None:
-    """Print, and with ``svg`` draw, the trials of one sweep.
+    """Print, and with ``svg`` draw, the trials of one sweep, of one that goes on those that there are.
 
     Raises:
-        NotFound: there is no such step, or it is no sweep that has ended.
+        NotFound: there is no such step, or it is no sweep.
     """
-    found = Run(here, run)
-    view = sweep_view(here, found.fold(), found[step].address)
+    record = RunRecord(here, run)
+    record.advance()
+    view = trials_so_far(record, Run(here, run)[step].address)
     if svg is not None:
         svg.write_text(sweep_svg(view))
     if json:

@@ -151,7 +151,7 @@ def _words(text: str) -> str:
 
 def _best(best: Best[Any]) -> tuple[str, str]:
     view = SweepView("sweep", best.metric, best.mode, best.trials, best.place)
-    return sweep_html(view), f"{view.title}: {best.params}"
+    return framed(sweep_html(view)), f"{view.title}: {best.params}"
 
 
 _DRAWN: Mapping[type, Callable[[Any], tuple[str, str]]] = {

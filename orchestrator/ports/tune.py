@@ -62,7 +62,7 @@ class Searcher(Protocol):
         ...
 
 
-TrialState: TypeAlias = Literal["finished", "stopped", "failed"]
+TrialState: TypeAlias = Literal["running", "finished", "stopped", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,8 @@ class Trial:
 
     Attributes:
         params: What it tried.
-        state: ``stopped`` if a scheduler ended it early, ``failed`` if it raised; ``error`` says what.
+        state: ``stopped`` if a scheduler ended it early, ``failed`` if it raised; ``error`` says what. ``running`` only
+            where a sweep is looked at that goes on.
         value: Its metric; None if it never had one.
         reports: The metrics of each ``step().report``, in order.
     """

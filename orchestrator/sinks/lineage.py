@@ -27,8 +27,8 @@ NAME = "lineage"
 PRODUCER = "https://pypi.org/project/ray-orchestrator"
 _IDS = uuid.UUID("6f9d3c1e-7f0b-5c55-9a53-0d1cf0b1a7f2")
 _ENDS = {
-    "succeeded": "COMPLETE", "cached": "COMPLETE", "degraded": "COMPLETE", "skipped": "ABORT", "cancelled": "ABORT",
-    "failed": "FAIL",
+    "succeeded": "COMPLETE", "cached": "COMPLETE", "degraded": "COMPLETE", "dropped": "ABORT", "skipped": "ABORT",
+    "cancelled": "ABORT", "failed": "FAIL",
 }  # fmt: skip
 
 

@@ -37,6 +37,14 @@ class Best(Shown, Generic[R]):
         return best_place(self.trials, self.mode, "")
 
 
+def best_so_far(trials: Iterable[Trial], mode: Mode) -> int | None:
+    """Place of the best trial that has returned, if one has."""
+    found = list(trials)
+    if not any(one.state == "finished" and one.value is not None and one.value == one.value for one in found):
+        return None
+    return best_place(found, mode, "")
+
+
 def best_place(trials: Iterable[Trial], mode: Mode, name: str) -> int:
     """Place of the best trial that returned; of equal ones the first.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from orchestrator.views.axes import shown_number
 from orchestrator.views.lettering import escape
@@ -33,6 +34,11 @@ def curves_svg(name: str, lines: Sequence[Sequence[float]]) -> str:
         + "\n".join(body)
         + "\n</svg>"
     )
+
+
+def counts_up(values: Sequence[float]) -> bool:
+    """Whether values only number the reports, such as ``iteration`` or ``epoch``: there is nothing to see in them."""
+    return len(values) > 1 and all(after - before == 1 for before, after in pairwise(values))
 
 
 def key_svg(place: int) -> str:
@@ -64,6 +70,11 @@ def _axes(low: float, high: float, most: int) -> Iterator[str]:
     for x, text in ((_LEFT, "1"), (_WIDTH - _RIGHT, f"{most:,}")) if most > 1 else ():
         yield (
             f'<text x="{x:.1f}" y="{_HEIGHT - 8}" font-size="11" text-anchor="middle" fill="currentColor">{text}</text>'
+        )
+    if most > 1:
+        yield (
+            f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2:.1f}" y="{_HEIGHT - 8}" font-size="11" text-anchor="middle" '
+            'fill="currentColor" opacity=".8">report</text>'
         )
 
 

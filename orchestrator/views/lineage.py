@@ -92,7 +92,11 @@ def _size(vertex: Vertex) -> Size:
 def _lines(vertex: Vertex) -> list[str]:
     """The word for what it is, then what is known of it."""
     columns = f"{len(vertex.columns)} columns" if vertex.columns else ""
-    return [KINDS[vertex.kind].word, *(_cut(note) for note in (*vertex.notes, columns) if note)][:4]
+    return [KINDS[vertex.kind].word, *(_beginning(note) for note in (*vertex.notes, columns) if note)][:4]
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _MOST_CHARS else f"{text[: _MOST_CHARS - 1].rstrip('…')}…"
 
 
 def _cut(text: str) -> str:

@@ -1,7 +1,8 @@
 """Pieces of HTML that notebooks and exported pages share: a frame with its style, tables, states, failures.
 
 The style stands on light and dark grounds alike: texts take the colour of the page around them, lines and grounds are a
-grey that is half transparent, states are told by mark, word and colour.
+grey that is half transparent, states are told by mark, word and colour. Drawings with a ground of their own change it
+in dark notebooks. Rules are written thrice over (``.orc.orc.orc``) to win over what notebooks say of tables and lists.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from orchestrator.graph.fact import Failure
 from orchestrator.views.lettering import FAMILY, escape
+from orchestrator.views.panel import AT_NIGHT
 from orchestrator.views.status import LOOKS, count_text
 from orchestrator.views.timeline import bar_svg
 
@@ -19,35 +21,56 @@ _WIDE = 6
 
 STYLE = f"""
 .orc{{font:13px/1.5 {FAMILY};color:inherit;max-width:100%;text-align:left}}
-.orc.orc p{{margin:4px 0;overflow-wrap:anywhere}}
-.orc.orc .head{{font-size:15px;font-weight:600;margin:2px 0 6px}}
-.orc.orc table{{border-collapse:collapse;margin:4px 0 8px;font-size:12.5px;border:0;width:auto}}
-.orc.orc th,.orc.orc td{{padding:3px 16px 3px 0;text-align:left;vertical-align:top;background:none;color:inherit;
-border:0;border-bottom:1px solid rgba(125,136,153,.35);white-space:normal;overflow-wrap:break-word;max-width:none}}
-.orc.orc tr{{background:none}}
-.orc.orc thead th,.orc.orc dt,.orc.orc .soft{{font-weight:500;opacity:.75}}
-.orc.orc thead th{{white-space:nowrap}}
-.orc.orc tbody th{{font-weight:600}}
-.orc.orc .n{{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
-.orc.orc .state{{display:inline-flex;align-items:center;gap:5px;white-space:nowrap;font-weight:600;
+.orc.orc.orc p{{margin:4px 0;overflow-wrap:anywhere}}
+.orc.orc.orc .head{{font-size:15px;font-weight:600;margin:2px 0 6px}}
+.orc.orc.orc table{{border-collapse:collapse;margin:4px 0 8px;font-size:12.5px;border:0;width:auto}}
+.orc.orc.orc th,.orc.orc.orc td{{padding:3px 16px 3px 0;text-align:left;vertical-align:top;background:none;
+color:inherit;border:0;border-bottom:1px solid rgba(125,136,153,.35);white-space:normal;
+overflow-wrap:break-word;max-width:none}}
+.orc.orc.orc tr{{background:none}}
+.orc.orc.orc thead th,.orc.orc.orc dt,.orc.orc.orc .soft{{font-weight:500;opacity:.75}}
+.orc.orc.orc thead th{{white-space:nowrap}}
+.orc.orc.orc tbody th{{font-weight:600}}
+.orc.orc.orc .n{{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
+.orc.orc.orc .state{{display:inline-flex;align-items:center;gap:5px;white-space:nowrap;font-weight:600;
 vertical-align:bottom}}
-.orc.orc dl{{display:flex;flex-wrap:wrap;gap:4px 28px;margin:6px 0}}
-.orc.orc dt{{font-size:12px;margin:0;padding:0}}
-.orc.orc dd{{margin:0;padding:0;overflow-wrap:anywhere}}
-.orc.orc .scroll{{overflow:auto;max-width:100%}}
-.orc.orc pre,.orc.orc .words{{background:rgba(125,136,153,.12);border-radius:6px;padding:8px 12px;margin:4px 0 8px;
-white-space:pre-wrap;overflow-wrap:anywhere;max-height:320px;overflow:auto;border:0}}
-.orc.orc pre,.orc.orc code{{font:12px/1.5 ui-monospace,"SF Mono","DejaVu Sans Mono",monospace;color:inherit}}
-.orc.orc code{{background:none;padding:0;border:0;overflow-wrap:anywhere}}
-.orc.orc .wrong{{border-left:4px solid #c44601;padding:2px 0 2px 12px;margin:6px 0}}
-.orc.orc details{{margin:6px 0}}
-.orc.orc summary{{cursor:pointer}}
-.orc.orc ol{{margin:4px 0;padding-left:22px}}
-.orc.orc img{{max-width:100%}}
-.orc.orc svg{{max-width:none;vertical-align:-1px}}
-.orc.orc svg text[fill="#7d8899"]{{fill:currentColor;opacity:.8}}
-.orc.orc svg.bar{{display:inline-block;vertical-align:1px;margin-right:6px}}
+.orc.orc.orc dl{{display:flex;flex-wrap:wrap;gap:4px 28px;margin:6px 0}}
+.orc.orc.orc dt,.orc.orc.orc dd{{float:none;clear:none;display:block;width:auto}}
+.orc.orc.orc dt{{font-size:12px;margin:0;padding:0}}
+.orc.orc.orc dd{{margin:0;padding:0;overflow-wrap:anywhere}}
+.orc.orc.orc .scroll{{overflow:auto;max-width:100%}}
+.orc.orc.orc pre,.orc.orc.orc .words{{background:rgba(125,136,153,.12);border-radius:6px;padding:8px 12px;
+margin:4px 0 8px;white-space:pre-wrap;overflow-wrap:anywhere;max-height:320px;overflow:auto;border:0}}
+.orc.orc.orc pre,.orc.orc.orc code{{font:12px/1.5 ui-monospace,"SF Mono","DejaVu Sans Mono",monospace;color:inherit}}
+.orc.orc.orc code{{background:none;padding:0;border:0;overflow-wrap:anywhere}}
+.orc.orc.orc .wrong{{border-left:4px solid #c44601;padding:2px 0 2px 12px;margin:6px 0}}
+.orc.orc.orc details{{margin:6px 0}}
+.orc.orc.orc summary{{cursor:pointer}}
+.orc.orc.orc ol{{margin:4px 0;padding-left:22px}}
+.orc.orc.orc img{{max-width:100%}}
+.orc.orc.orc svg{{max-width:none;vertical-align:-1px}}
+.orc.orc.orc svg text[fill="#7d8899"]{{fill:currentColor;opacity:.8}}
+.orc.orc.orc svg.bar{{display:inline-block;vertical-align:1px;margin-right:6px}}
 """
+
+_NIGHTS = ':is([data-jp-theme-light="false"],[theme="dark"],.vscode-dark,.dark)'
+"""Marks of dark notebooks: those of Jupyter, Colab, VS Code and marimo; what the system prefers says nothing there."""
+
+_STATES = {
+    "retrying": "#f08adf", "waiting": "#e0bd3c", "degraded": "#f5a742", "dropped": "#f5a742", "cached": "#93bfea",
+    "cancelled": "#b9a8c4",
+}  # fmt: skip
+"""Colours of states on dark grounds, beside those of ``AT_NIGHT``."""
+
+_RANKS = ("#3a4a5c", "#43617d", "#4b79a0", "#5295c7", "#58b2ea")
+
+STYLE += "".join(
+    f'{_NIGHTS} .orc [fill="{day}"]{{fill:{night}}}{_NIGHTS} .orc [stroke="{day}"]{{stroke:{night}}}\n'
+    for day, night in {**AT_NIGHT, **{LOOKS[state].colour: night for state, night in _STATES.items()}}.items()
+) + "".join(
+    f"{_NIGHTS} .orc polyline.rank{rank}{{stroke:{night}}}{_NIGHTS} .orc circle.rank{rank}{{fill:{night}}}\n"
+    for rank, night in enumerate(_RANKS)
+)
 
 
 class Number(NamedTuple):

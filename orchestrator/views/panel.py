@@ -13,7 +13,7 @@ from orchestrator.views.status import duration_text
 INK, FAINT, GROUND, LINE = "#1c2430", "#5b6675", "#f6f8fb", "#c3ccd8"
 CALM, ALARM, GOOD = "#0072b2", "#c44601", "#00806a"
 
-_AT_NIGHT = {
+AT_NIGHT = {
     INK: "#e6ebf1",
     FAINT: "#a3b0bf",
     GROUND: "#1b2128",
@@ -117,9 +117,7 @@ def label(
 def picture(title: str, width: float, height: float, body: Sequence[str]) -> str:
     """The drawing, on a ground of its own; its colours follow the reader's choice of light or dark pages."""
     night = "".join(
-        f".orc-panel [{part}='{day}']{{{part}:{dark}}}"
-        for day, dark in _AT_NIGHT.items()
-        for part in ("fill", "stroke")
+        f".orc-panel [{part}='{day}']{{{part}:{dark}}}" for day, dark in AT_NIGHT.items() for part in ("fill", "stroke")
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" class="orc-panel" '

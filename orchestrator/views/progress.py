@@ -13,8 +13,8 @@ from orchestrator.views.timeline import bar_svg
 
 _ROWS = 16
 _QUIET = frozenset({"succeeded", "cached", "skipped", "pending"})
-_WRONG = frozenset({"failed", "degraded"})
-_OVER = frozenset({"succeeded", "cached", "degraded", "failed", "skipped", "cancelled"})
+_WRONG = frozenset({"failed", "degraded", "dropped"})
+_OVER = frozenset({"succeeded", "cached", "degraded", "dropped", "failed", "skipped", "cancelled"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.views.axes import shown_number
+from orchestrator.views.curves import counts_up
 from orchestrator.views.panel import CALM, FAINT, Panel, label, picture
 
 Points = list[tuple[int, float]]
@@ -30,6 +31,8 @@ def metric_series(reports: Sequence[Mapping[str, float]]) -> dict[str, Points]:
 def reports_svg(title: str, lines: Sequence[Sequence[Mapping[str, float]]]) -> str:
     """Draw the metrics that were reported more than once, up to twelve; nothing if there are none.
 
+    What only counts the reports is left out beside others.
+
     Args:
         lines: The reports of each step: a line of its own in every chart.
     """
@@ -38,7 +41,10 @@ def reports_svg(title: str, lines: Sequence[Sequence[Mapping[str, float]]]) -> s
         for name, points in metric_series(reports).items():
             if len(points) > 1:
                 series.setdefault(name, []).append(points)
-    drawn = list(series.items())[:_MOST]
+    telling = {
+        name: lines for name, lines in series.items() if not all(counts_up([v for _, v in one]) for one in lines)
+    }
+    drawn = list((telling or series).items())[:_MOST]
     if not drawn:
         return ""
     across = min(len(drawn), _ACROSS)

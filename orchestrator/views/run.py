@@ -117,11 +117,11 @@ main h1 .state { font-size: .95rem; }
 main h2 { font-size: 1.1rem; margin: 30px 0 8px; border-bottom: 1px solid var(--line); padding-bottom: 4px; }
 main a { color: var(--link); text-underline-offset: 2px; } main nav a { margin-right: 16px; }
 :focus-visible { outline: 3px solid var(--link); outline-offset: 2px; border-radius: 3px; }
-.orc.orc table { font-size: 13px; } .orc.orc .wide { width: 100%; }
+.orc.orc.orc table { font-size: 13px; } .orc.orc.orc .wide { width: 100%; }
 .step { border-top: 1px solid var(--line); padding: 6px 0; } .step > summary { font-size: 14px; }
 .orc-graph [fill="#f6f8fb"] { fill: var(--card); } .orc-graph [fill="#1c2430"] { fill: var(--ink); }
 .orc-graph [fill="#5b6675"] { fill: var(--faint); }
-@media print { main nav { display: none; } .orc.orc pre { max-height: none; } }
+@media print { main nav { display: none; } .orc.orc.orc pre { max-height: none; } }
 """
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 StepState = Literal[
-    "pending", "running", "waiting", "retrying", "succeeded", "cached", "degraded", "failed", "skipped", "cancelled"
-]
+    "pending", "running", "waiting", "retrying", "succeeded", "cached", "degraded", "dropped", "failed", "skipped",
+    "cancelled",
+]  # fmt: skip
 
 
 class Look(NamedTuple):
@@ -29,6 +30,7 @@ LOOKS: Mapping[str, Look] = {
     "running": Look("▶", "M3.5 2 L10 6 L3.5 10 Z", "#0072b2"),
     "waiting": Look("‖", "M4 2.2 V9.8 M8 2.2 V9.8", "#8a6d00"),
     "degraded": Look("△", "M6 1.8 L10.8 10 H1.2 Z M6 4.8 V7.2", "#c77700"),
+    "dropped": Look("↓", "M6 1.8 V9.6 M2.6 6.4 L6 9.8 L9.4 6.4", "#a15c00"),
     "succeeded": Look("✓", "M2 6.4 L4.8 9.2 L10 3", "#00806a"),
     "cached": Look("≡", "M2 3.4 H10 M2 6 H10 M2 8.6 H10", "#4a7fb5"),
     "skipped": Look("\u2013", "M2.5 6 H9.5", "#7d8899"),
@@ -59,8 +61,9 @@ class NodeStatus:
 
     @property
     def state(self) -> str:
-        """The state that most needs attention among the node's steps."""
-        return next((state for state in LOOKS if self.counts.get(state)), "pending")
+        """The state that most needs attention among the node's steps; with some of them dropped it is degraded."""
+        found = next((state for state in LOOKS if self.counts.get(state)), "pending")
+        return "degraded" if found == "dropped" and self.total > self.counts["dropped"] else found
 
     def ordered(self) -> list[tuple[str, int]]:
         """States that occur, with their counts, the one that most needs attention first."""
@@ -86,6 +89,13 @@ def duration_text(elapsed_s: float) -> str:
     if whole < 3600:
         return f"{whole // 60} m {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} m"
+
+
+def money_text(amount: float) -> str:
+    """An amount of money without its currency: ``12.40``, ``0.0031``, ``< 0.0001``."""
+    if amount >= 1:
+        return f"{amount:,.2f}"
+    return f"{amount:.4f}" if amount >= 0.0001 else "< 0.0001" if amount else "0"
 
 
 def count_text(count: int) -> str:

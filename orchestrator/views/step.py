@@ -45,7 +45,7 @@ class StepView:
 
     Attributes:
         why: What the cache decided, and why.
-        inputs: Name, value, and what it looks like.
+        inputs: Name, where it came from, or the value of a constant, and what it looks like.
         attempts: When, on which worker, and what came of it.
         reports: What it reported, in order; ``item_reports`` those of some items of a map.
         checks: State, name and message.
@@ -153,10 +153,13 @@ def _number(value: float | None) -> str:
 
 def _inputs(view: StepView) -> str:
     rows: list[tuple[Cell, ...]] = [
-        (name, Markup(f"<code>{escape_lines(value)}</code>"), Markup(f"<code>{escape_lines(seen)}</code>"))
-        for name, value, seen in view.inputs
+        (name, _code(value if seen else ""), _code(seen or value)) for name, value, seen in view.inputs
     ]
-    return table(("name", "value", "looks like"), rows)
+    return table(("name", "from", "value"), rows)
+
+
+def _code(text: str) -> Markup:
+    return Markup(f"<code>{escape_lines(text)}</code>" if text else "")
 
 
 def _items(view: StepView) -> str:

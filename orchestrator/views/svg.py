@@ -12,6 +12,7 @@ from orchestrator.views.cards import RESULT, Card, Picture, picture, scopes_of, 
 from orchestrator.views.layout import Area, Layout, Leaf, Point, Size, lay_out
 from orchestrator.views.lettering import FAMILY, escape, text_width, wrapped
 from orchestrator.views.status import LOOKS, NodeStatus, count_text, duration_text
+from orchestrator.views.timeline import filling
 
 MARGIN = 18.0
 _TITLE, _NOTE, _HEADING = 13.0, 11.0, 15.0
@@ -264,7 +265,7 @@ def _icon(state: str, x: float, y: float) -> str:
 def _bar(card: Card, area: Area) -> Iterable[str]:
     """Shares of the states of a node's steps; every state that occurs can be seen."""
     status = card.status or NodeStatus()
-    states = status.ordered()[::-1]
+    states = filling(status.ordered())
     least = 3.0
     scale = (area.width - least * len(states)) / status.total
     x = area.x

@@ -12,27 +12,40 @@ from typing import Any
 
 from orchestrator.ports.tune import Mode, Trial
 from orchestrator.views.axes import Axis, axis_of, shown_number
+from orchestrator.views.curves import counts_up
 from orchestrator.views.fragment import table_html
 from orchestrator.views.lettering import FAMILY, escape, text_width
+from orchestrator.views.reports import metric_series
 
 _WIDTH, _PLOT, _TOP, _PAD, _SIDE = 760.0, 210.0, 62.0, 24.0, 56.0
 _INK, _GROUND, _LINE = "#1c2430", "#f6f8fb", "#c3ccd8"
 _BEST = "#c44601"
 _WEAK, _STRONG = (178, 196, 214), (0, 90, 150)
-_DASH = {"finished": "", "stopped": ' stroke-dasharray="5 4"', "failed": ' stroke-dasharray="1 5"'}
+_DASH = {
+    "finished": "",
+    "running": ' stroke-dasharray="10 3 2 3"',
+    "stopped": ' stroke-dasharray="5 4"',
+    "failed": ' stroke-dasharray="1 5"',
+}
 _LONGEST_LABEL = 16
 _RANKS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class SweepView:
-    """A sweep, as far as it is drawn; ``best`` is a place in ``trials``, or None."""
+    """A sweep, as far as it is drawn.
+
+    Attributes:
+        best: A place in ``trials``, or None.
+        planned: How many trials it is to have, while it goes on.
+    """
 
     name: str
     metric: str
     mode: Mode
     trials: Sequence[Trial]
     best: int | None
+    planned: int | None = None
 
     @property
     def params(self) -> list[str]:
@@ -43,10 +56,12 @@ class SweepView:
     def title(self) -> str:
         """One line that says what was found."""
         states = [trial.state for trial in self.trials]
-        rest = [f"{states.count(state)} {state}" for state in ("stopped", "failed") if state in states]
-        told = f"{self.name}: {len(self.trials)} trials" + (f" ({', '.join(rest)})" if rest else "")
+        rest = [f"{states.count(state)} {state}" for state in ("running", "stopped", "failed") if state in states]
+        of = "" if self.planned is None else f" of {self.planned}"
+        told = f"{self.name}: {len(self.trials)}{of} trials" + (f" ({', '.join(rest)})" if rest else "")
         best = None if self.best is None else self.trials[self.best].value
-        return told if best is None else f"{told}, best {self.metric} {shown_number(best)}"
+        so_far = "" if self.planned is None else " so far"
+        return told if best is None else f"{told}, best{so_far} {self.metric} {shown_number(best)}"
 
     def rows(self) -> list[tuple[str, ...]]:
         """A table of the trials: number, state, metric, parameters, what is to be said; the best marked."""
@@ -105,9 +120,12 @@ def sweep_svg(view: SweepView) -> str:
 
 
 def _curved(view: SweepView) -> str:
-    """The reported metric that is drawn: that of the sweep, or the first that there is."""
-    names = [name for trial in view.trials for report in trial.reports for name in report]
-    return view.metric if view.metric in names else next(iter(names), "")
+    """The reported metric that is drawn: that of the sweep, or the first that there is; it has to make a curve."""
+    told = [metric_series(trial.reports) for trial in view.trials]
+    names = dict.fromkeys([view.metric, *(name for series in told for name in series)])
+    lines = {name: [[value for _, value in series.get(name, ())] for series in told] for name in names}
+    drawn = (name for name, of in lines.items() if any(len(one) > 1 and not counts_up(one) for one in of))
+    return next(drawn, "")
 
 
 # ---- the parts

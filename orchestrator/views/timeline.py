@@ -15,7 +15,10 @@ from orchestrator.views.status import LOOKS, duration_text
 
 _ROW, _BAR, _TOP, _SIZE = 26.0, 12.0, 26.0, 12.0
 _PLOT, _RIGHT, _LEAST = 860.0, 90.0, 2.5
+_RIGHT_OF_MAPS = 150.0
 _MOST_LABEL = 300.0
+_MAP = 22.0
+"""Height of the bar of a map that shows when its items ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class TimelineRow:
     Attributes:
         ready_at, started_at, ended_at: Wall-clock seconds; None for what has not happened.
         critical: The end of the run waited for it.
+        ended: Of a map, how many items ended in each of equal parts of the time from ``started_at`` on.
     """
 
     label: str
@@ -34,13 +38,15 @@ class TimelineRow:
     ended_at: float | None
     critical: bool = False
     link: str = ""
+    ended: Sequence[int] = ()
 
 
 def timeline_svg(rows: Sequence[TimelineRow], begin: float, end: float) -> str:
     """Draw rows between two moments (wall-clock seconds)."""
     end = max(end, begin + 0.001)
     left = min(max((text_width(row.label, _SIZE) for row in rows), default=0.0) + 34, _MOST_LABEL)
-    width, height = left + _PLOT + _RIGHT, _TOP + _ROW * len(rows) + 8
+    right = _RIGHT_OF_MAPS if any(row.ended for row in rows) else _RIGHT
+    width, height = left + _PLOT + right, _TOP + _ROW * len(rows) + 8
 
     def at(moment: float) -> float:
         return left + _PLOT * (min(max(moment, begin), end) - begin) / (end - begin)
@@ -64,7 +70,7 @@ def _ticks(begin: float, end: float, left: float, height: float) -> Iterator[str
             continue
         x = left + _PLOT * number * step / lasted
         yield f'<path class="tick" d="M{x:.1f} {_TOP - 6:.0f} V{height:.0f}" stroke="currentColor" opacity=".16"/>'
-        said = duration_text(number * step) if number else "0"
+        said = duration_text(number * step).replace(".0 s", " s") if number else "0"
         yield f'<text x="{x:.1f}" y="12" font-size="11" text-anchor="middle" fill="currentColor">{said}</text>'
 
 
@@ -94,18 +100,43 @@ def _row(row: TimelineRow, top: float, at: Callable[[float], float], end: float)
         until = row.ended_at if row.ended_at is not None else end
         x, width = at(row.started_at), max(at(until) - at(row.started_at), _LEAST)
         ring = ' stroke="currentColor" stroke-width="1.6"' if row.critical else ""
-        yield (
-            f'<rect class="busy" x="{x:.1f}" y="{middle - _BAR / 2:.1f}" width="{width:.1f}" height="{_BAR:g}" rx="2" '
-            f'fill="{look.colour}"{ring}/>'
-        )
+        if row.ended:
+            yield from _columns(row, x, middle, width, ring)
+        else:
+            yield (
+                f'<rect class="busy" x="{x:.1f}" y="{middle - _BAR / 2:.1f}" width="{width:.1f}" height="{_BAR:g}" '
+                f'rx="2" fill="{look.colour}"{ring}/>'
+            )
         yield (
             f'<text x="{x + width + 7:.1f}" y="{middle + 4:.1f}" font-size="11" fill="currentColor">'
-            f"{duration_text(until - row.started_at)}</text>"
+            f"{duration_text(until - row.started_at)}{_rate(row, until)}</text>"
         )
-    elif row.state in ("cached", "skipped", "cancelled"):
+    elif row.state in ("cached", "skipped", "dropped", "cancelled"):
         x = at(row.ended_at if row.ended_at is not None else row.ready_at or 0.0)
         yield (f'<text x="{x + 4:.1f}" y="{middle + 4:.1f}" font-size="11" fill="currentColor">{row.state}</text>')
     yield "</g>"
+
+
+def _columns(row: TimelineRow, x: float, middle: float, width: float, ring: str) -> Iterator[str]:
+    """When items of a map ended: a column for each part of its time, the highest where most did."""
+    colour, most, step = LOOKS[row.state].colour, max(row.ended), width / len(row.ended)
+    down, tall = middle + _MAP / 2, _MAP - 2
+    yield (
+        f'<rect class="busy" x="{x:.1f}" y="{middle - _MAP / 2:.1f}" width="{width:.1f}" height="{_MAP:g}" rx="2" '
+        f'fill="{colour}" fill-opacity=".22"{ring}/>'
+    )
+    tops = [down - tall * count / most for count in row.ended]
+    path = "".join(f"H{x + place * step:.1f}V{top:.1f}" for place, top in enumerate(tops))
+    yield f'<path class="ended" d="M{x:.1f} {down:.1f}{path}H{x + width:.1f}V{down:.1f}Z" fill="{colour}"/>'
+
+
+def _rate(row: TimelineRow, until: float) -> str:
+    """How many items ended, and how many a second."""
+    lasted = 0.0 if row.started_at is None else until - row.started_at
+    if not row.ended or lasted <= 0:
+        return ""
+    rate = sum(row.ended) / lasted
+    return f", {f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'} items/s"
 
 
 def _told(row: TimelineRow) -> str:
@@ -155,6 +186,12 @@ def icon_svg(state: str, size: float = 12.0) -> str:
     )
 
 
+def filling(counts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """States in the order in which a bar fills: what is done, what needs attention, and last what has not begun."""
+    begun = [one for one in reversed(counts) if one[0] != "pending"]
+    return [*begun, *(one for one in counts if one[0] == "pending")]
+
+
 def bar_svg(counts: Sequence[tuple[str, int]], width: float = 160.0) -> str:
     """Shares of states in one bar; every state that occurs can be seen."""
     total = sum(count for _, count in counts)
@@ -163,7 +200,7 @@ def bar_svg(counts: Sequence[tuple[str, int]], width: float = 160.0) -> str:
     least = 3.0
     scale = (width - least * len(counts)) / total
     x, parts = 0.0, []
-    for state, count in reversed(counts):
+    for state, count in filling(counts):
         wide = least + count * scale
         parts.append(f'<rect x="{x:.1f}" width="{wide:.1f}" height="8" fill="{LOOKS[state].colour}"/>')
         x += wide

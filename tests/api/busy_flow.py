@@ -10,7 +10,8 @@ from orchestrator import approve, pipeline, stage
 LONGEST_S = 300.0
 
 
-def _until(gate: str) -> None:
+def held(gate: str) -> None:
+    """Wait for the file."""
     deadline = time.monotonic() + LONGEST_S
     while not Path(gate).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -19,21 +20,21 @@ def _until(gate: str) -> None:
 @stage
 def hold(x: int, gate: str) -> int:
     print(f"item {x} begins")
-    _until(gate)
+    held(gate)
     print(f"item {x} ends")
     return x
 
 
 @stage(num_gpus=0.25)
 def share(x: int, gate: str) -> int:
-    _until(gate)
+    held(gate)
     return x
 
 
 @stage
 def tell(gate: str) -> int:
     print("line 1\nline 2")
-    _until(gate)
+    held(gate)
     many = Path(gate).with_name("many")
     for number in range(3, 5 + (int(many.read_text()) if many.exists() else 0)):
         print(f"line {number}")

@@ -150,8 +150,42 @@ def test_texts_have_enough_contrast_in_both_schemes() -> None:
         assert contrast(scheme["on-accent"], scheme["accent"]) >= 4.5
 
 
+def test_a_run_says_which_step_failed_it_or_what_was_dropped(home: Served) -> None:
+    wide, failing = (home.runs[name] for name in ("wide", "failing"))
+    page = home.client.page(f"/runs/{wide}")
+    assert f'<a href="/runs/{wide}/steps/square?state=dropped#items">4 dropped</a> of 20,000 items' in page
+    assert ("4999 is not liked" in page, page.count('<ol class="frames"')) == (True, 1)
+    page = home.client.page(f"/runs/{failing}")
+    assert page.index(f'<a href="/runs/{failing}/steps/broken">') < page.index("ValueError") < page.index("in _inner")
+
+
+def test_a_wide_map_is_told_in_few_words_and_its_timeline_shows_its_items(home: Served) -> None:
+    wide = home.runs["wide"]
+    page = home.client.page(f"/runs/{wide}/steps/square")
+    assert (page.count("It waited") <= 3, "4 dropped" in page, "all 20,000" in page) == (True, True, True)
+    assert 'class="ended"' in home.client.page(f"/runs/{wide}?view=timeline")
+    assert "dropped" in home.client.page(f"/runs/{wide}/steps/square%5B4999%5D")
+
+
+def test_what_was_reported_is_a_curve_and_a_table(home: Served) -> None:
+    page = home.client.page(f"/runs/{home.runs['shapes']}/steps/flaky")
+    assert ("2 reports" in page, "Reported by flaky" in page) == (True, True)
+
+
+def test_pages_of_problems_say_what_is_the_matter_in_words(home: Served) -> None:
+    got = home.client("/runs/nothing", Accept="text/html")
+    assert ("<h1>Not found</h1>" in got.text, "<code>orc ls</code> lists" in got.text) == (True, True)
+    got = home.client("/runs/%60%3Cb%3E%60x", Accept="text/html")
+    assert (got.status, "<b>" in got.text, "&lt;b&gt;" in got.text) == (404, False, True)
+    assert "Times are in " in got.text
+
+
 def test_an_empty_installation_says_what_to_do(client_of_nothing: Client) -> None:
-    assert "orc run PIPELINE" in client_of_nothing.page("/")
+    front = client_of_nothing.page("/")
+    assert ("orc run PIPELINE" in front, "orc demo" in front, 'type="search"' in front) == (True, True, False)
+    for path in ("/compare", "/lineage", "/cluster"):
+        assert "orc run PIPELINE" in client_of_nothing.page(path), path
+    assert "orc release" in client_of_nothing.page("/releases")
     assert "publish=" in client_of_nothing.page("/models")
     got = client_of_nothing("/runs/nothing", Accept="text/html")
     assert (got.status, "ORC-150" in got.text) == (404, True)

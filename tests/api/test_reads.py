@@ -82,10 +82,10 @@ def test_attempts_and_what_was_reported(get: Client, home: Served) -> None:
 def test_a_map_is_one_node_that_opens_into_pages(get: Client, home: Served) -> None:
     wide = home.runs["wide"]
     node = next(node for node in get.api(f"/runs/{wide}/nodes")["items"] if node["address"] == "square")
-    assert (node["steps"], node["counts"]) == (20_000, {"succeeded": 19_996, "skipped": 4})
+    assert (node["steps"], node["counts"]) == (20_000, {"succeeded": 19_996, "dropped": 4})
     page = get.api(f"/runs/{wide}/items/square?cursor=4998&limit=3")
     assert [(item["index"], item["state"], item["preview"]) for item in page["items"]] == [
-        (4998, "succeeded", str(4998**2)), (4999, "skipped", ""), (5000, "succeeded", str(5000**2))
+        (4998, "succeeded", str(4998**2)), (4999, "dropped", ""), (5000, "succeeded", str(5000**2))
     ]  # fmt: skip
     assert page["items"][1]["error"]["message"] == "4999 is not liked"
     assert (page["next"], page["total"]) == ("5001", 20_000)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from orchestrator.api.sweeps import sweep_of
+from orchestrator.app.runner import Runner
+from orchestrator.graph.pipeline import RunOptions
 from orchestrator.ports.tune import Trial
 from orchestrator.views.sweeps import SweepView, sweep_svg
-from tests.api.conftest import Client, Served
+from tests.api import sweep_flow
+from tests.api.conftest import Client, Served, served
+from tests.api.test_cluster import until
 from tests.api.test_pages import Outline
 
 
@@ -47,6 +52,28 @@ def test_the_page_of_a_sweep_is_linked_from_its_run_and_step(get: Client, releas
         assert sorted(rows) == sorted(map(str, range(8)))
         assert (rows[0] == str(sweep["best"])) or order == "trial"
     assert get(f"{path}?order=odd", Accept="text/html").status == 422
+
+
+def test_a_sweep_is_shown_while_it_runs(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with served(tmp_path / "home", lambda process: {}) as home:
+        run = Runner(home.process.installation).start(sweep_flow.sweeping, {"gate": str(gate)}, RunOptions(on="local"))
+        path, ended = f"/runs/{run.id}/sweeps/sweep", {"finished": 2, "running": 1}
+        try:
+            sweep = until(lambda: home.client(f"/api/v1{path}").json, lambda one: one.get("states") == ended)
+            assert (sweep["planned"], sweep["best"], sweep["trials"][1]["value"]) == (3, 1, 0.5)
+            assert [trial["step"] for trial in sweep["trials"]] == [f"sweep/tried[{place}]" for place in range(3)]
+            assert until(lambda: home.client.api(path)["trials"][2]["reports"], len) == [{"auc": 0.45}]
+            page = home.client.page(path)
+            assert ("Best trial so far" in page, "data-events" in page, "3 of 3 trials" in page) == (True, True, True)
+            assert f'href="/runs/{run.id}/steps/sweep/tried%5B2%5D"' in page
+            assert f'href="{path}"' in home.client.page(f"/runs/{run.id}")
+        finally:
+            gate.touch()
+            run.wait()
+        sweep, page = home.client.api(path), home.client.page(path)
+        assert (sweep["planned"], sweep["best"], sweep["states"]) == (None, 2, {"finished": 3})
+        assert ("so far" in page, "data-events" in page) == (False, False)
 
 
 def test_what_was_ended_early_or_failed_is_told_by_word_and_line() -> None:

@@ -57,6 +57,18 @@ def here(tmp_path: Path) -> InProcess:
     return InProcess(tmp_path / "home")
 
 
+@stage(retries=Retry(attempts=2, backoff="400ms..400ms"))
+def unsteady(x: int) -> int:
+    if step().attempt == 1:
+        raise OSError("not yet") if x % 2 else TimeoutError("late")
+    return x
+
+
+@pipeline(name="unsteadily")
+def unsteadily() -> list[int]:
+    return unsteady.map(list(range(6)))
+
+
 def told(here: InProcess, run: str, address: str) -> Explanation:
     record = RunRecord(here.installation, run)
     record.advance()
@@ -143,3 +155,11 @@ def test_a_fork_says_that_it_is_one(here: InProcess) -> None:
     fork = here.fork(run.id, "heavy")
     assert told(here, fork.id, "heavy").because.startswith("this run was forked from it; ")
     assert told(here, fork.id, "work[1]").because.startswith(f"history: taken over from run {run.id}")
+
+
+def test_waits_of_a_map_between_attempts_are_told_together(here: InProcess) -> None:
+    run = here.run(unsteadily).id
+    waits = [one for one in told(here, run, "unsteady").waits if one.for_ == "retry"]
+    assert sorted(one.why for one in waits) == [
+        f"at most before an item was tried again after {error}, 3 times" for error in ("OSError", "TimeoutError")
+    ]

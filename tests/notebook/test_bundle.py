@@ -84,6 +84,15 @@ def test_it_shows_itself(name: str, made: Made) -> None:
     assert found._repr_html_() is not None
 
 
+def test_notebooks_do_not_lay_labels_over_values_and_dark_ones_get_dark_drawings(made: Made) -> None:
+    """JupyterLab floats every ``dt``, stripes tables and says nothing to media queries of its theme."""
+    html = made.shapes._repr_mimebundle_()["text/html"]
+    assert ".orc.orc.orc dt,.orc.orc.orc dd{float:none" in html
+    assert ',.dark) .orc [fill="#f6f8fb"]{fill:#1b2128}' in html
+    best = sweep(score, over={"rate": [0.1, 0.2]}, metric="auc")._repr_mimebundle_()["text/html"]
+    assert (best.startswith('<div class="orc">'), ".orc polyline.rank4{stroke:#58b2ea}" in best) == (True, True)
+
+
 @stage(effects=True)
 def release_of(app: str) -> Release:
     return replace(released(None), app=app)

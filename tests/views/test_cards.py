@@ -51,6 +51,12 @@ def test_the_state_that_needs_attention_stands_for_the_node() -> None:
     assert NodeStatus().state == "pending"
 
 
+def test_a_node_that_lost_some_of_its_items_is_degraded() -> None:
+    assert NodeStatus({"succeeded": 9, "dropped": 1}).state == "degraded"
+    assert NodeStatus({"dropped": 2}).state == "dropped"
+    assert NodeStatus({"dropped": 1, "failed": 1}).state == "failed"
+
+
 def test_states_differ_in_more_than_colour() -> None:
     for part in ("glyph", "icon", "colour"):
         assert len({getattr(look, part) for look in LOOKS.values()}) == len(LOOKS)

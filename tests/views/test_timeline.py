@@ -29,6 +29,16 @@ def test_a_row_shows_waiting_and_running() -> None:
     assert widths["busy"] == pytest.approx(2 * widths["queued"], abs=0.2)
 
 
+def test_a_wide_map_shows_when_its_items_ended() -> None:
+    wide = TimelineRow("map", "succeeded", 0.0, 0.0, 10.0, ended=[100, 0, 300, 600])
+    svg = timeline_svg([wide], 0.0, 10.0)
+    (columns,) = [one.get("d", "") for one in ElementTree.fromstring(svg).iter() if one.get("class") == "ended"]
+    heights = [float(part.split("H")[0]) for part in columns.split("V")[1:5]]
+    down = float(columns.split("V")[-1].rstrip("Z"))
+    assert [(down - top) / (down - heights[3]) for top in heights] == pytest.approx([1 / 6, 0.0, 0.5, 1.0], abs=0.01)
+    assert "10.0 s, 100 items/s" in svg
+
+
 @pytest.mark.parametrize("lasted", [0.0, 0.0004, 0.7, 4.9, 61.0, 5000.0, 9e5])
 @pytest.mark.parametrize("state", LOOKS)
 def test_every_state_and_length_is_drawn(state: str, lasted: float) -> None:

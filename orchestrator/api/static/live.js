@@ -2,9 +2,9 @@
 // differ are put in place. Pages are complete without this; it only spares the reload.
 "use strict";
 (() => {
-  const least = 700, mostLines = 5000;
+  const least = 700, share = 4, mostLines = 5000;
   const light = document.querySelector(".live");
-  let last = 0, timer = 0, source = null;
+  let last = 0, pause = least, timer = 0, source = null;
 
   function say(text, cut) {
     light.hidden = false;
@@ -37,6 +37,7 @@
   async function refresh() {
     timer = 0;
     last = Date.now();
+    const began = last;
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (!answer.ok) throw new Error(answer.status);
@@ -45,6 +46,7 @@
         const fresh = page.querySelector(`[data-live="${old.dataset.live}"]`);
         if (fresh) replace(old, fresh);
       });
+      pause = Math.max(least, share * (Date.now() - began));  // a page that takes long to make is asked for less often
       if (!page.body.dataset.events && source) { source.close(); source = null; light.hidden = true; }
     } catch (error) {
       say("not reached; trying again", true);
@@ -52,7 +54,7 @@
   }
 
   function soon() {
-    if (!timer && !document.hidden) timer = setTimeout(refresh, Math.max(0, last + least - Date.now()));
+    if (!timer && !document.hidden) timer = setTimeout(refresh, Math.max(0, last + pause - Date.now()));
   }
 
   function listen() {
