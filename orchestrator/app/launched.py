@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.app.declaring import declarations
 from orchestrator.app.launching import Begun, Inspect, Inspected, Node, Order, Parameter, Promoted, Refusal, Start
 from orchestrator.app.promoting import promote
 from orchestrator.app.releasing import send_back, send_out
@@ -49,6 +50,8 @@ def carry_out(order: Order, runner: Runner) -> tuple[msgspec.Struct, Run | None]
     """
     if order.inspect is not None:
         return inspected(runner, order.inspect), None
+    if order.declare is not None:
+        return declarations(order.declare), None
     if order.promote is not None:
         done = promote(runner, order.promote)
         return Promoted(address=f"{done.name}@v{done.number}", before=done.before, to=done.to, run=done.run), None
