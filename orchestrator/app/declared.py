@@ -36,6 +36,8 @@ LIMIT_S = 120.0
 AGAIN_S = 60.0
 """Code that could not say so is asked again after so long, or when it has changed."""
 
+UNASKED = "what its code declares is not known yet; orc up asks it"
+
 _MOST_FILES = 20_000
 _ELSEWHERE = frozenset({"__pycache__", "node_modules", "site-packages"})
 _READ = (".py", ".yaml", ".yml")
@@ -123,6 +125,14 @@ class Declared:
             self._found = tuple(_triggered(one, kept) for one in listed)
             self._content = content
         return self._found
+
+    def known(self) -> Sequence[Triggered]:
+        """As ``read``, but nothing is asked: what code has not said yet is not known, and that is its problem."""
+        listed = [one for one in Catalog(self._project).list() if _is_own(one, self._project)]
+        kept = self._known() or _Kept("", {}, {})
+        unasked = {str(one.file) for one in listed} - kept.answers.keys()
+        answers = kept.answers | {file: Declaration(file=file, problem=UNASKED) for file in unasked}
+        return tuple(_triggered(one, _Kept("", answers, kept.before)) for one in listed)
 
     def _kept(self, content: str, listed: Sequence[Listed]) -> _Kept:
         known = self._known()

@@ -29,15 +29,13 @@ from orchestrator.graph.version import VersionAddress
 from orchestrator.ports.journal import RunRow
 from orchestrator.ports.triggers import Occurrence, VersionSeen
 from orchestrator.triggers.queue import Firing, failed, forgotten, startable
+from orchestrator.triggers.tags import AT_TAG, TAG, WHAT_TAG
 
 DECLARED_S = 5.0
 """Time between two looks at the project's files."""
 
 LAUNCHES = 4
 """Processes at a time that have not yet answered."""
-
-TAG, AT_TAG, WHAT_TAG = "trigger", "trigger.at", "trigger.what"
-"""Tags of triggered runs: the trigger's id, the moment (UTC), and what happened."""
 
 Begin = Callable[[Firing, Triggered], str]
 """Begins the run of a firing, or finds the one that its key has; returns its id."""

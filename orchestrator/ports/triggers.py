@@ -65,6 +65,11 @@ class Trigger(Declared, Protocol):
         """In words, for a list."""
         ...
 
+    @property
+    def zone(self) -> str:
+        """The time zone in which its moments are told; empty for UTC."""
+        ...
+
     def identity(self) -> Mapping[str, Any]:
         """What makes it this trigger and no other; policies may change and it stays the same."""
         ...

@@ -1,4 +1,4 @@
-"""Firings that wait for their turn: which may begin now, so that no pipeline has more runs at once than it allows. Pure."""
+"""Firings that wait for their turn: which may begin, so that no pipeline has more runs at once than it allows. Pure."""
 
 from __future__ import annotations
 

@@ -13,16 +13,19 @@ from orchestrator.errors import ConfigError, InvalidPipeline
 from orchestrator.graph.source import refusal
 from orchestrator.graph.version import NEWEST, VersionAddress, names_version, parse_version
 from orchestrator.ports.triggers import Look, Occurrence, World
-from orchestrator.triggers.misfire import MISFIRES, MOST, Misfire
+from orchestrator.triggers.misfire import MOST
+
+Misfire = Literal["latest", "all"]
 
 KIND: Final = "artifact"
+_MISFIRES: Final[tuple[Misfire, ...]] = ("latest", "all")
 SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
     "properties": {
         "artifact": {"description": "A data set or model: features/daily, model:delay, model:delay@production.",
                      "type": "string"},
         "misfire": {"description": "Of several versions that have come since: latest takes the newest, all each.",
-                    "enum": ["latest", "all"]},
+                    "enum": list(_MISFIRES)},
     },
     "required": ["artifact"],
     "additionalProperties": False,
@@ -46,6 +49,11 @@ class OnVersion:
         """See ``Trigger``."""
         newest = self.address.which == NEWEST
         return f"new versions of {self.address.name}" if newest else f"versions that become {self.address}"
+
+    @property
+    def zone(self) -> str:
+        """See ``Trigger``."""
+        return ""
 
     def document(self) -> dict[str, Any]:
         """See ``Trigger``."""
@@ -81,7 +89,7 @@ class OnVersion:
         return ()
 
 
-def artifact(name: str, *, misfire: Literal["latest", "all"] = "latest") -> OnVersion:
+def artifact(name: str, *, misfire: Misfire = "latest") -> OnVersion:
     """Run when something is published: ``artifact("features/daily")``, ``artifact("model:delay@production")``.
 
     Args:
@@ -101,7 +109,7 @@ def artifact(name: str, *, misfire: Literal["latest", "all"] = "latest") -> OnVe
         raise refusal(
             InvalidPipeline, f"artifact({name!r}): a version with a number never changes; name a tag, or none"
         )
-    if misfire not in MISFIRES or misfire == "skip":
+    if misfire not in _MISFIRES:
         raise refusal(InvalidPipeline, f"artifact({name!r}): misfire={misfire!r}; write latest or all")
     return OnVersion(address, misfire)
 

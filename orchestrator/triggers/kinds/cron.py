@@ -58,6 +58,11 @@ class Cron:
         """See ``Trigger``."""
         return f"{self.expression} ({self.tz})"
 
+    @property
+    def zone(self) -> str:
+        """See ``Trigger``."""
+        return self.tz
+
     def document(self) -> dict[str, Any]:
         """See ``Trigger``."""
         return {"cron": self.expression, "tz": self.tz, "misfire": self.misfire, "grace": self.grace_s}
@@ -73,7 +78,7 @@ class Cron:
     def look(self, place: Any, now: float, world: World) -> Look:
         """See ``Trigger``; the place is the moment up to which everything has been dealt with."""
         found = due_moments(float(place), now, self.misfire, self.grace_s, self._following, self._last)
-        return Look([Occurrence(_utc(at), at, self.local(at)) for at in found.due], found.until)
+        return Look([Occurrence(_utc(at), at, self._there(at).isoformat(sep=" ")) for at in found.due], found.until)
 
     def upcoming(self, after: float, until: float, most: int) -> Sequence[float]:
         """See ``Trigger``."""
@@ -84,21 +89,17 @@ class Cron:
             found.append(moment)
         return found
 
-    def local(self, at: float) -> str:
-        """A moment as the clock shows it there."""
-        return datetime.fromtimestamp(at, ZoneInfo(self.tz)).isoformat(sep=" ")
-
     def _following(self, after: float) -> Iterator[float]:
         """Moments after one; near a change of clocks they are counted from before it."""
         begin = self._there(after)
-        for moment in self._simulated(begin - self._margin(begin), False):
+        for moment in self._simulated(begin - self._margin(begin)):
             if moment > after:
                 yield moment
 
     def _last(self, upto: float) -> float | None:
         """The newest moment up to one."""
         begin = self._there(upto + 1)
-        moments = self._simulated(begin + self._margin(begin), True)
+        moments = self._simulated(begin + self._margin(begin), reverse=True)
         return next((moment for moment in moments if moment <= upto), None)
 
     def _there(self, at: float) -> datetime:
@@ -108,7 +109,7 @@ class Cron:
         offsets = {self._there(at.timestamp() + step).utcoffset() for step in (-_MARGIN_S, 0.0, _MARGIN_S)}
         return timedelta(seconds=_MARGIN_S if len(offsets) > 1 else 0)
 
-    def _simulated(self, begin: datetime, reverse: bool) -> Iterable[float]:
+    def _simulated(self, begin: datetime, reverse: bool = False) -> Iterable[float]:
         return (moment.timestamp() for moment in CronSim(self.expression, begin, reverse=reverse))
 
 
@@ -135,8 +136,8 @@ def cron(expression: str, *, tz: str = "UTC", misfire: Misfire = "latest", grace
     try:
         next(iter(CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC))), None)
     except CronSimError as error:
-        raise refusal(InvalidPipeline, f"cron({expression!r}): {str(error).lower()}; five fields are minute, hour, day of "
-                      "the month, month and weekday") from None  # fmt: skip
+        told = f"{str(error).lower()}; five fields are minute, hour, day of the month, month and weekday"
+        raise refusal(InvalidPipeline, f"cron({expression!r}): {told}") from None
     return Cron(" ".join(expression.split()), tz, misfire, seconds(grace))
 
 

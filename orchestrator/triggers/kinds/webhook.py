@@ -38,6 +38,11 @@ class Webhook:
         """See ``Trigger``."""
         return f"events posted to {self.name}"
 
+    @property
+    def zone(self) -> str:
+        """See ``Trigger``."""
+        return ""
+
     def document(self) -> dict[str, Any]:
         """See ``Trigger``."""
         return {"webhook": self.name}
