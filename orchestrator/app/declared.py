@@ -161,7 +161,7 @@ class Declared:
 
 
 def _is_own(listed: Listed, project: Path) -> bool:
-    return listed.file.parent.resolve() == (project / "configs").resolve()
+    return not listed.shipped and listed.file.parent.resolve() == (project / "configs").resolve()
 
 
 def _good(answers: Mapping[str, Declaration]) -> dict[str, Declaration]:

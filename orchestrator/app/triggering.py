@@ -40,6 +40,9 @@ LAUNCHES = 4
 Begin = Callable[[Firing, Triggered], str]
 """Begins the run of a firing, or finds the one that its key has; returns its id."""
 
+Beside = Callable[[Callable[[], None]], None]
+"""Has something done while this thread goes on."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -89,17 +92,27 @@ class TriggersReader(Reader[None]):
     """Fires the triggers of a project.
 
     Args:
-        begin: Begins runs; a process of their own by default.
+        declared: What the pipelines of the project declare; asked by default.
+        begin: Begins runs; processes of their own by default.
+        beside: Threads by default.
     """
 
     reads_facts = False
 
-    def __init__(self, here: Installation, project: Path, begin: Begin | None = None) -> None:
+    def __init__(
+        self,
+        here: Installation,
+        project: Path,
+        declared: Callable[[], Sequence[Triggered]] | None = None,
+        begin: Begin | None = None,
+        beside: Beside | None = None,
+    ) -> None:
         self.name = reader_name(project)
         self._here = here
         self._project = project
         self._begin = begin or self._launch
-        self._declared = Declared(here, project)
+        self._beside = beside or _in_a_thread
+        self._declared = declared or Declared(here, project).read
         self._declared_at = -DECLARED_S
         self._pipelines: dict[str, Triggered] = {}
         self._asking = Asking(here, project)
@@ -135,7 +148,7 @@ class TriggersReader(Reader[None]):
     def _read(self) -> None:
         now = self._here.clock.monotonic()
         if now - self._declared_at >= DECLARED_S:
-            self._pipelines = {one.name: one for one in self._declared.read()}
+            self._pipelines = {one.name: one for one in self._declared()}
             self._declared_at = now
 
     def _look(self, one: Watched, pipeline: Triggered, pause: Pause | None, now: float) -> None:
@@ -222,7 +235,7 @@ class TriggersReader(Reader[None]):
             with self._lock:
                 self._answers[firing.key] = run, problem
 
-        threading.Thread(target=work, name=f"begins {firing.pipeline}", daemon=True).start()
+        self._beside(work)
 
     def _launch(self, firing: Firing, pipeline: Triggered) -> str:
         tags = {TAG: firing.trigger, AT_TAG: moment(firing.at), WHAT_TAG: firing.what}
@@ -241,6 +254,10 @@ class TriggersReader(Reader[None]):
     def restore(self, totals: Any) -> None:
         """See ``Reader``."""
         self._totals = TriggerTotals() if totals is None else msgspec.convert(totals, TriggerTotals)
+
+
+def _in_a_thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="begins a run", daemon=True).start()
 
 
 def firing_of(one: Watched, pipeline: Triggered, occurrence: Occurrence, now: float) -> Firing:
