@@ -204,6 +204,7 @@ def survive(place: Place) -> None:
         place.up.round()
 
 
+@pytest.mark.slow
 def test_killed_at_any_write_nothing_is_lost_and_nothing_fires_twice(tmp_path: Path) -> None:
     churn = watched("churn", EACH_MINUTE, concurrency=1)
     whole = Place(tmp_path / "whole" / "home", [churn])
