@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +34,9 @@ from orchestrator.triggers.tags import AT_TAG, TAG, WHAT_TAG
 
 DECLARED_S = 5.0
 """Time between two looks at the project's files."""
+
+MOST = 100
+"""Firings of a trigger that may wait; it does not look for more before some have begun."""
 
 LAUNCHES = 4
 """Processes at a time that have not yet answered."""
@@ -114,7 +118,8 @@ class TriggersReader(Reader[None]):
         self._beside = beside or _in_a_thread
         self._declared = declared or Declared(here, project).read
         self._declared_at = -DECLARED_S
-        self._pipelines: dict[str, Triggered] = {}
+        self._reading = False
+        self._pipelines: dict[str, Triggered] | None = None
         self._asking = Asking(here, project)
         self._taken: list[Asked] = []
         self._world = RegistryWorld(here)
@@ -128,28 +133,45 @@ class TriggersReader(Reader[None]):
     def tick(self, now: float) -> None:
         """Find out what has happened since the last time, and put it into the queue."""
         self._read()
-        pauses = self._asking.paused()
-        watched = {one.id: (one, pipeline) for pipeline in self._pipelines.values() for one in pipeline.triggers}
+        with self._lock:
+            pipelines = self._pipelines
+        if pipelines is None:
+            return  # nothing is known yet
+        pauses, totals = self._asking.paused(), self._totals
+        watched = {one.id: (one, pipeline) for pipeline in pipelines.values() for one in pipeline.triggers}
+        waiting = Counter(one.trigger for one in totals.firings if one.state == "waiting")
         for name, (one, pipeline) in watched.items():
-            self._look(one, pipeline, pauses.get(name), now)
-        totals = self._totals
-        if all(not one.problem for one in self._pipelines.values()):
+            if waiting[name] < MOST:  # what happens meanwhile is found later, from the place where it is
+                self._look(one, pipeline, pauses.get(name), now)
+        if all(not one.problem for one in pipelines.values()):
             totals.places = {name: place for name, place in totals.places.items() if name in watched}
         totals.problems = {name: text for name, text in totals.problems.items() if name in watched}
         totals.rested = {name: at for name, at in totals.rested.items() if name in pauses}
         self._taken = self._asking.waiting()
-        for asked in self._taken:
-            self._queue(Firing(asked.key, asked.trigger, asked.pipeline, asked.at, now, asked.what, asked.by,
-                               asked.values))  # fmt: skip
+        self._queue([Firing(asked.key, asked.trigger, asked.pipeline, asked.at, now, asked.what, asked.by,
+                            asked.values) for asked in self._taken])  # fmt: skip
         self._hear(now)
-        self._follow()
+        self._follow(pipelines)
         totals.firings = forgotten(totals.firings)
 
     def _read(self) -> None:
+        """Ask what is declared, beside this thread: code may take long to say it, and clocks go on."""
         now = self._here.clock.monotonic()
-        if now - self._declared_at >= DECLARED_S:
-            self._pipelines = {one.name: one for one in self._declared()}
-            self._declared_at = now
+        if self._reading or now - self._declared_at < DECLARED_S:
+            return
+        self._reading, self._declared_at = True, now
+
+        def work() -> None:
+            try:
+                found = {one.name: one for one in self._declared()}
+                with self._lock:
+                    self._pipelines = found
+            except OrchestratorError as error:
+                _log.warning("triggers of %s cannot be read now: %s", self._project, error)
+            finally:
+                self._reading = False
+
+        self._beside(work)
 
     def _look(self, one: Watched, pipeline: Triggered, pause: Pause | None, now: float) -> None:
         totals, trigger = self._totals, one.trigger
@@ -166,12 +188,11 @@ class TriggersReader(Reader[None]):
             return
         totals.places[one.id] = found.place
         if pause is None or not pause.rests:
-            for occurrence in found.occurrences:
-                self._queue(firing_of(one, pipeline, occurrence, now))
+            self._queue([firing_of(one, pipeline, occurrence, now) for occurrence in found.occurrences])
 
-    def _queue(self, firing: Firing) -> None:
-        if all(one.key != firing.key for one in self._totals.firings):
-            self._totals.firings.append(firing)
+    def _queue(self, firings: Sequence[Firing]) -> None:
+        known = {one.key for one in self._totals.firings} if firings else set()
+        self._totals.firings += [one for one in firings if one.key not in known]
 
     def _hear(self, now: float) -> None:
         """Note what became of the runs that were to begin."""
@@ -186,9 +207,9 @@ class TriggersReader(Reader[None]):
                 _log.warning("trigger %s: no run for %s: %s", firing.trigger, firing.what, problem)
         self._starting -= answers.keys()
 
-    def _follow(self) -> None:
+    def _follow(self, pipelines: Mapping[str, Triggered]) -> None:
         """Note which runs have ended, and which have begun although nobody heard of it."""
-        gone = {one.pipeline for one in self._totals.firings} - self._pipelines.keys()
+        gone = {one.pipeline for one in self._totals.firings} - pipelines.keys()
         for firing in self._totals.firings:
             if firing.state == "waiting" and firing.tries and firing.key not in self._starting:
                 firing.run = self._here.journal.run_of_key(firing.key) or ""
@@ -213,12 +234,13 @@ class TriggersReader(Reader[None]):
             self._asking.noted(asked)
         self._taken = []
         paused = {name for name, pause in self._asking.paused().items() if pause.rests}
-        limits = {one.name: one.concurrency for one in self._pipelines.values()}
+        pipelines = self._pipelines or {}
+        limits = {one.name: one.concurrency for one in pipelines.values()}
         for firing in startable(self._totals.firings, limits, now, self._starting, paused):
             if len(self._starting) >= LAUNCHES:
                 break
             self._starting.add(firing.key)
-            self._start(firing, self._pipelines[firing.pipeline])
+            self._start(firing, pipelines[firing.pipeline])
 
     def _start(self, firing: Firing, pipeline: Triggered) -> None:
         """Begin a run beside this thread, which goes on looking."""

@@ -24,6 +24,9 @@ from orchestrator.triggers.queue import BY_HAND, Firing
 
 WEBHOOK = "webhook"
 
+MOST_WAITING = 1000
+"""Firings of a trigger that may wait because somebody asked for them."""
+
 TriggerState = Literal["active", "paused", "failed"]
 
 
@@ -158,7 +161,8 @@ class Triggers:
     def _ask(self, known: Known, key: str, values: Mapping[str, Any], what: str, by: str) -> Firing:
         written, now = _written_values(known.pipeline, values), self._here.clock.now()
         firing = Firing(key, known.id, known.pipeline.name, now, now, what, by, written)
-        before = next((one for one in self._asking.waiting() if one.key == key), None)
+        asked = [one for one in self._asking.waiting() if one.trigger == known.id]
+        before = next((one for one in asked if one.key == key), None)
         noted = next((one for one in self._totals().firings if one.key == key), None)
         for one in (before, noted):
             if one is not None and one.values != written:
@@ -167,6 +171,9 @@ class Triggers:
             return noted
         if before is not None:
             return replace(firing, at=before.at, noted_at=before.at)
+        waiting = sum(one.state == "waiting" for one in known.firings) + len(asked)
+        if waiting >= MOST_WAITING:
+            raise RunError(f"{waiting} firings of {known.id} wait for their turn already; ask again later")
         self._asking.ask(Asked(key, known.id, known.pipeline.name, now, what, by, written))
         return firing
 
