@@ -102,7 +102,7 @@ def show(
     if document.reason:
         write(f"because: {document.reason}")
     if TAG in item.tags:
-        write(f"fired by trigger {item.tags[TAG]} for {item.tags.get(WHAT_TAG, '')}")
+        write(f"by trigger {item.tags[TAG]}: {item.tags.get(WHAT_TAG, '')}")
     for name, value in document.params.items():
         write(f"  {name} = {value}")
     write("\n".join(line.text for line in follower.lines()))

@@ -1,7 +1,7 @@
 """Triggers over time: what they fired for in the last hours, and at which moments of the next they will.
 
-A row per trigger. What has fired has the mark and colour of its run's state, what will is an open ring. Texts take the
-colour of the page around them, so the drawing is for being part of a page.
+A row per trigger. What has fired has the mark and colour of its run's state, what will is an open ring. Colours are
+those of the page around it, states by its classes ``s-…``, so the drawing is for being part of a page.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One trigger."""
+    """One trigger; ``more`` if not all marks to come are there."""
 
     label: str
     link: str
     marks: Sequence[Mark]
-    paused: bool = False
+    more: bool = False
 
 
 def upcoming_svg(rows: Sequence[Row], begin: float, now: float, end: float) -> str:
@@ -85,7 +85,7 @@ def _now(x: float, height: float) -> Iterator[str]:
 
 
 def _row(row: Row, middle: float, left: float, x: Callable[[float], float]) -> Iterator[str]:
-    label = escape(_cut(f"{row.label}{', paused' if row.paused else ''}"))
+    label = escape(_cut(row.label))
     yield (
         f'<a href="{escape(row.link)}"><text x="2" y="{middle + 4:.1f}" font-size="{_SIZE:g}" fill="currentColor">'
         f"{label}</text></a>"
@@ -98,6 +98,8 @@ def _row(row: Row, middle: float, left: float, x: Callable[[float], float]) -> I
         near = any(0 < abs(x(other.at) - x(mark.at)) < _APART for other in row.marks if not other.state)
         drawn = x(mark.at) if not mark.state else drawn
         yield from _mark(mark, x(mark.at), middle, near)
+    if row.more:
+        yield f'<text x="{drawn + 5:.1f}" y="{middle + 4:.1f}" font-size="14" fill="currentColor">…</text>'
 
 
 def _mark(mark: Mark, x: float, middle: float, near: bool) -> Iterator[str]:
@@ -116,9 +118,9 @@ def _mark(mark: Mark, x: float, middle: float, near: bool) -> Iterator[str]:
         return
     look = LOOKS.get(mark.state, LOOKS["pending"])
     icon = (
-        f'<g class="fired {mark.state}" transform="translate({x - 6:.1f} {middle - 6:.1f})">{told}'
-        f'<rect x="-2" y="-2" width="16" height="16" rx="3" fill="{look.colour}" opacity=".18"/>'
-        f'<path d="{look.icon}" fill="none" stroke="{look.colour}" stroke-width="1.9" stroke-linecap="round" '
+        f'<g class="fired s-{mark.state}" transform="translate({x - 6:.1f} {middle - 6:.1f})">{told}'
+        f'<rect x="-2" y="-2" width="16" height="16" rx="3" fill="currentColor" opacity=".18"/>'
+        f'<path d="{look.icon}" fill="none" stroke="currentColor" stroke-width="2.2" stroke-linecap="round" '
         'stroke-linejoin="round"/></g>'
     )
     yield f'<a href="{escape(mark.link)}" aria-label="{escape(mark.told)}">{icon}</a>' if mark.link else icon
