@@ -98,8 +98,8 @@ def timeline_of(place: Place, triggers: Triggers, link: Callable[[str], str]) ->
         ]  # fmt: skip
         due = one.upcoming(now, now + AFTER_S, MOST_MARKS)
         told = [Mark(at, "", f"will fire at {moment_of(one, at).local}") for at in due]
-        rests = ", paused" if one.state == "paused" else ""
-        label = f"{one.pipeline.name}: {one.trigger.text}{rests}"
+        rests = "paused, " if one.state == "paused" else ""
+        label = f"{rests}{one.pipeline.name}: {one.trigger.text}"
         rows.append(Row(label, link(one.id), [*fired, *told], len(due) == MOST_MARKS))
     return upcoming_svg(rows, now - BEFORE_S, now, now + AFTER_S) if rows else ""
 

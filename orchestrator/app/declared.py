@@ -116,11 +116,11 @@ class Declared:
 
     def read(self) -> Sequence[Triggered]:
         """Pipelines that may run by themselves, by name; the project's code is asked only if its files have changed."""
-        listed = [one for one in Catalog(self._project).list() if _is_own(one, self._project)]
-        if not listed:
+        if not (self._project / "configs").is_dir():
             return ()
         content, now = content_of(self._project), self._here.clock.monotonic()
         if content != self._content or (self._failed_at is not None and now - self._failed_at > AGAIN_S):
+            listed = [one for one in Catalog(self._project).list() if _is_own(one, self._project)]
             kept = self._kept(content, listed)
             self._found = tuple(_triggered(one, kept) for one in listed)
             self._content = content

@@ -146,5 +146,7 @@ def test_what_was_accepted_runs_once_although_orc_up_is_killed(orc: Orc, project
         newest = asked(f"{url}api/v1/runs/{runs[0]['id']}")
         assert newest["run"]["tags"]["trigger"].startswith("churn.webhook.")
         assert "by trigger churn.webhook." in orc("show", runs[0]["id"]).out
+        with urlopen(Request(f"{url}runs/{runs[0]['id']}", headers={"Accept": "text/html"}), timeout=60) as page:
+            assert f'href="/triggers/{newest["run"]["tags"]["trigger"]}"' in page.read().decode()
         ticks = [run["tags"]["trigger.at"] for run in asked(f"{url}api/v1/runs?pipeline=ticking&limit=100")["items"]]
         assert len(set(ticks)) == len(ticks)

@@ -74,10 +74,11 @@ class OnVersion:
 
     def look(self, place: Any, now: float, world: World) -> Look:
         """See ``Trigger``; the place is the number of the version that was there last."""
-        known = int(place)
+        known, seen = int(place), world.named(*self.address)
+        if seen is None or seen.number == known:
+            return Look([], known)
         if self.address.which != NEWEST:
-            seen = world.named(*self.address)
-            found = [] if seen is None or seen.number == known else [seen]
+            found = [seen]
         else:
             newer = [one for one in world.newer(self.address.name, known) if one.at <= now]
             found = newer[:MOST] if self.misfire == "all" else newer[-1:]
