@@ -57,7 +57,7 @@ class TriggerTotals:
     Attributes:
         places: Up to where each has looked; those of triggers that are no longer there are forgotten.
         firings: In the order in which they came.
-        rested: When the pause ended that a place already takes into account, by trigger.
+        rested: The last beginning or end of a pause that a place takes into account, by trigger.
         problems: Why a trigger could not look.
     """
 
@@ -178,9 +178,8 @@ class TriggersReader(Reader[None]):
         try:
             if one.id not in totals.places:
                 totals.places[one.id] = trigger.begin(now, self._world)
-            if pause is not None and pause.resumed_at is not None and totals.rested.get(one.id) != pause.resumed_at:
-                totals.places[one.id] = trigger.look(totals.places[one.id], pause.resumed_at, self._world).place
-                totals.rested[one.id] = pause.resumed_at
+            if pause is not None:
+                self._rest(one, pipeline, pause, now)
             found = trigger.look(totals.places[one.id], now, self._world)
             totals.problems.pop(one.id, None)
         except OrchestratorError as error:
@@ -189,6 +188,17 @@ class TriggersReader(Reader[None]):
         totals.places[one.id] = found.place
         if pause is None or not pause.rests:
             self._queue([firing_of(one, pipeline, occurrence, now) for occurrence in found.occurrences])
+
+    def _rest(self, one: Watched, pipeline: Triggered, pause: Pause, now: float) -> None:
+        """Bring a place to where a pause began, which counts, and to where it ended, which does not; each once."""
+        totals = self._totals
+        for at, counts in (pause.paused_at, True), (pause.resumed_at, False):
+            if at is None or totals.rested.get(one.id, 0.0) >= at:
+                continue
+            found = one.trigger.look(totals.places[one.id], at, self._world)
+            if counts:
+                self._queue([firing_of(one, pipeline, occurrence, now) for occurrence in found.occurrences])
+            totals.places[one.id], totals.rested[one.id] = found.place, at
 
     def _queue(self, firings: Sequence[Firing]) -> None:
         known = {one.key for one in self._totals.firings} if firings else set()

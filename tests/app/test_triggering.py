@@ -290,6 +290,21 @@ def publishing(n: int) -> list[int]:
     return publish(n)
 
 
+def test_what_was_missed_before_a_pause_waits_for_its_end(make: Callable[..., Place]) -> None:
+    churn = watched("churn", EACH_MINUTE)
+    place = make(churn)
+    place.rounds(1)
+    place.clock.advance(90.0)  # 08:01:30, nobody is up
+    place.asking.pause(churn.triggers[0].id)
+    place.clock.advance(60.0)
+    place.up = place.start()
+    place.rounds(2, 30.0)
+    assert (place.keys(), [one.state for one in place.firings]) == ([], ["waiting"])
+    place.asking.resume(churn.triggers[0].id)
+    place.rounds(2, 45.0)
+    assert place.keys() == ["2027-01-15T08:01:00Z", "2027-01-15T08:04:00Z", "2027-01-15T08:05:00Z"]
+
+
 def test_versions_and_tags_fire_who_waits_for_them(make: Callable[..., Place]) -> None:
     place = make(watched("after", artifact("daily")), watched("tagged", artifact("data:daily@good")))
     process = InProcess(installation=place.here)
