@@ -58,8 +58,9 @@ def model(number: float, manner: str = "good") -> Model:
 
 @pipeline
 def going(number: float, manner: str = "good") -> Any:
-    """Release a model."""
-    sent = release(model(number, manner), APP, canary=CANARY)
+    """Release a model; one that answers NaN would not get through the check before a release."""
+    forced = "" if manner == "good" else "its router is to find that out"
+    sent = release(model(number, manner), APP, canary=CANARY, forced=forced)
     return when(sent.passed, then=lambda: sent, otherwise=lambda: sent)
 
 
