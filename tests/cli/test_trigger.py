@@ -150,3 +150,23 @@ def test_what_was_accepted_runs_once_although_orc_up_is_killed(orc: Orc, project
             assert f'href="/triggers/{newest["run"]["tags"]["trigger"]}"' in page.read().decode()
         ticks = [run["tags"]["trigger.at"] for run in asked(f"{url}api/v1/runs?pipeline=ticking&limit=100")["items"]]
         assert len(set(ticks)) == len(ticks)
+
+
+@pytest.mark.slow
+def test_of_two_one_fires_and_the_other_takes_over(orc: Orc, project: Path) -> None:
+    (project / "configs" / "ticking.yaml").unlink()
+    with up(orc, project) as (first, one), up(orc, project) as (_, other):
+        for url in (one, other):
+            until(
+                lambda url=url: asked(f"{url}api/v1/triggers"), lambda found: found["scheduler"] and not found["unread"]
+            )
+        both = [post(f"{url}api/v1/triggers/retrain/events", {}, Idempotency_Key="k") for url in (one, other)]
+        assert [status for status, _ in both] == [202, 202]
+        before = asked(f"{other}api/v1/triggers")["scheduler"]
+        until(lambda: asked(f"{other}api/v1/runs?pipeline=churn&state=succeeded")["items"], lambda runs: len(runs) == 1)
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait(60)
+        assert post(f"{other}api/v1/triggers/retrain/events", {}, Idempotency_Key="l")[0] == 202
+        until(lambda: asked(f"{other}api/v1/runs?pipeline=churn&state=succeeded")["items"], lambda runs: len(runs) == 2)
+        assert asked(f"{other}api/v1/triggers")["scheduler"] != before == f"process {first.pid}"
+        assert len(asked(f"{other}api/v1/runs?pipeline=churn")["items"]) == 2
