@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -35,7 +36,7 @@ def main(pipe: int) -> int:
     except Exception as error:
         traceback.print_exc()  # into the log
         answer, run = Refusal(RunError.__name__, f"{type(error).__name__}: {error}"), None
-    with open(pipe, "wb") as told:
+    with suppress(BrokenPipeError), open(pipe, "wb") as told:  # whoever asked may be dead; the run goes on
         told.write(msgspec.json.encode(answer))
     if run is not None and (run.driver or "").endswith(f":{os.getpid()}"):  # else somebody had begun it before
         run.wait()

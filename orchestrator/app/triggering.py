@@ -222,7 +222,7 @@ class TriggersReader(Reader[None]):
         gone = {one.pipeline for one in self._totals.firings} - pipelines.keys()
         for firing in self._totals.firings:
             if firing.state == "waiting" and firing.tries and firing.key not in self._starting:
-                firing.run = self._here.journal.run_of_key(firing.key) or ""
+                firing.run = self._run_of(firing)
                 firing.state = "begun" if firing.run else firing.state
             if firing.state == "waiting" and firing.pipeline in gone:
                 firing.state, firing.problem = "given up", "the project has no such pipeline any more"
@@ -235,6 +235,14 @@ class TriggersReader(Reader[None]):
                 continue
             if row.state in FINISHED:
                 firing.state, firing.ended = "over", row.state
+
+    def _run_of(self, firing: Firing) -> str:
+        """The run that its key has; empty if there is none, or whoever made it died and nobody drives it."""
+        journal = self._here.journal
+        run = journal.run_of_key(firing.key)
+        if run is None or (journal.run(run).state in ("queued", "running") and journal.owner(run) is None):
+            return ""
+        return run
 
     # ---- what follows from it
 
@@ -258,7 +266,7 @@ class TriggersReader(Reader[None]):
         def work() -> None:
             run, problem = "", ""
             try:
-                run = self._here.journal.run_of_key(firing.key) or self._begin(firing, pipeline)
+                run = self._run_of(firing) or self._begin(firing, pipeline)
             except OrchestratorError as error:
                 problem = str(error)
             except Exception as error:

@@ -20,7 +20,7 @@ from orchestrator.app.versions import Versions
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError, RunError
 from orchestrator.graph import fact as f
-from orchestrator.ports.journal import Append, RunRow
+from orchestrator.ports.journal import Append, Ownership, RunRow
 from orchestrator.ports.triggers import Trigger
 from orchestrator.testing import check_trigger_keys
 from orchestrator.testing.clock import FakeClock
@@ -73,6 +73,8 @@ class Place:
     pipelines: list[Triggered] = field(default_factory=list)
     killing: Killing = field(default_factory=Killing)
     most_at_once: Counter[str] = field(default_factory=Counter)
+    holds: dict[str, Ownership] = field(default_factory=dict)
+    begun: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.here = Installation(Settings.from_environment({"ORC_HOME": str(self.home)}))
@@ -105,7 +107,12 @@ class Place:
             raise error
         count = len(self.here.journal.runs(limit=1000))
         row = RunRow(f"run-{count:03}", pipeline.name, "running", 1, 0, BEGIN + count, trigger_key=firing.key)
-        run = self.here.journal.create(row, [f.RunCreated(pipeline.name, "0" * 64, "0" * 64, {})], {})
+        created = f.RunCreated(pipeline.name, "0" * 64, "0" * 64, {})
+        hold = self.here.journal.begin(row, [created], {}, "test:1")
+        run = hold if isinstance(hold, str) else row.id
+        self.begun.append(run)
+        if not isinstance(hold, str):
+            self.holds[run] = hold
         self.most_at_once[pipeline.name] = max(self.most_at_once[pipeline.name], len(self.running(pipeline.name)))
         self.killing.point()
         return run
@@ -123,11 +130,11 @@ class Place:
 
     def end(self, state: f.RunState = "succeeded") -> None:
         """End all runs."""
-        for row in self.here.journal.runs(state="running", limit=1000):
-            hold = self.here.journal.own(row.id, "test")
-            append = Append(row.id, hold.epoch, row.seq, BEGIN, [f.RunFinished(state)], state=state)
-            self.here.journal.append(append)
+        for run, hold in self.holds.items():
+            seq = self.here.journal.run(run).seq
+            self.here.journal.append(Append(run, hold.epoch, seq, BEGIN, [f.RunFinished(state)], state=state))
             hold.release()
+        self.holds.clear()
 
     def keys(self) -> list[str]:
         """What is told of the keys, without the triggers."""
@@ -359,6 +366,25 @@ def test_a_run_that_began_although_nobody_heard_of_it_is_found(make: Callable[..
     place.ask(churn, "two")
     place.rounds(4)
     assert (place.keys(), [one.state for one in place.firings]) == (["one"], ["begun", "waiting"])
+
+
+def test_a_run_that_nobody_drives_is_begun_again(make: Callable[..., Place]) -> None:
+    churn = watched("churn", webhook("go"), concurrency=1)
+    place = make(churn)
+    place.rounds(1)
+    began = place.begin
+
+    def dying(firing: Firing, of: Triggered) -> str:
+        run = began(firing, of)
+        place.holds.pop(run).release()  # whoever made the run is gone before it drives it
+        raise RunError("the process that was to do it ended without an answer")
+
+    place.up.reader._begin = dying  # type: ignore[attr-defined]
+    place.ask(churn, "one")
+    place.rounds(2)
+    place.up.reader._begin = began  # type: ignore[attr-defined]
+    place.rounds(3, 5.0)
+    assert (place.keys(), place.begun, place.firings[0].state) == (["one"], ["run-000"] * 2, "begun")
 
 
 def test_what_cannot_be_read_for_a_while_forgets_nothing(make: Callable[..., Place]) -> None:
