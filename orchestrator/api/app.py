@@ -25,6 +25,7 @@ from orchestrator.api import (
     releases,
     routes,
     sweeps,
+    triggers,
 )
 from orchestrator.api.guard import Guard
 from orchestrator.api.place import Place
@@ -58,7 +59,7 @@ def make_app(installation: Installation, token: str = "", project: Path | None =
     app.include_router(routes.router(place))
     app.include_router(pages.router(place, token))
     app.include_router(metrics.router(installation))
-    for family in (releases, models, sweeps, pipelines, cluster, comparing, lineage, logs):
+    for family in (releases, models, sweeps, pipelines, cluster, comparing, lineage, logs, triggers):
         app.include_router(family.router(place))
 
     @app.get("/static/{name}", include_in_schema=False)

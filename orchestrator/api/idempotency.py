@@ -24,6 +24,13 @@ _MOST_CHARS = 200
 _LOCKS = 16
 
 
+def check_key(key: str | None) -> str:
+    """The key; raises ConfigError if there is none, or it cannot be one."""
+    if not key or len(key) > _MOST_CHARS or not key.isprintable():
+        raise ConfigError("requests that change something need a header Idempotency-Key, such as a random UUID")
+    return key
+
+
 class Answers:
     """Answers by key. Thread-safe.
 
@@ -47,8 +54,7 @@ class Answers:
             ConfigError: there is no key, or it cannot be one.
             RunError: the key came with another request before.
         """
-        if not key or len(key) > _MOST_CHARS or not key.isprintable():
-            raise ConfigError("requests that change something need a header Idempotency-Key, such as a random UUID")
+        key = check_key(key)
         asked = blake3(request.encode()).hexdigest()
         file = self._folder / f"{blake3(key.encode()).hexdigest()}.json"
         with self._locks[int(file.stem[:8], 16) % _LOCKS]:

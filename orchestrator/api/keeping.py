@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from orchestrator.api.server import Web, serving
 from orchestrator.app.installation import Installation
+from orchestrator.app.triggering import triggering
 from orchestrator.app.watching import watching
 from orchestrator.backends import standing_keeper
 
@@ -26,6 +27,7 @@ def main(home: str, wish: str, web: str) -> int:
             here, wanted = Installation(), Web.from_json(web)
             served.enter_context(serving(here, wanted))
             served.enter_context(watching(here, _say, wanted.resume))
+            served.enter_context(triggering(here, wanted.project, wanted.triggers))
 
         return standing_keeper.main(home, wish, serve)
 

@@ -405,11 +405,12 @@ class Accepted(Document):
     """A request was taken. Without a ``driver`` it waits until somebody resumes the run.
 
     Of a promotion, ``step`` is the version and ``run`` that of its checks, empty if it took none. Of a fork, ``run`` is
-    the new one and ``step`` where it left the history of the other.
+    the new one and ``step`` where it left the history of the other. What was asked of a trigger has its id as ``step``
+    and no ``run``: that begins when it is its turn.
     """
 
     run: str
-    action: Literal["cancel", "resume", "answer", "start", "fork", "release", "rollback", "promote"]
+    action: Literal["cancel", "resume", "answer", "start", "fork", "release", "rollback", "promote", "fire", "pause"]
     step: str
     driver: str | None
 

@@ -38,6 +38,7 @@ class Web:
         token: Where the token is found: ``env:NAME`` or ``file:PATH``; empty for none.
         project: Directory whose pipelines may be started; empty for none but the shipped ones.
         resume: Beside serving, drive runs on whose driver died.
+        triggers: Beside serving, begin runs of the project by themselves.
     """
 
     host: str = LOOPBACK
@@ -45,6 +46,7 @@ class Web:
     token: str = ""
     project: str = ""
     resume: bool = True
+    triggers: bool = True
 
     def to_json(self) -> str:
         """As text."""

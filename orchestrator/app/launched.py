@@ -8,10 +8,12 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
+from orchestrator.app.declaring import declarations
 from orchestrator.app.fork import refuse_acting
 from orchestrator.app.launching import Begun, Fork, Inspect, Inspected, Node, Order, Parameter, Promoted, Refusal, Start
 from orchestrator.app.promoting import promote
@@ -39,7 +41,7 @@ def main(pipe: int) -> int:
     except Exception as error:
         traceback.print_exc()  # into the log
         answer, run = Refusal(RunError.__name__, f"{type(error).__name__}: {error}"), None
-    with open(pipe, "wb") as told:
+    with suppress(BrokenPipeError), open(pipe, "wb") as told:  # whoever asked may be dead; the run goes on
         told.write(msgspec.json.encode(answer))
     if run is not None and (run.driver or "").endswith(f":{os.getpid()}"):  # else somebody had begun it before
         run.wait()
@@ -54,6 +56,8 @@ def carry_out(order: Order, runner: Runner) -> tuple[msgspec.Struct, Run | None]
     """
     if order.inspect is not None:
         return inspected(runner, order.inspect), None
+    if order.declare is not None:
+        return declarations(order.declare), None
     if order.promote is not None:
         done = promote(runner, order.promote)
         return Promoted(address=f"{done.name}@v{done.number}", before=done.before, to=done.to, run=done.run), None

@@ -88,6 +88,12 @@ class Fork(Struct, frozen=True, kw_only=True):
     key: str
 
 
+class Declare(Struct, frozen=True, kw_only=True):
+    """Say what pipeline files declare about running by themselves."""
+
+    files: list[str]
+
+
 class Release(Struct, frozen=True, kw_only=True):
     """Begin a release."""
 
@@ -111,6 +117,7 @@ class Order(Struct, frozen=True, kw_only=True):
     release: Release | None = None
     rollback: Rollback | None = None
     promote: Promote | None = None
+    declare: Declare | None = None
 
 
 class Parameter(Struct, frozen=True):
@@ -145,6 +152,30 @@ class Inspected(Struct, frozen=True, kw_only=True):
     nodes: list[Node] = []
     code: str = ""
     why: str = ""
+
+
+class Taken(Struct, frozen=True):
+    """A parameter that a triggered run takes: the JSON Schema of its values, and whether one has to be given."""
+
+    name: str
+    accepts: dict[str, Any]
+    needed: bool
+
+
+class Declaration(Struct, frozen=True, kw_only=True):
+    """What the code of a pipeline declares; ``problem`` says why that cannot be known."""
+
+    file: str
+    on: list[dict[str, Any]] = []
+    concurrency: int | None = None
+    takes: list[Taken] = []
+    problem: str = ""
+
+
+class Declarations(Struct, frozen=True):
+    """What the code of several pipelines declares."""
+
+    items: list[Declaration]
 
 
 class Begun(Struct, frozen=True):

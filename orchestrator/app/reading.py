@@ -41,10 +41,12 @@ class Reader(ABC, Generic[S]):
     Attributes:
         name: Of its file.
         from_the_start: Whether it begins with the oldest run, or with those made after it was first switched on.
+        reads_facts: Whether it wants any; one that does not looks at something else, with the same promises.
     """
 
     name: str
     from_the_start = False
+    reads_facts = True
 
     @abstractmethod
     def begin(self, row: RunRow) -> S:
@@ -110,7 +112,7 @@ class Keeper(Generic[S]):
         """
         count = batches = 0
         try:
-            for row, facts in news(self._here.journal, self.place):
+            for row, facts in news(self._here.journal, self.place) if self.reader.reads_facts else ():
                 self._take(row, facts)
                 count, batches = count + len(facts), batches + 1
                 if isinstance(facts[-1].fact, RunFinished):
@@ -161,6 +163,11 @@ class Keeper(Generic[S]):
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, self._path)
+        directory = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
         self._saved = body
 
 

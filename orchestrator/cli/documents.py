@@ -40,6 +40,7 @@ from orchestrator.cli.run_documents import (
     WaitItem,
 )
 from orchestrator.cli.signal_documents import AlertItem, CostDocument
+from orchestrator.cli.trigger_documents import TriggerDocument, TriggerItem
 
 State = Literal["queued", "running", "waiting", "succeeded", "degraded", "failed", "cancelled"]
 StepState = Literal[
@@ -422,6 +423,8 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "torture": TortureDocument,
     "sweep": SweepDocument,
     "served": ServedDocument,
+    "trigger": TriggerDocument,
+    "triggers": list[TriggerItem],
     "up": UpDocument,
     "versions": list[VersionItem],
     "verification": VerificationDocument,

@@ -25,6 +25,7 @@ from orchestrator.cli.sweeps import show_sweep
 from orchestrator.config.suggestion import meant_or_known
 from orchestrator.errors import ConfigError
 from orchestrator.graph.fact import FINISHED
+from orchestrator.triggers.tags import TAG, WHAT_TAG
 from orchestrator.views.status import duration_text
 from orchestrator.views.svg import graph_svg
 from orchestrator.views.tree import graph_tree, tree_lines
@@ -100,6 +101,8 @@ def show(
     write(f"{item.id}  {described_state(item)}  started {_local(item.started_at)}  took {_took(item)}")
     if document.reason:
         write(f"because: {document.reason}")
+    if TAG in item.tags:
+        write(f"by trigger {item.tags[TAG]}: {item.tags.get(WHAT_TAG, '')}")
     for name, value in document.params.items():
         write(f"  {name} = {value}")
     write("\n".join(line.text for line in follower.lines()))

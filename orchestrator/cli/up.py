@@ -14,6 +14,7 @@ import typer
 from orchestrator.api.server import LOOPBACK, Web, address, bind, serving, token_of
 from orchestrator.app import standing
 from orchestrator.app.installation import Installation
+from orchestrator.app.triggering import triggering
 from orchestrator.app.watching import watching
 from orchestrator.cli.documents import DownDocument, ServedDocument, UpDocument
 from orchestrator.cli.exit_code import ExitCode
@@ -45,6 +46,7 @@ Token = Annotated[
 ]
 NoRay = Annotated[bool, typer.Option("--no-ray", help="only the web pages; runs on Ray start their own")]
 NoResume = Annotated[bool, typer.Option("--no-resume", help="leave runs alone whose driver died")]
+NoTriggers = Annotated[bool, typer.Option("--no-triggers", help="begin no runs by themselves")]
 Idle = Annotated[
     str | None, typer.Option("--idle", metavar="DURATION", help="end when nobody was attached for so long")
 ]
@@ -61,13 +63,15 @@ def up(
     token: Token = "",
     no_ray: NoRay = False,
     no_resume: NoResume = False,
+    no_triggers: NoTriggers = False,
     json: Json = False,
 ) -> int:
-    """Serve the web pages, keep a local Ray up to which later runs attach, and drive runs on whose driver died."""
-    web = Web(host, port, token, os.getcwd(), not no_resume)
+    """Serve the web pages, keep a local Ray up to which later runs attach, fire triggers, drive orphaned runs on."""
+    web = Web(host, port, token, os.getcwd(), not no_resume, not no_triggers)
     wish = standing.Wish(num_cpus, num_gpus, None if idle is None else seconds(idle))
     asked = wish != standing.Wish()
-    if status and (background or asked or no_ray or no_resume or token or port is not None or host != LOOPBACK):
+    switched = background or asked or no_ray or no_resume or no_triggers
+    if status and (switched or token or port is not None or host != LOOPBACK):
         raise ConfigError("--status starts nothing: leave the other options out")
     settings = Settings.from_environment().create_home()
     if status:
@@ -117,6 +121,7 @@ def _keep(settings: Settings, wish: standing.Wish, web: Web, json: bool) -> int:
                 here = Installation(settings)
                 served.enter_context(serving(here, web))
                 served.enter_context(watching(here, note, web.resume))
+                served.enter_context(triggering(here, web.project, web.triggers))
             _tell(settings, ray, ours, json)
             if ours:
                 note("runs attach to it now; Ctrl-C ends it")
@@ -133,7 +138,7 @@ def _serve(web: Web, json: bool) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     here = Installation()
-    with serving(here, web) as url, watching(here, note, web.resume):
+    with serving(here, web) as url, watching(here, note, web.resume), triggering(here, web.project, web.triggers):
         if json:
             write_json_line(ServedDocument(url))
         else:

@@ -33,7 +33,7 @@ class ConfiguredPipeline(Pipeline[..., Any]):
     """A pipeline whose graph gets the options of stages that a file or the command line sets."""
 
     def __init__(self, base: Pipeline[..., Any], document: Document) -> None:
-        super().__init__(base.function, base.name, base.run_options, base._local_names)
+        super().__init__(base.function, base.name, base.run_options, base._local_names, base.on, base.concurrency)
         self._document = document
 
     def trace(self, *args: Any, **kwargs: Any) -> Traced:

@@ -163,6 +163,17 @@ def pipeline_schema() -> dict[str, Any]:
             },
             "graph": {"description": "Nodes by name, in any order.", **_GRAPH, "minProperties": 1},
             "output": {"description": f"What the pipeline returns; with `graph` only. {_REFERENCE_NOTE}"},
+            "on": {
+                "description": "What makes orc up run it, in place of what its code says: `cron:`, `artifact:` or "
+                "`webhook:`, each with its options.",
+                "type": "array",
+                "items": {"type": "object", "minProperties": 1},
+            },
+            "concurrency": {
+                "description": "How many runs that triggers made may go on at once; others wait in order.",
+                "type": ["integer", "null"],
+                "minimum": 1,
+            },
         },
         "additionalProperties": False,
         "$defs": {

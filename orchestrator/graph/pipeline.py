@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -20,6 +20,7 @@ from orchestrator.graph.options import check_name
 from orchestrator.graph.source import refusal
 from orchestrator.graph.stage import Stage
 from orchestrator.graph.trace import Traced, trace_graph, tracing
+from orchestrator.graph.trigger import Declared, check_concurrency, check_triggers
 from orchestrator.graph.wiring import Bindings, mismatch
 
 P = ParamSpec("P")
@@ -68,13 +69,15 @@ class Pipeline(Shown, Generic[P, R]):
         function: The author's function.
         name: Name of its runs, and of its scope where another pipeline calls it.
         run_options: Set by ``options``.
+        on: Triggers that make it run by itself, as long as ``orc up`` lives.
+        concurrency: How many runs that triggers made may go on at once; None for any number.
     """
 
     make_runner: ClassVar[staticmethod[[], Runner]]
 
     def __init__(
         self, function: Callable[P, R], name: str = "", run_options: RunOptions | None = None,
-        local_names: Mapping[str, Any] | None = None,
+        local_names: Mapping[str, Any] | None = None, on: Sequence[Declared] = (), concurrency: int | None = None,
     ) -> None:  # fmt: skip
         own_name = getattr(function, "__name__", type(function).__name__).strip("<>")
         _check_function(function, own_name)
@@ -86,6 +89,8 @@ class Pipeline(Shown, Generic[P, R]):
         self.signature = inspect.signature(function)
         self.run_options = run_options or RunOptions()
         self._local_names = dict(local_names or {})
+        self.on = check_triggers(self.name, on)
+        self.concurrency = check_concurrency(self.name, concurrency)
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -169,7 +174,7 @@ class Pipeline(Shown, Generic[P, R]):
             raise refusal(InvalidPipeline, f"pipeline {self.name!r}: on={on!r}; write 'local' or 'ray'")
         merged = {**self.run_options.tags, **{str(key): str(value) for key, value in (tags or {}).items()}}
         options = RunOptions(on or self.run_options.on, merged, key or self.run_options.key)
-        return Pipeline(self.function, self.name, options, self._local_names)
+        return Pipeline(self.function, self.name, options, self._local_names, self.on, self.concurrency)
 
     @functools.cached_property
     def parameters(self) -> Parameters:
@@ -247,16 +252,22 @@ class PipelineDecorator(Protocol):
 
 
 @overload
-def pipeline(function: Callable[P, R], /, *, name: str = "") -> Pipeline[P, R]: ...
+def pipeline(
+    function: Callable[P, R], /, *, name: str = "", on: Sequence[Declared] = (), concurrency: int | None = None
+) -> Pipeline[P, R]: ...
 @overload
-def pipeline(*, name: str = "") -> PipelineDecorator: ...
-def pipeline(function: Any = None, /, *, name: str = "") -> Any:
+def pipeline(*, name: str = "", on: Sequence[Declared] = (), concurrency: int | None = None) -> PipelineDecorator: ...
+def pipeline(
+    function: Any = None, /, *, name: str = "", on: Sequence[Declared] = (), concurrency: int | None = None
+) -> Any:
     """Declare a function to be a pipeline: bare, with options, or as a call ``pipeline(f)``.
 
     Its parameters are real values while it is traced; the results of stages are placeholders.
 
     Args:
         name: Name of its runs in place of the function's.
+        on: Triggers of ``orchestrator.triggers``: what makes ``orc up`` run it.
+        concurrency: How many runs that triggers made may go on at once; others wait in order.
 
     Raises:
         InvalidPipeline: the function cannot be one.
@@ -264,7 +275,7 @@ def pipeline(function: Any = None, /, *, name: str = "") -> Any:
     if function is None:
 
         def decorator(decorated: Callable[..., Any], /) -> Pipeline[..., Any]:
-            return Pipeline(decorated, name, local_names=enclosing_names(decorated, 2))
+            return Pipeline(decorated, name, None, enclosing_names(decorated, 2), on, concurrency)
 
         return cast(PipelineDecorator, decorator)
-    return Pipeline(function, name, local_names=enclosing_names(function, 2))
+    return Pipeline(function, name, None, enclosing_names(function, 2), on, concurrency)

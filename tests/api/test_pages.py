@@ -57,6 +57,7 @@ def paths(home: Served) -> list[str]:
         "/", "/?q=ops", "/?state=failed&pipeline=failing", "/models", f"/runs/{home.runs['asking']}", *views, *steps,
         f"{shapes}/steps/parts?part=right", f"{wide}/steps/square", f"{wide}/steps/square?state=dropped",
         f"{wide}/steps/square%5B4999%5D", f"{failing}/steps/broken", f"{shapes}?view=table&state=succeeded",
+        "/triggers",
     ]  # fmt: skip
 
 

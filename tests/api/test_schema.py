@@ -21,8 +21,8 @@ EXAMPLES = 10
 ENDLESS = "events"
 """Streams that end when the client does have tests of their own."""
 
-ELSEWHERE = ("{release}", "/sweeps/", "/sweep-charts/", "/plans")
-"""Nothing of these is here: ``test_releases``, ``test_sweeps`` and ``test_pipelines`` ask for what is there."""
+ELSEWHERE = ("{release}", "{trigger}", "/sweeps/", "/sweep-charts/", "/plans")
+"""Nothing of these is here: tests of releases, sweeps, triggers and pipelines ask for what is there."""
 
 TOKEN = "a token for requests in process"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}

@@ -70,3 +70,22 @@ def test_a_key_has_one_run_and_errors_keep_their_class(here: Installation, tmp_p
     assert start({"x": "3"}) == first
     run = Run(here, first).wait("120s")
     assert (run.state, run.result(), here.journal.run(first).tags) == ("succeeded", 3, {"by": "me"})
+
+
+def test_a_run_goes_on_although_whoever_asked_for_it_is_gone(
+    here: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain.py").write_text(f"{FLOW}@pipeline\ndef flow() -> int:\n    return one(1)\n")
+
+    def gone(pipe: int, limit_s: float) -> bytes:
+        raise InterruptedError
+
+    monkeypatch.setattr("orchestrator.app.launching._read", gone)  # and the pipe is closed before the answer comes
+    start = Start(what="plain:flow", values={}, tags={}, on=None, key="k")
+    with pytest.raises(InterruptedError):
+        launch(here, Order(start=start), Begun, tmp_path)
+    deadline = time.monotonic() + 120
+    while (run := here.journal.run_of_key("k")) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert Run(here, run).wait("120s").state == "succeeded"

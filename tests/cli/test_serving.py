@@ -36,6 +36,7 @@ def test_pages_without_a_ray(orc: Orc) -> None:
     [
         (("--no-ray", "--background"), "--no-ray keeps no Ray"),
         (("--status", "--port", "1"), "--status starts nothing"),
+        (("--status", "--no-triggers"), "--status starts nothing"),
         (("--host", "0.0.0.0"), "a token is needed"),
         (("--token", "secret"), "not what it is"),
     ],

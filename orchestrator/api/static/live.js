@@ -63,7 +63,7 @@
     source = new EventSource(events);
     source.onopen = () => say("live", false);
     source.onerror = () => say("not reached; trying again", true);
-    for (const name of ["fact", "state", "runs", "cluster", "end"]) source.addEventListener(name, soon);
+    for (const name of ["fact", "state", "runs", "cluster", "triggers", "end"]) source.addEventListener(name, soon);
     source.addEventListener("end", () => { if (source) source.close(); });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
   }

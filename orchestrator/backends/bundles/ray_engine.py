@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-LIBRARIES = ("msgspec", "blake3", "cloudpickle", "fsspec")
+LIBRARIES = ("msgspec", "blake3", "cloudpickle", "fsspec", "cronsim")
 _SKIPPED = {"__pycache__", "tests"}
 
 

@@ -1,0 +1,1 @@
+"""Kinds of triggers: each module here is one, see ``ports.triggers.Trigger``."""
