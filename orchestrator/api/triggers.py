@@ -16,10 +16,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from orchestrator.api import trigger_schemas as s
-from orchestrator.api.forms import form_key, form_of
+from orchestrator.api.forms import FIELD, fields_of, form_key, form_of
 from orchestrator.api.idempotency import Answers, check_key
 from orchestrator.api.pages import run_url, show
-from orchestrator.api.pipelines import FIELD, pipeline_url
+from orchestrator.api.pipelines import pipeline_url
 from orchestrator.api.place import Place, document
 from orchestrator.api.problems import Refused
 from orchestrator.api.routes import EVENTS, PREFIX, PROBLEM, Key, streaming
@@ -204,10 +204,7 @@ def _values(known: Known, given: Mapping[str, str]) -> dict[str, Any]:
     """Parameters of a form: JSON if it is some and no text is wanted, else the text itself."""
     texts = {one.name for one in known.pipeline.takes or () if one.accepts.get("type") == "string"}
     found: dict[str, Any] = {}
-    for field, text in given.items():
-        name = field.removeprefix(FIELD)
-        if not field.startswith(FIELD) or text == "":
-            continue
+    for name, text in fields_of(given).items():
         try:
             found[name] = text if name in texts else json.loads(text)
         except ValueError:

@@ -25,7 +25,7 @@ from orchestrator.app.installation import Installation
 from orchestrator.app.launching import Begun, Order, Start, launch
 from orchestrator.app.reading import Reader, Readers
 from orchestrator.errors import NotFound, OrchestratorError
-from orchestrator.graph.fact import FINISHED
+from orchestrator.graph.fact import FINISHED, Recorded
 from orchestrator.graph.version import VersionAddress
 from orchestrator.ports.journal import RunRow
 from orchestrator.ports.triggers import Occurrence, VersionSeen
@@ -286,6 +286,9 @@ class TriggersReader(Reader[None]):
 
     def begin(self, row: RunRow) -> None:
         """See ``Reader``."""
+
+    def take(self, row: RunRow, state: None, facts: Sequence[Recorded], known: bool) -> None:
+        """Not asked: it reads no facts."""
 
     def totals(self) -> Any:
         """See ``Reader``."""
