@@ -115,6 +115,11 @@ class RayRouter:
             try:
                 left_s = max(deadline - time.monotonic(), 0.1)
                 return ray.get(getattr(ledger_of(app), method).remote(*args), timeout=left_s)
+            except AttributeError as error:
+                raise ServingFailed(
+                    f"the router of {app} was started by another release of this package ({error}); "
+                    f"end it once with the stage `retire`, and release again"
+                ) from error
             except ray.exceptions.RayTaskError as error:
                 if isinstance(error.cause, OrchestratorError):
                     raise error.cause from None

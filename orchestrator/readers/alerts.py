@@ -117,7 +117,7 @@ class Alerts:
         for kind in CHECK_KINDS:
             found = [one for one in fact.results if one.kind == kind]
             bad = [one for one in found if not one.passed]
-            part = fact.node if kind == "drift" else ""
+            part = f"{fact.node}[{fact.index}]" if kind == "drift" else ""
             for rule in self._for(kind, watched) if bad else ():
                 text = f"{fact.node}: {bad[0].name}: {bad[0].message}" + (f" (+{len(bad) - 1})" if bad[1:] else "")
                 yield from self._raise(rule, watched, text, at, part)

@@ -113,7 +113,7 @@ def deploy_versions(
     """Serve several versions of an application side by side, begun all at once; none gets requests of the others.
 
     A ``release`` of such a model with the same options finds its candidate there, and the application's router, and
-    waits for neither to start.
+    waits for neither to start. Until the first one the router answers 503; it ends with the application, by ``retire``.
 
     Raises:
         ServingFailed: one of them, or the router, did not become healthy.

@@ -239,6 +239,34 @@ def test_a_heavy_worker_that_holds_nothing_takes_the_next_bundle(show: Callable[
     assert [player.alive for player in play.stage.players] == [True, True, True, True, False]
 
 
+def test_what_other_parts_of_the_engine_start_ends_with_its_heavy_worker(show: Callable[[int], Show]) -> None:
+    play = show(1)
+    tuning = play.submit(heavy=Resources(num_cpus=0), uses=("tune",))
+    play.stage.players[0].finish(tuning)
+    play.poll()
+    assert not play.stage.players[0].alive
+
+
+def test_a_lasting_worker_that_was_killed_or_has_grown_takes_nothing_more(show: Callable[[int], Show]) -> None:
+    play = show(1)
+    serving: dict[str, Any] = {"heavy": Resources(num_cpus=0), "uses": ("serving",)}
+    killed = play.submit(**serving)
+    player = play.stage.players[0]
+    (member,) = play.pool._members.values()
+    member.killed_because = "it has not answered"
+    player.finish(killed)  # on its way when it was killed
+    play.poll()
+    beside = play.submit(**serving)
+    assert [player.bundles for player in play.stage.players] == [[killed], [beside]]
+    for times in range(GROWTH_TIMES + 1):
+        play.stage.players[1].say(frames.Alive(10**8 + times * GROWTH_BYTES))
+    play.stage.players[1].finish(beside)
+    play.pool._watched_at = time.monotonic() + 60  # nobody looks at memory before the next bundle comes
+    play.poll()
+    last = play.submit(**serving)
+    assert play.stage.players[2].bundles == [last]
+
+
 def test_a_bundle_that_must_be_alone_gets_an_empty_worker_and_keeps_it(show: Callable[[int], Show]) -> None:
     play = show(1)
     play.submit()

@@ -140,14 +140,15 @@ def test_degraded_and_bad_data_say_why() -> None:
 def test_drift_is_told_apart_from_bad_data_and_over_when_the_same_step_finds_none() -> None:
     world = World(Rule("quality", "quality"), Rule("drift", "drift"))
 
-    def checked(run: str, node: str, drifted: bool) -> None:
+    def checked(run: str, node: str, drifted: bool, index: int = 0) -> None:
         message = "July: 1 of 3 columns drifted: delay (PSI 0.26)" if drifted else ""
         found = CheckOutcome("no drift", "warn", not drifted, 3, int(drifted), message, kind="drift")
-        world.fact(run, f.ChecksReported(node, 0, (CheckOutcome("row_count", "block", True), found)))
+        world.fact(run, f.ChecksReported(node, index, (CheckOutcome("row_count", "block", True), found)))
 
     world.start("r")
     checked("r", "inputs", True)
     checked("r", "answers", False)
+    checked("r", "inputs", False, index=1)  # another item of the map
     assert world.states() == [("drift", "raised")]
     assert world.told[0].text == "inputs: no drift: July: 1 of 3 columns drifted: delay (PSI 0.26)"
     world.end("r", "succeeded")

@@ -63,7 +63,8 @@ class Member:
     @property
     def is_idle(self) -> bool:
         """True if it has nothing to do and may be given something."""
-        return not self.bundles and not self.closing and not self.parked and not self.lent_to
+        taken = self.bundles or self.closing or self.parked or self.lent_to or self.killed_because
+        return not taken
 
     @property
     def is_ready(self) -> bool:
@@ -72,7 +73,8 @@ class Member:
 
     def room(self) -> int:
         """How many more light bundles it takes."""
-        if not self.is_ready or self.reserved or self.lent_to or self.keeps_growing or self.needs.kind != "pool":
+        full = self.reserved or self.lent_to or self.keeps_growing or self.killed_because or self.needs.kind != "pool"
+        if full or not self.is_ready:
             return 0
         return QUEUED - len(self.bundles)
 

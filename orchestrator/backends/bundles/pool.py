@@ -2,8 +2,8 @@
 
 Light bundles share pool workers, at most two queued on each; a bundle that must be alone gets a pool worker to
 itself for its time. ``@dynamic`` and streaming bodies go to hosts, which take no slot. Heavy bundles get a worker with
-their resources, which ends with them; idle pool workers make way for them. The pool remembers no run beyond
-its bundles and never repeats anything: what a dead worker owed is reported and the engine decides.
+their resources, which ends with them unless it holds nothing; idle pool workers make way for them. The pool remembers
+no run beyond its bundles and never repeats anything: what a dead worker owed is reported and the engine decides.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import replace
 import msgspec
 
 from orchestrator.backends.bundles.member import Member
-from orchestrator.backends.bundles.transport import Death, Transport, WorkerKind, WorkerNeeds
+from orchestrator.backends.bundles.needs import kind_of, needs_of
+from orchestrator.backends.bundles.transport import Death, Transport, WorkerNeeds
 from orchestrator.errors import WorkerStartFailed
-from orchestrator.graph.policy import Resources
 from orchestrator.ports import frames
 from orchestrator.ports.executor import Accepted, Bundle, ExecutorEvent, FromBundle, Joined, Lost, Refused, RunCode
 from orchestrator.ports.frames import Segment
@@ -85,7 +85,7 @@ class Pool:
             return 0
         lent = sum(1 for member in self._members.values() if member.lent_to)
         free = sum(member.room() for member in self._members.values()) + 2 * (self._startable() + lent)
-        return max(0, free - sum(1 for bundle in self._waiting if _kind(bundle) == "pool"))
+        return max(0, free - sum(1 for bundle in self._waiting if kind_of(bundle) == "pool"))
 
     def idle(self) -> int:
         """See ``Executor``."""
@@ -133,12 +133,7 @@ class Pool:
     # ---- placing
 
     def _needs(self, bundle: Bundle) -> WorkerNeeds:
-        kind = _kind(bundle)
-        capsule = self._runs[bundle.run].capsule
-        if kind != "heavy":
-            return WorkerNeeds(kind, capsule)
-        resources = bundle.heavy or Resources()
-        return WorkerNeeds(kind, capsule, resources, bundle.uses, lasting=resources.nothing and not bundle.isolated)
+        return needs_of(bundle, self._runs[bundle.run].capsule)
 
     def _startable(self) -> int:
         """How many pool workers could be started now."""
@@ -149,7 +144,7 @@ class Pool:
 
     def _making_way(self) -> bool:
         """Whether a heavy bundle waits only for pool workers to go; until then they get nothing new."""
-        heavy = [self._needs(bundle) for bundle in self._waiting if _kind(bundle) == "heavy"]
+        heavy = [self._needs(bundle) for bundle in self._waiting if kind_of(bundle) == "heavy"]
         if not heavy:
             return False
         lights = [name for name, member in self._members.items() if member.needs.kind == "pool"]
@@ -163,8 +158,8 @@ class Pool:
         if not self._waiting:
             self._lend()
             return
-        for bundle in sorted(self._waiting, key=lambda bundle: _kind(bundle) != "heavy"):
-            member = None if _kind(bundle) == "pool" and self._making_way() else self._member_for(bundle)
+        for bundle in sorted(self._waiting, key=lambda bundle: kind_of(bundle) != "heavy"):
+            member = None if kind_of(bundle) == "pool" and self._making_way() else self._member_for(bundle)
             if member is not None:
                 self._waiting.remove(bundle)
                 self._holder[bundle.id] = member
@@ -175,7 +170,7 @@ class Pool:
             for member in self._members.values():
                 if member.needs.kind == "pool" and member.is_idle:
                     member.step_aside()
-        if any(_kind(bundle) != "host" for bundle in self._waiting):
+        if any(kind_of(bundle) != "host" for bundle in self._waiting):
             self._recall()
 
     def _lend(self) -> None:
@@ -208,8 +203,9 @@ class Pool:
     def _member_for(self, bundle: Bundle) -> Member | None:
         needs = self._needs(bundle)
         if needs.kind == "heavy":
-            free = next((m for m in self._members.values() if needs.lasting and m.needs == needs and m.is_idle), None)
-            return free or (self._start(needs) if self._transport.fits(needs) else None)
+            free = (m for m in self._members.values() if m.needs == needs and m.is_idle and not m.keeps_growing)
+            found = next(free, None) if needs.lasting else None
+            return found or (self._start(needs) if self._transport.fits(needs) else None)
         same = [m for m in self._members.values() if m.needs == needs and not m.closing and not m.parked]
         if needs.kind == "host":
             emptiest = min(same, key=lambda m: len(m.bundles), default=None)
@@ -243,7 +239,7 @@ class Pool:
 
     def _reserve(self, member: Member) -> None:
         """Give a worker nothing more, so that it gets idle for a bundle that must be alone."""
-        alone = sum(1 for bundle in self._waiting if bundle.alone and _kind(bundle) == "pool")
+        alone = sum(1 for bundle in self._waiting if bundle.alone and kind_of(bundle) == "pool")
         if sum(1 for one in self._members.values() if one.reserved) < alone:
             member.reserved = True
 
@@ -254,8 +250,8 @@ class Pool:
             return parked
         name = f"{self.name}-{secrets.token_hex(4)}"
         channel = self._transport.start(name, needs, lambda worker, said: self._inbox.append((worker, said)))
-        member = self._members[name] = Member(channel, needs)
-        return member
+        self._members[name] = Member(channel, needs)
+        return self._members[name]
 
     # ---- hearing
 
@@ -363,7 +359,7 @@ class Pool:
         if any(member.bundles for member in self._members.values()) or self._waiting:
             return False
         for member in self._members.values():
-            if member.closing:
+            if member.closing or member.killed_because:
                 member.channel.kill()  # nobody listens from now on: what it holds would stay held
                 continue
             member.forget(self._runs)
@@ -394,9 +390,3 @@ def _divided(segments: Sequence[Segment], count: int) -> tuple[list[Segment], li
         if middle > last.start:
             kept.append(msgspec.structs.replace(last, stop=middle))
     return kept, given_back
-
-
-def _kind(bundle: Bundle) -> WorkerKind:
-    if bundle.host:
-        return "host"
-    return "heavy" if bundle.heavy is not None or bundle.isolated or bundle.uses else "pool"
