@@ -7,6 +7,8 @@ token fails with a traceback. ``Cluster`` takes care of these; every failure is 
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 import platform
@@ -228,7 +230,7 @@ class Cluster:
             finally:
                 up.set()
             stop.wait()
-            ray.shutdown()
+            _end(ray)
 
         thread = threading.Thread(target=keeper, name="orc-ray", daemon=True)
         thread.start()
@@ -238,6 +240,22 @@ class Cluster:
         if failure:
             raise _explained(failure[0], what) from failure[0]
         self._stop, self._keeper = stop, thread
+        atexit.unregister(gc.disable)
+        atexit.register(gc.disable)  # before Ray's own end; see ``_end``
+
+
+def _end(ray: Any) -> None:
+    """Disconnect from Ray while no garbage is collected.
+
+    A thread that collects one of Ray's objects while Ray ends in another ends the process, silently and with exit code 1.
+    """
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        if collected:
+            gc.enable()
 
 
 def parse_address(address: str) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -238,3 +239,24 @@ def test_a_call_without_an_end_gets_one() -> None:
         cluster_module.within(0.05, release.wait, late)
     release.set()
     assert cluster_module.within(5.0, lambda: 7, late) == 7
+
+
+class Ending:
+    """A Ray that notes whether garbage is collected while it ends."""
+
+    collected = True
+
+    def init(self, **_: object) -> None:
+        """It is there at once."""
+
+    def shutdown(self) -> None:
+        self.collected = gc.isenabled()
+
+
+def test_nothing_is_collected_while_ray_ends() -> None:
+    """Ray ends a process, with exit code 1, in which a thread collects an object of its own at that time."""
+    ray, cluster = Ending(), Cluster(ClusterSettings())
+    cluster._keep(ray, {}, 5.0, "nothing")
+    cluster.shutdown()
+    assert not ray.collected
+    assert gc.isenabled()
