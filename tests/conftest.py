@@ -34,7 +34,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip tests marked ``gpu`` on a machine that has none; what takes longest begins first."""
-    items.sort(key=lambda item: _turn(_scope(config.rootpath, item.nodeid)))
+    items.sort(key=lambda item: _turn(config.rootpath, _scope(config.rootpath, item.nodeid)))
     if shutil.which("nvidia-smi"):
         return
     for item in items:
@@ -61,8 +61,10 @@ def _scope(root: Path, nodeid: str) -> str:
     return _RAY if _RAY_PARAMETER.search(name) or "mark.ray" in text or "local_ray" in text else file
 
 
-def _turn(scope: str) -> int:
-    return (_OWN_RAY, _RAY).index(scope) if scope in (_OWN_RAY, _RAY) else 2
+def _turn(root: Path, scope: str) -> int:
+    if scope in (_OWN_RAY, _RAY):
+        return (_OWN_RAY, _RAY).index(scope)
+    return 2 if "mark.slow" in _text(root / scope) or "mark.timeout" in _text(root / scope) else 3
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -48,7 +47,3 @@ def main(home: str, url: str, folder: str, run: str, point: str) -> None:
         return
     driven.wait()
     print(json.dumps([driven.id, driven.state]), flush=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

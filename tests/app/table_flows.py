@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,7 +127,3 @@ def write_and_die(source: str, target: str, after: int) -> None:
             yield table.slice(0, 1_000)
 
     write_parquet(parts(), target)
-
-
-if __name__ == "__main__":
-    write_and_die(sys.argv[1], sys.argv[2], int(sys.argv[3]))

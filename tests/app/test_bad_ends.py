@@ -20,6 +20,7 @@ from orchestrator.graph import fact as f
 from orchestrator.testing import check_run, read_ledger
 from tests.app import flows
 from tests.app.test_killed import ROOT, environment, wait_for_lines
+from tests.forking import command
 
 
 def damage_every_artifact(here: Installation, larger_than: int) -> int:
@@ -77,11 +78,8 @@ def test_a_hostile_result_never_runs_outside_a_worker(tmp_path: Path) -> None:
     assert run.state == "succeeded"
     seen_by = marker.read_text().split() if marker.exists() else []
     assert str(os.getpid()) not in seen_by
-    for command in (["ls"], ["show", run.id], ["get", run.id, "trap"], ["why", run.id, "trap"], ["plan", "x:y"]):
-        subprocess.run(
-            [sys.executable, "-c", "from orchestrator.cli.main import main; main()", *command],
-            env=environment(Installation().settings.home), cwd=ROOT, capture_output=True, timeout=600, check=False,
-        )  # fmt: skip
+    for arguments in (["ls"], ["show", run.id], ["get", run.id, "trap"], ["why", run.id, "trap"], ["plan", "x:y"]):
+        command(*arguments, cwd=ROOT, env=environment(Installation().settings.home))
     after = marker.read_text().split() if marker.exists() else []
     assert after == seen_by
 

@@ -21,6 +21,7 @@ from orchestrator.testing import InProcess, check_run, read_ledger
 from orchestrator.testing.crash import MOMENTS
 from tests.app import fork_flows as flows
 from tests.app.test_killed import ROOT, environment
+from tests.forking import Done, program
 
 FORKING = """
 import sys
@@ -46,16 +47,15 @@ def test_dying_at_any_write_leaves_a_whole_fork_or_none(tmp_path: Path) -> None:
     run = process.run(flows.islands, n=3, marker=str(marker), ledger=str(ledger))
     recorded = [one.fact for one in run.events()]
 
-    def fork(number: int, moment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", FORKING, run.id, str(number), moment]
-        return subprocess.run(command, cwd=ROOT, env=environment(home), capture_output=True, text=True, timeout=600)
+    def fork(number: int, moment: str) -> Done:
+        return program(FORKING, run.id, str(number), moment, cwd=ROOT, env=environment(home))
 
-    writes = int(fork(0, "before").stdout)
+    writes = int(fork(0, "before").out)
     died = 0
     for number in range(1, writes + 1):
         ended = fork(number, MOMENTS[number % len(MOMENTS)])
-        assert ended.returncode in (0, -signal.SIGKILL), ended.stderr[-3000:]
-        died += ended.returncode != 0  # there is no commit where an artifact is stored already
+        assert ended.code in (0, -signal.SIGKILL), ended.err[-3000:]
+        died += ended.code != 0  # there is no commit where an artifact is stored already
         for row in process.installation.journal.runs("islands", limit=500):
             if row.state not in f.FINISHED:
                 whole(process, row.id, process.resume(row.id))
@@ -109,7 +109,8 @@ def kill_and_resume(
     driver.wait()
     (row,) = [row for row in here.journal.runs("slowly") if row.id != run.id]
     acknowledged, resume = row.seq, f"from orchestrator import runs; runs[{row.id!r}].resume().wait()"
-    subprocess.run([sys.executable, "-c", resume], cwd="/", env=environment(home) | environ, timeout=600, check=True)
+    resumed = program(resume, cwd=Path("/"), env=environment(home) | environ)
+    assert resumed.code == 0, resumed.err
     fork = Run(here, row.id)
     assert fork.result() == run.result()
     assert check_run(here.journal, row.id, read_ledger(ledger), acknowledged) == []

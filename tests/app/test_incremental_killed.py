@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -16,8 +15,9 @@ import pytest
 from orchestrator.app.installation import Installation
 from orchestrator.config.settings import Settings
 from orchestrator.testing.crash import MOMENTS
+from tests.app import incremental_flow
+from tests.forking import ROOT, forked
 
-ROOT = Path(__file__).parents[2]
 LIVES = 14
 
 
@@ -44,10 +44,10 @@ class Source:
 
 
 def live(home: Path, source: Source, folder: Path, run: str, point: str) -> int:
-    command = [sys.executable, "-m", "tests.app.incremental_flow", str(home), source.url, str(folder), run, point]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode in (0, -9), done.stderr
-    return done.returncode
+    arguments = (str(home), source.url, str(folder), run, point)
+    done = forked(incremental_flow.main, *arguments, cwd=ROOT, env=os.environ)
+    assert done.code in (0, -9), done.err
+    return done.code
 
 
 @pytest.mark.slow

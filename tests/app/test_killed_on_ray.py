@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.graph import fact as f
 from orchestrator.testing import CrashPoint, check_run, read_acknowledgements, read_ledger
 from tests.app.test_killed import ROOT, environment, finish_is_right
+from tests.forking import Done, program
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(950)]
 
@@ -48,15 +47,14 @@ def test_three_drivers_die_at_their_writes_and_the_fourth_finishes(tmp_path: Pat
     home = tmp_path / "home"
     env = {**environment(home), "ORC_RAY_ADDRESS": ray.get_runtime_context().gcs_address}
 
-    def drive(number: int, moment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", DRIVER, str(tmp_path), str(number), moment]
-        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+    def drive(number: int, moment: str) -> Done:
+        return program(DRIVER, str(tmp_path), str(number), moment, cwd=ROOT, env=env)
 
     for point in DEATHS:
         died = drive(*point)
-        assert died.returncode == -signal.SIGKILL, died.stderr[-3000:]
+        assert died.code == -signal.SIGKILL, died.err[-3000:]
     ended = drive(0, "none")
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.code == 0, ended.err[-3000:]
     here = Installation(Settings.from_environment({"ORC_HOME": str(home)}))
     (row,) = here.journal.runs()
     finish_is_right(here, row.id, tmp_path / "ledger")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from orchestrator.graph import fact as f
 from stages.ingestion import dataset, find_data_set, read_batches, read_parts, write_parquet
 from tests.app import table_flows as flows
 from tests.app.test_killed import ROOT, environment
+from tests.forking import forked
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +113,8 @@ def test_a_writer_killed_between_two_parts_leaves_the_old_data_set(flights: pa.T
     write_parquet(flights, source)
     write_parquet(old, target)
     for _ in range(2):
-        command = [sys.executable, "-m", "tests.app.table_flows", source, target, "3"]
-        done = subprocess.run(command, cwd=ROOT, env=environment(tmp_path / "home"), capture_output=True, timeout=600)
-        assert done.returncode == -9, done.stderr
+        done = forked(flows.write_and_die, source, target, 3, cwd=ROOT, env=environment(tmp_path / "home"))
+        assert done.code == -9, done.err
         assert read_parts(target).equals(old)
     assert len(list(Path(target).glob("part-*.parquet"))) == 1 + 3
     tables = [table.slice(0, 1_000) for table in read_batches(source, rows=50_000)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -37,6 +36,7 @@ from stages.ingestion import (
 from tests.app import table_flows as flows
 from tests.app.test_killed import ROOT, environment
 from tests.artifacts.s3_server import S3Server
+from tests.forking import forked
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +134,8 @@ def test_a_writer_killed_between_two_parts_leaves_the_old_data_set(s3: str, flig
     write_parquet(iter(flights.slice(start, 10_000) for start in range(0, 60_000, 10_000)), source)
     write_parquet(old, target)
     for _ in range(2):
-        command = [sys.executable, "-m", "tests.app.table_flows", source, target, "3"]
-        done = subprocess.run(command, cwd=ROOT, env=environment(tmp_path / "home"), capture_output=True, timeout=600)
-        assert done.returncode == -9, done.stderr
+        done = forked(flows.write_and_die, source, target, 3, cwd=ROOT, env=environment(tmp_path / "home"))
+        assert done.code == -9, done.err
         assert read_parts(target).equals(old)
     assert len(names(target)) == 1 + 3 + 1  # those of the first try are found and not written again
     tables = [table.slice(0, 1_000) for table in read_batches(source, rows=50_000)]

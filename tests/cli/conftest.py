@@ -1,4 +1,4 @@
-"""Running ``orc`` in a process of its own, as a user does."""
+"""Running ``orc`` in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests import forking
+
 ROOT = Path(__file__).parents[2]
 FLOW = "tests.cli.flow"
 
 
-@dataclass
-class Done:
+@dataclass(frozen=True)
+class Done(forking.Done):
     """What a command left."""
-
-    code: int
-    out: str
-    err: str
 
     def document(self, schema: str) -> Any:
         """The JSON document on standard output, valid against its published schema."""
@@ -48,10 +46,8 @@ class Orc:
 
     def __call__(self, *arguments: str, cwd: Path = ROOT, **env: str) -> Done:
         """Run a command to its end."""
-        done = subprocess.run(
-            self.command(*arguments), cwd=cwd, env={**self.env, **env}, capture_output=True, text=True, timeout=600
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        done = forking.command(*arguments, cwd=cwd, env={**self.env, **env})
+        return Done(done.code, done.out, done.err)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command in a session of its own."""
