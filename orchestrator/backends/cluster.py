@@ -247,7 +247,7 @@ class Cluster:
 def _end(ray: Any) -> None:
     """Disconnect from Ray while no garbage is collected.
 
-    A thread that collects one of Ray's objects while Ray ends in another ends the process, silently and with exit code 1.
+    A thread that collects an object of Ray's while Ray ends in another ends the process, silently, with exit code 1.
     """
     collected = gc.isenabled()
     gc.disable()
