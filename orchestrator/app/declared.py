@@ -115,8 +115,14 @@ class Declared:
         self._found: tuple[Triggered, ...] = ()
 
     def read(self) -> Sequence[Triggered]:
-        """Pipelines that may run by themselves, by name; the project's code is asked only if its files have changed."""
+        """Pipelines that may run by themselves, by name; the project's code is asked only if its files have changed.
+
+        Raises:
+            ConfigError: the folder of pipeline files was there once and is away.
+        """
         if not (self._project / "configs").is_dir():
+            if self._known() is not None:
+                raise ConfigError(f"there is no {self._project / 'configs'} any more")
             return ()
         content, now = content_of(self._project), self._here.clock.monotonic()
         if content != self._content or (self._failed_at is not None and now - self._failed_at > AGAIN_S):

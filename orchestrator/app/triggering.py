@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,6 +35,9 @@ from orchestrator.triggers.tags import AT_TAG, TAG, WHAT_TAG
 DECLARED_S = 5.0
 """Time between two looks at the project's files."""
 
+GONE_AFTER_S = 3600.0
+"""A pipeline or trigger that is not there for so long was removed; a shorter absence forgets nothing."""
+
 MOST = 100
 """Firings of a trigger that may wait; it does not look for more before some have begun."""
 
@@ -55,7 +58,7 @@ class TriggerTotals:
     """What is known of the triggers of a project.
 
     Attributes:
-        places: Up to where each has looked; those of triggers that are no longer there are forgotten.
+        places: Up to where each has looked; those of triggers that were removed are forgotten.
         firings: In the order in which they came.
         rested: The last beginning or end of a pause that a place takes into account, by trigger.
         problems: Why a trigger could not look.
@@ -118,13 +121,14 @@ class TriggersReader(Reader[None]):
         self._beside = beside or _in_a_thread
         self._declared = declared or Declared(here, project).read
         self._declared_at = -DECLARED_S
-        self._reading = False
+        self._reading, self._unread = False, ""
         self._pipelines: dict[str, Triggered] | None = None
         self._asking = Asking(here, project)
         self._taken: list[Asked] = []
         self._world = RegistryWorld(here)
         self._lock = threading.Lock()
         self._starting: set[str] = set()
+        self._absent: dict[str, float] = {}
         self._answers: dict[str, tuple[str, str]] = {}
         self._totals = TriggerTotals()
 
@@ -143,15 +147,15 @@ class TriggersReader(Reader[None]):
         for name, (one, pipeline) in watched.items():
             if waiting[name] < MOST:  # what happens meanwhile is found later, from the place where it is
                 self._look(one, pipeline, pauses.get(name), now)
-        if all(not one.problem for one in pipelines.values()):
-            totals.places = {name: place for name, place in totals.places.items() if name in watched}
+        removed = self._removed(pipelines, watched)
+        totals.places = {name: place for name, place in totals.places.items() if name not in removed}
         totals.problems = {name: text for name, text in totals.problems.items() if name in watched}
         totals.rested = {name: at for name, at in totals.rested.items() if name in pauses}
         self._taken = self._asking.waiting()
         self._queue([Firing(asked.key, asked.trigger, asked.pipeline, asked.at, now, asked.what, asked.by,
                             asked.values) for asked in self._taken])  # fmt: skip
         self._hear(now)
-        self._follow(pipelines)
+        self._follow(removed)
         totals.firings = forgotten(totals.firings)
 
     def _read(self) -> None:
@@ -166,8 +170,11 @@ class TriggersReader(Reader[None]):
                 found = {one.name: one for one in self._declared()}
                 with self._lock:
                     self._pipelines = found
+                self._unread = ""
             except OrchestratorError as error:
-                _log.warning("triggers of %s cannot be read now: %s", self._project, error)
+                if str(error) != self._unread:  # said once
+                    _log.warning("triggers of %s cannot be read now: %s", self._project, error)
+                self._unread = str(error)
             finally:
                 self._reading = False
 
@@ -217,14 +224,25 @@ class TriggersReader(Reader[None]):
                 _log.warning("trigger %s: no run for %s: %s", firing.trigger, firing.what, problem)
         self._starting -= answers.keys()
 
-    def _follow(self, pipelines: Mapping[str, Triggered]) -> None:
+    def _removed(self, pipelines: Mapping[str, Triggered], watched: Collection[str]) -> set[str]:
+        """Triggers and pipelines of which something is known, and that have not been there for long.
+
+        As long as a file cannot be read, its triggers may be any: then none counts as away.
+        """
+        now, totals = self._here.clock.monotonic(), self._totals
+        absent = {one.pipeline for one in totals.firings} - pipelines.keys()
+        if all(not one.problem for one in pipelines.values()):
+            absent |= totals.places.keys() - set(watched)
+        self._absent = {name: self._absent.get(name, now) for name in absent}
+        return {name for name, since in self._absent.items() if now - since > GONE_AFTER_S}
+
+    def _follow(self, removed: Collection[str]) -> None:
         """Note which runs have ended, and which have begun although nobody heard of it."""
-        gone = {one.pipeline for one in self._totals.firings} - pipelines.keys()
         for firing in self._totals.firings:
             if firing.state == "waiting" and firing.tries and firing.key not in self._starting:
                 firing.run = self._run_of(firing)
                 firing.state = "begun" if firing.run else firing.state
-            if firing.state == "waiting" and firing.pipeline in gone:
+            if firing.state == "waiting" and firing.pipeline in removed:
                 firing.state, firing.problem = "given up", "the project has no such pipeline any more"
             if firing.state != "begun":
                 continue

@@ -13,7 +13,7 @@ from orchestrator.app.declared import UNASKED, Declared, Triggered, content_of
 from orchestrator.app.installation import Installation
 from orchestrator.app.triggers import Triggers
 from orchestrator.config.settings import Settings
-from orchestrator.errors import NotFound
+from orchestrator.errors import ConfigError, NotFound
 
 FLOWS = """
 import os, pathlib
@@ -111,8 +111,8 @@ def test_code_is_asked_by_another_process_and_only_if_something_has_changed(
     assert len(read(Declared(here, project))["coded"].triggers) == 2  # also not after a restart
     asked = (project / "asked").read_text().split()
     assert (len(asked), int(asked[0]) != os.getpid()) == (1, True)
-    (project / "flows.py").write_text(FLOWS.replace("0 2 * * *", "0 3 * * *"))
-    assert told(read(first)["coded"])[0] == "0 3 * * * (Europe/Berlin)"
+    (project / "flows.py").write_text(FLOWS.replace("0 2 * * *", "30 3 * * *"))
+    assert told(read(first)["coded"])[0] == "30 3 * * * (Europe/Berlin)"
     assert len((project / "asked").read_text().split()) == 2
 
 
@@ -130,6 +130,22 @@ def test_broken_code_leaves_what_it_said_before(
     (project / "flows.py").write_text(FLOWS)
     monkeypatch.setattr(module, "AGAIN_S", -1.0)
     assert read(declared)["coded"].problem == ""
+
+
+def test_a_folder_of_pipelines_that_is_away_is_not_read_as_empty(here: Installation, project: Path) -> None:
+    declared = Declared(here, project)
+    folder, elsewhere = project / "configs", project / "elsewhere"
+    folder.rename(elsewhere)
+    assert read(declared) == {}  # it was never there: nothing is declared
+    elsewhere.rename(folder)
+    write(project, coded="pipeline: flows:flow\n")
+    assert len(read(declared)) == 1
+    folder.rename(elsewhere)
+    for one in (declared, Declared(here, project)):
+        with pytest.raises(ConfigError, match="configs any more"):
+            one.read()
+    elsewhere.rename(folder)
+    assert len(read(declared)["coded"].triggers) == 2
 
 
 def test_what_is_no_code_of_the_project_changes_nothing(project: Path) -> None:

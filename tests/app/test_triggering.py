@@ -15,7 +15,7 @@ from orchestrator.app.asking import Asked, Asking
 from orchestrator.app.declared import Triggered, Watched, trigger_id
 from orchestrator.app.installation import Installation
 from orchestrator.app.reading import Keeper, reading_alone
-from orchestrator.app.triggering import TriggersReader, reader_name
+from orchestrator.app.triggering import GONE_AFTER_S, TriggersReader, reader_name
 from orchestrator.app.versions import Versions
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError, RunError
@@ -396,8 +396,30 @@ def test_what_cannot_be_read_for_a_while_forgets_nothing(make: Callable[..., Pla
     place.rounds(3, 10.0)
     assert place.up.reader.totals().places == known
     place.pipelines = []
+    place.rounds(2, GONE_AFTER_S)
+    assert place.up.reader.totals().places == known
     place.rounds(2, 10.0)
     assert place.up.reader.totals().places == {}
+
+
+def test_a_pipeline_that_is_away_for_a_look_loses_nothing(make: Callable[..., Place]) -> None:
+    churn, hourly = watched("churn", webhook("go"), concurrency=1), watched("hourly", cron("0 * * * *", misfire="all"))
+    place = make(churn, hourly)
+    place.rounds(1)
+    for name in ("one", "two"):
+        place.ask(churn, name)
+        place.clock.advance(1.0)
+    place.rounds(2)
+    place.clock.advance(5 * 3600.0)
+    place.up, place.pipelines = place.start(), []
+    place.rounds(2, 6.0)
+    assert [one.state for one in place.firings] == ["begun", "waiting"]
+    place.pipelines = [churn, hourly]
+    place.rounds(2, 6.0)
+    assert len(place.runs("hourly")) == 5
+    place.end()
+    place.rounds(2)
+    assert [row.trigger_key for row in place.runs("churn")] == [f"{churn.triggers[0].id}/{n}" for n in ("one", "two")]
 
 
 def test_firings_of_a_pipeline_that_is_gone_are_given_up(make: Callable[..., Place]) -> None:
@@ -408,5 +430,8 @@ def test_firings_of_a_pipeline_that_is_gone_are_given_up(make: Callable[..., Pla
     place.ask(churn, "two")
     place.rounds(2)
     place.pipelines = []
+    place.rounds(1, 10.0)
+    place.rounds(1, GONE_AFTER_S)
+    assert [one.state for one in place.firings] == ["begun", "waiting"]
     place.rounds(1, 10.0)
     assert [one.state for one in place.firings] == ["begun", "given up"]
