@@ -233,14 +233,19 @@ def launch(here: Installation, order: Order, answer: type[A], folder: Path, limi
         with suppress(BrokenPipeError), process.stdin:  # it may have ended at once
             process.stdin.write(msgspec.json.encode(order))
         content = _read(told.fileno(), limit_s)
-    if content is None and order.inspect is not None:
-        process.kill()
-        raise RunError(f"there was no plan within {limit_s:g} s; see {log}")
     if content is None:
-        raise RunError(f"there was no answer within {limit_s:g} s; see {log}, and ask again with the same key")
+        raise RunError(f"{_unanswered(process, order)} within {limit_s:g} s; see {log}")
     if not content:
         raise RunError(f"the process that was to do it ended without an answer: {_tail(log, place) or f'see {log}'}")
     return _answer(content, answer)
+
+
+def _unanswered(process: subprocess.Popen[bytes], order: Order) -> str:
+    """What did not come in time. A process of which no run can come is ended; else the run still may."""
+    if order.inspect is None and order.declare is None:
+        return "ask again with the same key: there was no answer"
+    process.kill()
+    return "there was no plan" if order.inspect is not None else "the project's code did not say what it declares"
 
 
 def _read(pipe: int, limit_s: float) -> bytes | None:
