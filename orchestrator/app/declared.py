@@ -34,7 +34,7 @@ LIMIT_S = 120.0
 """Longest time for the code of a project to say what it declares."""
 
 AGAIN_S = 60.0
-"""Code that could not say so is asked again after so long, or when it has changed."""
+"""If any code could not say so, all is asked again after so long, or when it has changed."""
 
 UNASKED = "what its code declares is not known yet; orc up asks it"
 
@@ -141,20 +141,20 @@ class Declared:
         return tuple(_triggered(one, _Kept("", answers, kept.before)) for one in listed)
 
     def _kept(self, content: str, listed: Sequence[Listed]) -> _Kept:
-        known = self._known()
+        self._failed_at, known = None, self._known()
         files = [str(one.file) for one in listed if not one.problem]
-        if known is not None and known.content == content and not set(files) - known.answers.keys():
+        if known is not None and known.content == content and not set(files) - _good(known.answers).keys():
             return known
         before = {} if known is None else {**known.before, **_good(known.answers)}
         answers: list[Declaration] = []
-        self._failed_at = None
         try:
             if files:
                 order = Order(declare=Declare(files=files))
                 answers = launch(self._here, order, Declarations, self._project, LIMIT_S).items
         except OrchestratorError as error:  # code that ends its process, or hangs
-            self._failed_at, content = self._here.clock.monotonic(), ""
             answers = [Declaration(file=file, problem=str(error)) for file in files]
+        if any(one.problem for one in answers):
+            self._failed_at = self._here.clock.monotonic()
         kept = _Kept(content, {one.file: one for one in answers}, before)
         write_whole(self._path, msgspec.json.encode(kept))
         return kept

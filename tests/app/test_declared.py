@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.app import declared as module
-from orchestrator.app.declared import UNASKED, Declared, Triggered, content_of
+from orchestrator.app.declared import AGAIN_S, UNASKED, Declared, Triggered, content_of
 from orchestrator.app.installation import Installation
 from orchestrator.app.triggers import Triggers
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError, NotFound
+from orchestrator.testing.clock import FakeClock
 
 FLOWS = """
 import os, pathlib
@@ -146,6 +147,31 @@ def test_a_folder_of_pipelines_that_is_away_is_not_read_as_empty(here: Installat
             one.read()
     elsewhere.rename(folder)
     assert len(read(declared)["coded"].triggers) == 2
+
+
+def test_code_that_could_not_be_imported_once_is_asked_again(here: Installation, project: Path) -> None:
+    clock = here.clock = FakeClock()  # type: ignore[assignment]
+    package = project.parent / "package"
+    (project / "flows.py").write_text(f"import pathlib\npathlib.Path({str(package)!r}).read_text()\n{FLOWS}")
+    write(project, coded="pipeline: flows:flow\n")
+    declared = Declared(here, project)
+    assert "FileNotFoundError" in read(declared)["coded"].problem
+    package.write_text("is there now")
+    assert "FileNotFoundError" in read(declared)["coded"].problem  # it was asked a moment ago
+    clock.advance(AGAIN_S + 1)  # type: ignore[attr-defined]
+    assert (read(declared)["coded"].problem, len((project / "asked").read_text().split())) == ("", 1)
+    clock.advance(AGAIN_S + 1)  # type: ignore[attr-defined]
+    read(declared)
+    assert len((project / "asked").read_text().split()) == 1  # what it said is good
+
+
+def test_an_answer_that_was_a_problem_does_not_outlive_who_got_it(here: Installation, project: Path) -> None:
+    package = project.parent / "package"
+    (project / "flows.py").write_text(f"import pathlib\npathlib.Path({str(package)!r}).read_text()\n{FLOWS}")
+    write(project, coded="pipeline: flows:flow\n")
+    assert read(Declared(here, project))["coded"].problem
+    package.write_text("is there now")
+    assert read(Declared(here, project))["coded"].problem == ""
 
 
 def test_what_is_no_code_of_the_project_changes_nothing(project: Path) -> None:
