@@ -185,27 +185,35 @@ class TriggersReader(Reader[None]):
         try:
             if one.id not in totals.places:
                 totals.places[one.id] = trigger.begin(now, self._world)
-            if pause is not None:
-                self._rest(one, pipeline, pause, now)
-            found = trigger.look(totals.places[one.id], now, self._world)
+            there = pause is None or self._rest(one, pipeline, pause, now)
+            found = trigger.look(totals.places[one.id], now, self._world) if there else None
             totals.problems.pop(one.id, None)
         except OrchestratorError as error:
             totals.problems[one.id] = str(error)
+            return
+        if found is None:
             return
         totals.places[one.id] = found.place
         if pause is None or not pause.rests:
             self._queue([firing_of(one, pipeline, occurrence, now) for occurrence in found.occurrences])
 
-    def _rest(self, one: Watched, pipeline: Triggered, pause: Pause, now: float) -> None:
-        """Bring a place to where a pause began, which counts, and to where it ended, which does not; each once."""
+    def _rest(self, one: Watched, pipeline: Triggered, pause: Pause, now: float) -> bool:
+        """Bring a place to where a pause began, which counts, and to where it ended, which does not; each once.
+
+        Returns:
+            Whether it is there. What counts is taken look by look, as far as there is room for it.
+        """
         totals = self._totals
         for at, counts in (pause.paused_at, True), (pause.resumed_at, False):
             if at is None or totals.rested.get(one.id, 0.0) >= at:
                 continue
-            found = one.trigger.look(totals.places[one.id], at, self._world)
-            if counts:
-                self._queue([firing_of(one, pipeline, occurrence, now) for occurrence in found.occurrences])
-            totals.places[one.id], totals.rested[one.id] = found.place, at
+            while (found := one.trigger.look(totals.places[one.id], at, self._world)).place != totals.places[one.id]:
+                totals.places[one.id] = found.place
+                if counts:
+                    self._queue([firing_of(one, pipeline, occurrence, now) for occurrence in found.occurrences])
+                    return False
+            totals.rested[one.id] = at
+        return True
 
     def _queue(self, firings: Sequence[Firing]) -> None:
         known = {one.key for one in self._totals.firings} if firings else set()

@@ -79,7 +79,7 @@ class Trigger(Declared, Protocol):
         ...
 
     def look(self, place: Any, now: float, world: World) -> Look:
-        """What has happened since a place."""
+        """What has happened since a place; where that was all, the place it has come to finds nothing and stays."""
         ...
 
     def upcoming(self, after: float, until: float, most: int) -> Sequence[float]:

@@ -15,7 +15,7 @@ from orchestrator.app.asking import Asked, Asking
 from orchestrator.app.declared import Triggered, Watched, trigger_id
 from orchestrator.app.installation import Installation
 from orchestrator.app.reading import Keeper, reading_alone
-from orchestrator.app.triggering import GONE_AFTER_S, TriggersReader, reader_name
+from orchestrator.app.triggering import GONE_AFTER_S, TriggersReader, moment, reader_name
 from orchestrator.app.versions import Versions
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError, RunError
@@ -310,6 +310,42 @@ def test_what_was_missed_before_a_pause_waits_for_its_end(make: Callable[..., Pl
     place.asking.resume(churn.triggers[0].id)
     place.rounds(2, 45.0)
     assert place.keys() == ["2027-01-15T08:01:00Z", "2027-01-15T08:04:00Z", "2027-01-15T08:05:00Z"]
+
+
+def test_a_pause_of_more_moments_than_a_look_takes_is_not_made_up_for(make: Callable[..., Place]) -> None:
+    churn = watched("churn", EACH_MINUTE)
+    place = make(churn)
+    place.rounds(1)
+    place.asking.pause(churn.triggers[0].id)
+    place.clock.advance(180 * 60.0 + 30.0)  # nobody is up
+    place.asking.resume(churn.triggers[0].id)
+    place.clock.advance(60.0)
+    place.up = place.start()
+    place.rounds(5)
+    assert place.keys() == ["2027-01-15T11:01:00Z"]
+
+
+def test_more_than_a_look_takes_was_due_before_a_pause_and_waits(make: Callable[..., Place]) -> None:
+    churn = watched("churn", EACH_MINUTE)
+    place = make(churn)
+    place.rounds(1)
+    place.clock.advance(250 * 60.0)  # 12:10:00, nobody is up
+    place.asking.pause(churn.triggers[0].id)
+    place.up = place.start()
+    place.rounds(5, 60.0)
+    assert (place.keys(), len(place.firings)) == ([], 100)
+    place.asking.resume(churn.triggers[0].id)
+    for _ in range(100):
+        place.rounds(1)
+        place.end()
+    place.clock.advance(60.0)
+    place.rounds(3)
+    assert place.keys() == [*(at(60.0 * minute) for minute in range(1, 251)), "2027-01-15T12:16:00Z"]
+
+
+def at(seconds: float) -> str:
+    """A moment so long after the beginning, as in keys."""
+    return moment(BEGIN + seconds)
 
 
 def test_versions_and_tags_fire_who_waits_for_them(make: Callable[..., Place]) -> None:
