@@ -6,6 +6,7 @@ Whoever asks needs no server, and is answered once the file is there for good: i
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from blake3 import blake3
@@ -23,7 +24,7 @@ class Asked(msgspec.Struct, frozen=True):
     at: float
     what: str
     by: str
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
 
 
 class Pause(msgspec.Struct, frozen=True):

@@ -53,11 +53,13 @@ class Start(Struct, frozen=True, kw_only=True):
     Attributes:
         what: As ``orc run`` takes it.
         values: Parameters as they are written on a command line.
+        params: Parameters as they stand in a pipeline file; they come first.
         key: One key, one run.
     """
 
     what: str
-    values: Mapping[str, str]
+    values: Mapping[str, str] = {}
+    params: Mapping[str, Any] = {}
     tags: Mapping[str, str]
     on: str | None
     key: str

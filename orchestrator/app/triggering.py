@@ -305,7 +305,7 @@ class TriggersReader(Reader[None]):
 
     def _launch(self, firing: Firing, pipeline: Triggered) -> str:
         tags = {TAG: firing.trigger, AT_TAG: moment(firing.at), WHAT_TAG: firing.what}
-        start = Start(what=str(pipeline.file), values=firing.values, tags=tags, on=None, key=firing.key)
+        start = Start(what=str(pipeline.file), params=firing.values, tags=tags, on=None, key=firing.key)
         return launch(self._here, Order(start=start), Begun, self._project).run
 
     # ---- facts and totals
