@@ -16,6 +16,7 @@ from orchestrator.app.installation import Installation
 from orchestrator.app.launching import Taken
 from orchestrator.app.reading import kept_totals
 from orchestrator.app.triggering import TriggerTotals, reader_name
+from orchestrator.config.document import parse_value
 from orchestrator.config.suggestion import did_you_mean, meant_or_known
 from orchestrator.errors import ConfigError, NotFound, RunError
 from orchestrator.ports.triggers import Trigger
@@ -115,6 +116,16 @@ class Triggers:
         from orchestrator.store.lock import holder
 
         return holder(self._here.settings.locks_dir / f"reader-{reader_name(self._project)}.lock")
+
+    def values_of(self, name: str, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Parameters for a trigger as somebody wrote them: text stays text where it is wanted, and is YAML elsewhere.
+
+        Raises:
+            NotFound: there is no such trigger.
+            ConfigError: a text is no value.
+        """
+        accepts = {one.name: one.accepts for one in self.find(name).pipeline.takes or ()}
+        return {parameter: _value(parameter, text, accepts.get(parameter, {})) for parameter, text in texts.items()}
 
     # ---- asking
 
@@ -216,6 +227,16 @@ def _check_values(pipeline: Triggered, values: Mapping[str, Any]) -> None:
     for one in pipeline.takes:
         if one.needed and one.name not in values:
             raise ConfigError(f"params.{one.name}: {pipeline.name} needs a value for it")
+
+
+def _value(name: str, text: str, accepts: Mapping[str, Any]) -> Any:
+    kinds = {one.get("type") for one in accepts.get("anyOf", [accepts])}
+    if kinds - {"null"} == {"string"}:
+        return None if "null" in kinds and text == "null" else text
+    try:
+        return parse_value(text)
+    except ConfigError as error:
+        raise ConfigError(f"params.{name}: {text!r} is no value: {error.message.partition(': ')[2]}") from None
 
 
 def _check(taken: Taken, value: Any) -> None:

@@ -13,6 +13,7 @@ from orchestrator.app.run import Run
 from orchestrator.app.triggering import TriggersReader
 from orchestrator.app.triggers import Triggers
 from orchestrator.config.settings import Settings
+from orchestrator.errors import ConfigError
 
 FLOWS = """
 from typing import Any
@@ -54,3 +55,14 @@ def test_values_of_an_event_arrive_as_they_were_sent(here: Installation, project
     (row,) = here.journal.runs(limit=5)
     run = Run(here, row.id).wait("120s")
     assert (run.state, run.result()) == ("succeeded", ["007", "null", "5", "[a", '"12"', 7])
+
+
+def test_what_a_person_writes_is_read_as_by_orc_run(here: Installation, project: Path) -> None:
+    triggers = Triggers(here, project, ask_code=True)
+    written = {"text": "12", "maybe": "12", "either": "12", "anything": "[1, 'a b']", "n": "3", "bare": "x: y"}
+    read = triggers.values_of("flow.webhook", written)
+    assert read == {"text": "12", "maybe": "12", "either": 12, "anything": [1, "a b"], "n": 3, "bare": "x: y"}
+    assert triggers.fire("flow.webhook", read, "key").values == read
+    assert triggers.values_of("flow.webhook", {"text": "null", "maybe": "null"}) == {"text": "null", "maybe": None}
+    with pytest.raises(ConfigError, match=r"params\.anything: '\[1' is no value"):
+        triggers.values_of("flow.webhook", {"anything": "[1"})
