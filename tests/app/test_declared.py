@@ -187,6 +187,27 @@ def test_what_is_no_code_of_the_project_changes_nothing(project: Path) -> None:
     assert content_of(project) != content
 
 
+def test_much_data_in_a_project_hides_no_change_of_code_beside_it(
+    here: Installation, project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_MOST_FILES", 5)
+    data, inner = project / "data", project / "src" / "data"
+    for folder in (data, inner, project / "src" / "own"):
+        folder.mkdir(parents=True)
+    for number in range(6):
+        (data / f"{number}.csv").write_text("")
+        (inner / f"{number}.csv").write_text("")
+    for code in (project / "configs" / "x.yaml", project / "src" / "m.py", project / "src" / "own" / "m.py"):
+        before = content_of(project)
+        code.write_text("x: 1")
+        assert content_of(project) != before, code
+    assert content_of(project).left_out == (data, inner)
+    declared = Declared(here, project)
+    for _ in range(2):
+        declared.read()
+    assert [one.getMessage().partition(" has too many files")[0] for one in caplog.records] == [str(data), str(inner)]
+
+
 def test_an_event_reaches_every_pipeline_that_waits_for_it(here: Installation, project: Path) -> None:
     write(
         project, a="pipeline: flows:plain\non: [{webhook: both}]\n", b="pipeline: flows:plain\non: [{webhook: both}]\n"
