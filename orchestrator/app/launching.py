@@ -202,13 +202,16 @@ class Refusal(Struct, frozen=True):
     message: str
 
 
-def launch(here: Installation, order: Order, answer: type[A], folder: Path, limit_s: float = START_S) -> A:
+def launch(
+    here: Installation, order: Order, answer: type[A], folder: Path, limit_s: float = START_S, ended: bool = False
+) -> A:
     """Let a process of its own do something, and return what it answers.
 
     Args:
         answer: What is expected.
         folder: The project's directory.
         limit_s: How long to wait.
+        ended: After that the process is ended, also if a run could still come of it.
 
     Raises:
         OrchestratorError: what it was refused with, or why it could not be done.
@@ -236,17 +239,20 @@ def launch(here: Installation, order: Order, answer: type[A], folder: Path, limi
             process.stdin.write(msgspec.json.encode(order))
         content = _read(told.fileno(), limit_s)
     if content is None:
-        raise RunError(f"{_unanswered(process, order)} within {limit_s:g} s; see {log}")
+        raise RunError(f"{_unanswered(process, order, ended)} within {limit_s:g} s; see {log}")
     if not content:
         raise RunError(f"the process that was to do it ended without an answer: {_tail(log, place) or f'see {log}'}")
     return _answer(content, answer)
 
 
-def _unanswered(process: subprocess.Popen[bytes], order: Order) -> str:
+def _unanswered(process: subprocess.Popen[bytes], order: Order, ended: bool) -> str:
     """What did not come in time. A process of which no run can come is ended; else the run still may."""
-    if order.inspect is None and order.declare is None:
+    looks = order.inspect is not None or order.declare is not None
+    if not (looks or ended):
         return "ask again with the same key: there was no answer"
     process.kill()
+    if not looks:
+        return "no run has begun"
     return "there was no plan" if order.inspect is not None else "the project's code did not say what it declares"
 
 

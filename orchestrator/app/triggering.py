@@ -22,7 +22,7 @@ import msgspec
 from orchestrator.app.asking import Asked, Asking, Pause
 from orchestrator.app.declared import Declared, Triggered, Watched, project_key
 from orchestrator.app.installation import Installation
-from orchestrator.app.launching import Begun, Order, Start, launch
+from orchestrator.app.launching import START_S, Begun, Order, Start, launch
 from orchestrator.app.reading import Reader, Readers
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.graph.fact import FINISHED, Recorded
@@ -42,7 +42,10 @@ MOST = 100
 """Firings of a trigger that may wait; it does not look for more before some have begun."""
 
 LAUNCHES = 4
-"""Processes at a time that have not yet answered."""
+"""Processes at a time that have not yet answered; others pass those that take longer than ``START_S`` for it."""
+
+LONGEST_START_S = 600.0
+"""A process that has begun no run by then is ended; until then it may, and its firing counts as one that goes on."""
 
 Begin = Callable[[Firing, Triggered], str]
 """Begins the run of a firing, or finds the one that its key has; returns its id."""
@@ -127,7 +130,7 @@ class TriggersReader(Reader[None]):
         self._taken: list[Asked] = []
         self._world = RegistryWorld(here)
         self._lock = threading.Lock()
-        self._starting: set[str] = set()
+        self._starting: dict[str, float] = {}
         self._absent: dict[str, float] = {}
         self._answers: dict[str, tuple[str, str]] = {}
         self._totals = TriggerTotals()
@@ -230,7 +233,7 @@ class TriggersReader(Reader[None]):
             else:
                 failed(firing, problem, now)
                 _log.warning("trigger %s: no run for %s: %s", firing.trigger, firing.what, problem)
-        self._starting -= answers.keys()
+        self._starting = {key: since for key, since in self._starting.items() if key not in answers}
 
     def _removed(self, pipelines: Mapping[str, Triggered], watched: Collection[str]) -> set[str]:
         """Triggers and pipelines of which something is known, and that have not been there for long.
@@ -280,10 +283,10 @@ class TriggersReader(Reader[None]):
         paused = {name for name, pause in self._asking.paused().items() if pause.rests}
         pipelines = self._pipelines or {}
         limits = {one.name: one.concurrency for one in pipelines.values()}
-        for firing in startable(self._totals.firings, limits, now, self._starting, paused):
-            if len(self._starting) >= LAUNCHES:
-                break
-            self._starting.add(firing.key)
+        begin = self._here.clock.monotonic()
+        free = LAUNCHES - sum(begin - since < START_S for since in self._starting.values())
+        for firing in startable(self._totals.firings, limits, now, self._starting, paused)[: max(free, 0)]:
+            self._starting[firing.key] = begin
             self._start(firing, pipelines[firing.pipeline])
 
     def _start(self, firing: Firing, pipeline: Triggered) -> None:
@@ -306,7 +309,7 @@ class TriggersReader(Reader[None]):
     def _launch(self, firing: Firing, pipeline: Triggered) -> str:
         tags = {TAG: firing.trigger, AT_TAG: moment(firing.at), WHAT_TAG: firing.what}
         start = Start(what=str(pipeline.file), params=firing.values, tags=tags, on=None, key=firing.key)
-        return launch(self._here, Order(start=start), Begun, self._project).run
+        return launch(self._here, Order(start=start), Begun, self._project, LONGEST_START_S, ended=True).run
 
     # ---- facts and totals
 

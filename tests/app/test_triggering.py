@@ -14,6 +14,7 @@ from orchestrator import pipeline, stage
 from orchestrator.app.asking import Asked, Asking
 from orchestrator.app.declared import Triggered, Watched, trigger_id
 from orchestrator.app.installation import Installation
+from orchestrator.app.launching import START_S
 from orchestrator.app.reading import Keeper, reading_alone
 from orchestrator.app.triggering import GONE_AFTER_S, TriggersReader, moment, reader_name
 from orchestrator.app.versions import Versions
@@ -402,6 +403,32 @@ def test_a_run_that_began_although_nobody_heard_of_it_is_found(make: Callable[..
     place.ask(churn, "two")
     place.rounds(4)
     assert (place.keys(), [one.state for one in place.firings]) == (["one"], ["begun", "waiting"])
+
+
+def test_who_takes_long_to_begin_counts_as_begun_and_others_pass(make: Callable[..., Place]) -> None:
+    slow, one_by_one, other = (
+        watched("slow", webhook("slow")), watched("one", webhook("one"), concurrency=1), watched("other", webhook("x"))
+    )  # fmt: skip
+    place = make(slow, one_by_one, other)
+    place.rounds(1)
+    works: list[Callable[[], None]] = []
+    place.up.reader._beside = works.append  # type: ignore[attr-defined]
+    for key, of in enumerate((slow, slow, slow, one_by_one, one_by_one, other)):
+        place.ask(of, f"e{key}")
+        place.clock.advance(0.1)
+    place.rounds(3)
+    assert starting(place) == ["e0", "e1", "e2", "e3"]
+    place.rounds(2, START_S)
+    assert starting(place) == ["e0", "e1", "e2", "e3", "e5"]
+    for work in works:
+        work()
+    place.rounds(2)
+    assert place.keys() == ["e0", "e1", "e2", "e3", "e5"]
+    assert place.most_at_once["one"] == 1
+
+
+def starting(place: Place) -> list[str]:
+    return [key.rpartition("/")[2] for key in place.up.reader._starting]  # type: ignore[attr-defined]
 
 
 def test_a_run_that_nobody_drives_is_begun_again(make: Callable[..., Place]) -> None:
