@@ -201,14 +201,14 @@ class TriggersReader(Reader[None]):
             self._queue([firing_of(one, pipeline, occurrence, now) for occurrence in found.occurrences])
 
     def _rest(self, one: Watched, pipeline: Triggered, pause: Pause, now: float) -> bool:
-        """Bring a place to where a pause began, which counts, and to where it ended, which does not; each once.
+        """Bring a place to where each pause began, which counts, and to where it ended, which does not; each once.
 
         Returns:
             Whether it is there. What counts is taken look by look, as far as there is room for it.
         """
         totals = self._totals
-        for at, counts in (pause.paused_at, True), (pause.resumed_at, False):
-            if at is None or totals.rested.get(one.id, 0.0) >= at:
+        for at, counts in pause.turns():
+            if at <= totals.rested.get(one.id, 0.0):
                 continue
             while (found := one.trigger.look(totals.places[one.id], at, self._world)).place != totals.places[one.id]:
                 totals.places[one.id] = found.place

@@ -326,22 +326,45 @@ def test_a_pause_of_more_moments_than_a_look_takes_is_not_made_up_for(make: Call
     assert place.keys() == ["2027-01-15T11:01:00Z"]
 
 
-def test_more_than_a_look_takes_was_due_before_a_pause_and_waits(make: Callable[..., Place]) -> None:
+def test_more_than_a_look_takes_was_due_before_a_pause_and_waits(
+    make: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("orchestrator.triggers.misfire.MOST", "orchestrator.app.triggering.MOST"):
+        monkeypatch.setattr(name, 4)
     churn = watched("churn", EACH_MINUTE)
     place = make(churn)
     place.rounds(1)
-    place.clock.advance(250 * 60.0)  # 12:10:00, nobody is up
+    place.clock.advance(10 * 60.0)  # nobody is up
     place.asking.pause(churn.triggers[0].id)
     place.up = place.start()
     place.rounds(5, 60.0)
-    assert (place.keys(), len(place.firings)) == ([], 100)
+    assert (place.keys(), len(place.firings)) == ([], 4)
     place.asking.resume(churn.triggers[0].id)
-    for _ in range(100):
-        place.rounds(1)
-        place.end()
+    place.rounds(8)
     place.clock.advance(60.0)
     place.rounds(3)
-    assert place.keys() == [*(at(60.0 * minute) for minute in range(1, 251)), "2027-01-15T12:16:00Z"]
+    assert place.keys() == [*(at(60.0 * minute) for minute in range(1, 11)), at(60.0 * 16)]
+
+
+def test_each_of_several_pauses_is_left_out(make: Callable[..., Place]) -> None:
+    churn = watched("churn", EACH_MINUTE)
+    place = make(churn)
+    place.rounds(1)
+    for _ in range(2):  # nobody is up: two minutes of work, three of rest
+        place.clock.advance(150.0)
+        place.asking.pause(churn.triggers[0].id)
+        place.clock.advance(150.0)
+        place.asking.resume(churn.triggers[0].id)
+    place.clock.advance(90.0)
+    place.asking.pause(churn.triggers[0].id)
+    place.clock.advance(60.0)
+    place.up = place.start()
+    place.rounds(5)
+    assert (place.keys(), len(place.firings)) == ([], 5)  # it rests now
+    place.asking.resume(churn.triggers[0].id)
+    place.up = place.start()
+    place.rounds(3)
+    assert place.keys() == [at(60.0 * minute) for minute in (1, 2, 6, 7, 11)]
 
 
 def at(seconds: float) -> str:
