@@ -25,7 +25,7 @@ from orchestrator.api.problems import Refused
 from orchestrator.api.routes import EVENTS, PREFIX, PROBLEM, Key, streaming
 from orchestrator.api.schemas import Accepted
 from orchestrator.api.trigger_documents import detail_of, firing_of, page_of, scheduled_of, timeline_of
-from orchestrator.app.triggers import Known, Triggers
+from orchestrator.app.triggers import Triggers
 
 CLOUD_EVENTS = "application/cloudevents+json"
 MOST_BYTES = 2**20
@@ -191,25 +191,12 @@ def _act(triggers: Triggers, answers: Answers, trigger: str, given: Mapping[str,
     """Do what a form asks; the page to look at then."""
     key, action = form_key(f"/triggers/{trigger}", given), given.get("action", "")
     if action == "fire":
-        values = _values(triggers.find(trigger), given)
-        _fire(triggers, answers, trigger, values, key)
+        _fire(triggers, answers, trigger, triggers.values_of(trigger, fields_of(given)), key)
     elif action in ("pause", "resume"):
         _rest(triggers, answers, trigger, action, key)
     else:
         raise Refused(400, f"there is no action {action!r}")
     return trigger_url(trigger) if given.get("from") == "page" else "/triggers"
-
-
-def _values(known: Known, given: Mapping[str, str]) -> dict[str, Any]:
-    """Parameters of a form: JSON if it is some and no text is wanted, else the text itself."""
-    texts = {one.name for one in known.pipeline.takes or () if one.accepts.get("type") == "string"}
-    found: dict[str, Any] = {}
-    for name, text in fields_of(given).items():
-        try:
-            found[name] = text if name in texts else json.loads(text)
-        except ValueError:
-            found[name] = text
-    return found
 
 
 def trigger_url(trigger: str) -> str:

@@ -5,13 +5,19 @@ Whoever asks needs no server, and is answered once the file is there for good: i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from blake3 import blake3
+from msgspec.structs import replace
 
 from orchestrator.app.declared import folder, write_whole
 from orchestrator.app.installation import Installation
+
+KEPT = 100
+"""Pauses of a trigger that are remembered; whoever schedules has seen older ones, or was away for all of them."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -23,21 +29,33 @@ class Asked(msgspec.Struct, frozen=True):
     at: float
     what: str
     by: str
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """A trigger rests, or did until ``resumed_at``; what happened meanwhile is not made up for."""
+    """A trigger rests, or did until ``resumed_at``; what happened meanwhile is not made up for.
+
+    Attributes:
+        before: When earlier pauses began and ended, oldest first.
+    """
 
     trigger: str
     paused_at: float
     by: str = ""
     resumed_at: float | None = None
+    before: list[tuple[float, float]] = []
 
     @property
     def rests(self) -> bool:
         """Whether it still does."""
         return self.resumed_at is None
+
+    def turns(self) -> Iterator[tuple[float, bool]]:
+        """Beginnings and ends of pauses, oldest first, each with whether what happened up to it counts."""
+        for began, ended in (*self.before, (self.paused_at, self.resumed_at)):
+            yield began, True
+            if ended is not None:
+                yield ended, False
 
 
 class Asking:
@@ -73,17 +91,20 @@ class Asking:
         known = self.paused().get(trigger)
         if known is not None and known.rests:
             return known
-        return self._write(Pause(trigger, self._here.clock.now(), by))
+        before = [] if known is None else known.before
+        if known is not None and known.resumed_at is not None:
+            before = [*before, (known.paused_at, known.resumed_at)][-KEPT:]
+        return self._write(Pause(trigger, self._here.clock.now(), by, before=before))
 
     def resume(self, trigger: str) -> Pause | None:
         """Let a trigger go on from now; None if it does not rest."""
         known = self.paused().get(trigger)
         if known is None or not known.rests:
             return None
-        return self._write(Pause(trigger, known.paused_at, known.by, self._here.clock.now()))
+        return self._write(replace(known, resumed_at=self._here.clock.now()))
 
     def paused(self) -> dict[str, Pause]:
-        """The last pause of each trigger that had one."""
+        """The last pause of each trigger that had one, with those before it."""
         found = [msgspec.json.decode(path.read_bytes(), type=Pause) for path in self._pauses.glob("*.json")]
         return {one.trigger: one for one in found}
 

@@ -7,15 +7,17 @@ its answer is kept in ``ORC_HOME`` with what it was read from, for whoever wants
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import pkgutil
 import secrets
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from blake3 import blake3
@@ -34,14 +36,19 @@ LIMIT_S = 120.0
 """Longest time for the code of a project to say what it declares."""
 
 AGAIN_S = 60.0
-"""Code that could not say so is asked again after so long, or when it has changed."""
+"""If any code could not say so, all is asked again after so long, or when it has changed."""
 
 UNASKED = "what its code declares is not known yet; orc up asks it"
 
+CONFIGS = "configs"
 _MOST_FILES = 20_000
+"""Files and folders that are looked at below each folder of a project."""
+
 _ELSEWHERE = frozenset({"__pycache__", "node_modules", "site-packages"})
 _READ = (".py", ".yaml", ".yml")
 _UNREADABLE = Document({}, {(): Place("on", 0)})
+
+_log = logging.getLogger(__name__)
 
 
 @cache
@@ -111,20 +118,35 @@ class Declared:
         self._project = project
         self._path = folder(here, project) / "declared.json"
         self._content = ""
+        self._left_out: tuple[Path, ...] = ()
         self._failed_at: float | None = None
         self._found: tuple[Triggered, ...] = ()
 
     def read(self) -> Sequence[Triggered]:
-        """Pipelines that may run by themselves, by name; the project's code is asked only if its files have changed."""
-        if not (self._project / "configs").is_dir():
+        """Pipelines that may run by themselves, by name; the project's code is asked only if its files have changed.
+
+        Raises:
+            ConfigError: the folder of pipeline files was there once and is away.
+        """
+        if not (self._project / CONFIGS).is_dir():
+            if self._known() is not None:
+                raise ConfigError(f"there is no {self._project / CONFIGS} any more")
             return ()
-        content, now = content_of(self._project), self._here.clock.monotonic()
+        content, now = self._content_now(), self._here.clock.monotonic()
         if content != self._content or (self._failed_at is not None and now - self._failed_at > AGAIN_S):
             listed = [one for one in Catalog(self._project).list() if _is_own(one, self._project)]
             kept = self._kept(content, listed)
             self._found = tuple(_triggered(one, kept) for one in listed)
             self._content = content
         return self._found
+
+    def _content_now(self) -> str:
+        found = content_of(self._project)
+        for path in found.left_out:
+            if path not in self._left_out:
+                _log.warning("%s has too many files: a change of code in it counts once another file changes", path)
+        self._left_out = found.left_out
+        return found.digest
 
     def known(self) -> Sequence[Triggered]:
         """As ``read``, but nothing is asked: what code has not said yet is not known, and that is its problem."""
@@ -135,20 +157,20 @@ class Declared:
         return tuple(_triggered(one, _Kept("", answers, kept.before)) for one in listed)
 
     def _kept(self, content: str, listed: Sequence[Listed]) -> _Kept:
-        known = self._known()
+        self._failed_at, known = None, self._known()
         files = [str(one.file) for one in listed if not one.problem]
-        if known is not None and known.content == content and not set(files) - known.answers.keys():
+        if known is not None and known.content == content and not set(files) - _good(known.answers).keys():
             return known
         before = {} if known is None else {**known.before, **_good(known.answers)}
         answers: list[Declaration] = []
-        self._failed_at = None
         try:
             if files:
                 order = Order(declare=Declare(files=files))
                 answers = launch(self._here, order, Declarations, self._project, LIMIT_S).items
         except OrchestratorError as error:  # code that ends its process, or hangs
-            self._failed_at, content = self._here.clock.monotonic(), ""
             answers = [Declaration(file=file, problem=str(error)) for file in files]
+        if any(one.problem for one in answers):
+            self._failed_at = self._here.clock.monotonic()
         kept = _Kept(content, {one.file: one for one in answers}, before)
         write_whole(self._path, msgspec.json.encode(kept))
         return kept
@@ -161,7 +183,7 @@ class Declared:
 
 
 def _is_own(listed: Listed, project: Path) -> bool:
-    return not listed.shipped and listed.file.parent.resolve() == (project / "configs").resolve()
+    return not listed.shipped and listed.file.parent.resolve() == (project / CONFIGS).resolve()
 
 
 def _good(answers: Mapping[str, Declaration]) -> dict[str, Declaration]:
@@ -221,31 +243,58 @@ def trigger_id(pipeline: str, trigger: Trigger) -> str:
     return f"{pipeline}.{trigger.kind}.{blake3(identity).hexdigest()[:8]}"
 
 
-def content_of(project: Path) -> str:
-    """Changes with the project's code and files: their names, sizes and times."""
-    told = blake3()
-    for number, path in enumerate(_files(project)):
-        if number == _MOST_FILES:
-            break
+class Content(NamedTuple):
+    """What changes with a project's code and files, their names, sizes and times; and folders too large to look at."""
+
+    digest: str
+    left_out: tuple[Path, ...]
+
+
+def content_of(project: Path) -> Content:
+    """The content of a project: of its folder, of ``configs`` and of each other folder, up to a number of files."""
+    told, left_out = blake3(), list[Path]()
+    for path in _files(project, left_out):
         try:
             found = path.stat()
         except OSError:
             continue
         told.update(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
-    return told.hexdigest()[:32]
+    return Content(told.hexdigest()[:32], tuple(left_out))
 
 
-def _files(project: Path) -> Iterator[Path]:
-    looked_at = 0
-    for root, folders, files in os.walk(project):
-        looked_at += len(files)
-        if looked_at > _MOST_FILES:
-            return
-        folders[:] = sorted(
-            name for name in folders
-            if name not in _ELSEWHERE and not name.startswith(".") and not Path(root, name, "pyvenv.cfg").exists()
-        )  # fmt: skip
-        yield from (Path(root, name) for name in sorted(files) if name.endswith(_READ))
+def _files(project: Path, left_out: list[Path]) -> Iterator[Path]:
+    folders, files = _inside(project)
+    yield from _code(files)
+    for folder in (project / CONFIGS, *(one for one in folders if one.name != CONFIGS)):
+        yield from _below(folder, left_out)
+
+
+def _below(folder: Path, left_out: list[Path]) -> Iterator[Path]:
+    """Files of a folder and of those in it, nearest first; one that holds more than may still come is left out."""
+    room, waiting = _MOST_FILES, deque([folder])
+    while waiting:
+        root = waiting.popleft()
+        folders, files = _inside(root)
+        if len(folders) + len(files) > room:
+            left_out.append(root)
+            continue
+        room -= len(folders) + len(files)
+        waiting.extend(folders)
+        yield from _code(files)
+
+
+def _inside(root: Path) -> tuple[list[Path], list[Path]]:
+    """Folders that may have code, without links, and files."""
+    _, folders, files = next(os.walk(root), ("", [], []))
+    kept = (
+        root / name for name in sorted(folders)
+        if name not in _ELSEWHERE and not name.startswith(".") and not (root / name / "pyvenv.cfg").exists()
+    )  # fmt: skip
+    return [one for one in kept if not one.is_symlink()], [root / name for name in sorted(files)]
+
+
+def _code(files: Sequence[Path]) -> Iterator[Path]:
+    return (one for one in files if one.name.endswith(_READ))
 
 
 # ---- files of an installation

@@ -15,7 +15,10 @@ from orchestrator.graph.pipeline import Pipeline
 
 
 def declarations(asked: Declare) -> Declarations:
-    """What each of some pipeline files, or the code it names, declares; one that is broken spoils no other."""
+    """What each of some pipeline files, or the code it names, declares; one that raises spoils no other.
+
+    Code that ends the process or hangs leaves all of them without an answer.
+    """
     return Declarations([_declared(file) for file in asked.files])
 
 

@@ -78,7 +78,7 @@ def _started(runner: Runner, asked: Start) -> Run:
     job = load_job(asked.what, _written(asked.values))
     on = None if asked.on not in ("local", "ray") else asked.on
     pipeline = job.pipeline.options(on=on, tags=asked.tags, key=asked.key)  # type: ignore[arg-type]
-    return runner.start(pipeline, job.params, pipeline.run_options, detach=True)
+    return runner.start(pipeline, {**job.params, **asked.params}, pipeline.run_options, detach=True)
 
 
 def _forked(runner: Runner, asked: Fork) -> Run:

@@ -53,11 +53,13 @@ class Start(Struct, frozen=True, kw_only=True):
     Attributes:
         what: As ``orc run`` takes it.
         values: Parameters as they are written on a command line.
+        params: Parameters as they stand in a pipeline file; they come first.
         key: One key, one run.
     """
 
     what: str
-    values: Mapping[str, str]
+    values: Mapping[str, str] = {}
+    params: Mapping[str, Any] = {}
     tags: Mapping[str, str]
     on: str | None
     key: str
@@ -200,13 +202,16 @@ class Refusal(Struct, frozen=True):
     message: str
 
 
-def launch(here: Installation, order: Order, answer: type[A], folder: Path, limit_s: float = START_S) -> A:
+def launch(
+    here: Installation, order: Order, answer: type[A], folder: Path, limit_s: float = START_S, ended: bool = False
+) -> A:
     """Let a process of its own do something, and return what it answers.
 
     Args:
         answer: What is expected.
         folder: The project's directory.
         limit_s: How long to wait.
+        ended: After that the process is ended, also if a run could still come of it.
 
     Raises:
         OrchestratorError: what it was refused with, or why it could not be done.
@@ -233,14 +238,22 @@ def launch(here: Installation, order: Order, answer: type[A], folder: Path, limi
         with suppress(BrokenPipeError), process.stdin:  # it may have ended at once
             process.stdin.write(msgspec.json.encode(order))
         content = _read(told.fileno(), limit_s)
-    if content is None and order.inspect is not None:
-        process.kill()
-        raise RunError(f"there was no plan within {limit_s:g} s; see {log}")
     if content is None:
-        raise RunError(f"there was no answer within {limit_s:g} s; see {log}, and ask again with the same key")
+        raise RunError(f"{_unanswered(process, order, ended)} within {limit_s:g} s; see {log}")
     if not content:
         raise RunError(f"the process that was to do it ended without an answer: {_tail(log, place) or f'see {log}'}")
     return _answer(content, answer)
+
+
+def _unanswered(process: subprocess.Popen[bytes], order: Order, ended: bool) -> str:
+    """What did not come in time. A process of which no run can come is ended; else the run still may."""
+    looks = order.inspect is not None or order.declare is not None
+    if not (looks or ended):
+        return "ask again with the same key: there was no answer"
+    process.kill()
+    if not looks:
+        return "no run has begun"
+    return "there was no plan" if order.inspect is not None else "the project's code did not say what it declares"
 
 
 def _read(pipe: int, limit_s: float) -> bytes | None:

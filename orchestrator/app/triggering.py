@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ import msgspec
 from orchestrator.app.asking import Asked, Asking, Pause
 from orchestrator.app.declared import Declared, Triggered, Watched, project_key
 from orchestrator.app.installation import Installation
-from orchestrator.app.launching import Begun, Order, Start, launch
+from orchestrator.app.launching import START_S, Begun, Order, Start, launch
 from orchestrator.app.reading import Reader, Readers
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.graph.fact import FINISHED, Recorded
@@ -35,11 +35,17 @@ from orchestrator.triggers.tags import AT_TAG, TAG, WHAT_TAG
 DECLARED_S = 5.0
 """Time between two looks at the project's files."""
 
+GONE_AFTER_S = 3600.0
+"""A pipeline or trigger that is not there for so long was removed; a shorter absence forgets nothing."""
+
 MOST = 100
 """Firings of a trigger that may wait; it does not look for more before some have begun."""
 
 LAUNCHES = 4
-"""Processes at a time that have not yet answered."""
+"""Processes at a time that have not yet answered; others pass those that take longer than ``START_S`` for it."""
+
+LONGEST_START_S = 600.0
+"""A process that has begun no run by then is ended; until then it may, and its firing counts as one that goes on."""
 
 Begin = Callable[[Firing, Triggered], str]
 """Begins the run of a firing, or finds the one that its key has; returns its id."""
@@ -55,7 +61,7 @@ class TriggerTotals:
     """What is known of the triggers of a project.
 
     Attributes:
-        places: Up to where each has looked; those of triggers that are no longer there are forgotten.
+        places: Up to where each has looked; those of triggers that were removed are forgotten.
         firings: In the order in which they came.
         rested: The last beginning or end of a pause that a place takes into account, by trigger.
         problems: Why a trigger could not look.
@@ -118,13 +124,14 @@ class TriggersReader(Reader[None]):
         self._beside = beside or _in_a_thread
         self._declared = declared or Declared(here, project).read
         self._declared_at = -DECLARED_S
-        self._reading = False
+        self._reading, self._unread = False, ""
         self._pipelines: dict[str, Triggered] | None = None
         self._asking = Asking(here, project)
         self._taken: list[Asked] = []
         self._world = RegistryWorld(here)
         self._lock = threading.Lock()
-        self._starting: set[str] = set()
+        self._starting: dict[str, float] = {}
+        self._absent: dict[str, float] = {}
         self._answers: dict[str, tuple[str, str]] = {}
         self._totals = TriggerTotals()
 
@@ -143,15 +150,15 @@ class TriggersReader(Reader[None]):
         for name, (one, pipeline) in watched.items():
             if waiting[name] < MOST:  # what happens meanwhile is found later, from the place where it is
                 self._look(one, pipeline, pauses.get(name), now)
-        if all(not one.problem for one in pipelines.values()):
-            totals.places = {name: place for name, place in totals.places.items() if name in watched}
+        removed = self._removed(pipelines, watched)
+        totals.places = {name: place for name, place in totals.places.items() if name not in removed}
         totals.problems = {name: text for name, text in totals.problems.items() if name in watched}
         totals.rested = {name: at for name, at in totals.rested.items() if name in pauses}
         self._taken = self._asking.waiting()
         self._queue([Firing(asked.key, asked.trigger, asked.pipeline, asked.at, now, asked.what, asked.by,
                             asked.values) for asked in self._taken])  # fmt: skip
         self._hear(now)
-        self._follow(pipelines)
+        self._follow(removed)
         totals.firings = forgotten(totals.firings)
 
     def _read(self) -> None:
@@ -166,8 +173,11 @@ class TriggersReader(Reader[None]):
                 found = {one.name: one for one in self._declared()}
                 with self._lock:
                     self._pipelines = found
+                self._unread = ""
             except OrchestratorError as error:
-                _log.warning("triggers of %s cannot be read now: %s", self._project, error)
+                if str(error) != self._unread:  # said once
+                    _log.warning("triggers of %s cannot be read now: %s", self._project, error)
+                self._unread = str(error)
             finally:
                 self._reading = False
 
@@ -178,27 +188,35 @@ class TriggersReader(Reader[None]):
         try:
             if one.id not in totals.places:
                 totals.places[one.id] = trigger.begin(now, self._world)
-            if pause is not None:
-                self._rest(one, pipeline, pause, now)
-            found = trigger.look(totals.places[one.id], now, self._world)
+            there = pause is None or self._rest(one, pipeline, pause, now)
+            found = trigger.look(totals.places[one.id], now, self._world) if there else None
             totals.problems.pop(one.id, None)
         except OrchestratorError as error:
             totals.problems[one.id] = str(error)
+            return
+        if found is None:
             return
         totals.places[one.id] = found.place
         if pause is None or not pause.rests:
             self._queue([firing_of(one, pipeline, occurrence, now) for occurrence in found.occurrences])
 
-    def _rest(self, one: Watched, pipeline: Triggered, pause: Pause, now: float) -> None:
-        """Bring a place to where a pause began, which counts, and to where it ended, which does not; each once."""
+    def _rest(self, one: Watched, pipeline: Triggered, pause: Pause, now: float) -> bool:
+        """Bring a place to where each pause began, which counts, and to where it ended, which does not; each once.
+
+        Returns:
+            Whether it is there. What counts is taken look by look, as far as there is room for it.
+        """
         totals = self._totals
-        for at, counts in (pause.paused_at, True), (pause.resumed_at, False):
-            if at is None or totals.rested.get(one.id, 0.0) >= at:
+        for at, counts in pause.turns():
+            if at <= totals.rested.get(one.id, 0.0):
                 continue
-            found = one.trigger.look(totals.places[one.id], at, self._world)
-            if counts:
-                self._queue([firing_of(one, pipeline, occurrence, now) for occurrence in found.occurrences])
-            totals.places[one.id], totals.rested[one.id] = found.place, at
+            while (found := one.trigger.look(totals.places[one.id], at, self._world)).place != totals.places[one.id]:
+                totals.places[one.id] = found.place
+                if counts:
+                    self._queue([firing_of(one, pipeline, occurrence, now) for occurrence in found.occurrences])
+                    return False
+            totals.rested[one.id] = at
+        return True
 
     def _queue(self, firings: Sequence[Firing]) -> None:
         known = {one.key for one in self._totals.firings} if firings else set()
@@ -215,16 +233,27 @@ class TriggersReader(Reader[None]):
             else:
                 failed(firing, problem, now)
                 _log.warning("trigger %s: no run for %s: %s", firing.trigger, firing.what, problem)
-        self._starting -= answers.keys()
+        self._starting = {key: since for key, since in self._starting.items() if key not in answers}
 
-    def _follow(self, pipelines: Mapping[str, Triggered]) -> None:
+    def _removed(self, pipelines: Mapping[str, Triggered], watched: Collection[str]) -> set[str]:
+        """Triggers and pipelines of which something is known, and that have not been there for long.
+
+        As long as a file cannot be read, its triggers may be any: then none counts as away.
+        """
+        now, totals = self._here.clock.monotonic(), self._totals
+        absent = {one.pipeline for one in totals.firings} - pipelines.keys()
+        if all(not one.problem for one in pipelines.values()):
+            absent |= totals.places.keys() - set(watched)
+        self._absent = {name: self._absent.get(name, now) for name in absent}
+        return {name for name, since in self._absent.items() if now - since > GONE_AFTER_S}
+
+    def _follow(self, removed: Collection[str]) -> None:
         """Note which runs have ended, and which have begun although nobody heard of it."""
-        gone = {one.pipeline for one in self._totals.firings} - pipelines.keys()
         for firing in self._totals.firings:
             if firing.state == "waiting" and firing.tries and firing.key not in self._starting:
                 firing.run = self._run_of(firing)
                 firing.state = "begun" if firing.run else firing.state
-            if firing.state == "waiting" and firing.pipeline in gone:
+            if firing.state == "waiting" and firing.pipeline in removed:
                 firing.state, firing.problem = "given up", "the project has no such pipeline any more"
             if firing.state != "begun":
                 continue
@@ -254,10 +283,10 @@ class TriggersReader(Reader[None]):
         paused = {name for name, pause in self._asking.paused().items() if pause.rests}
         pipelines = self._pipelines or {}
         limits = {one.name: one.concurrency for one in pipelines.values()}
-        for firing in startable(self._totals.firings, limits, now, self._starting, paused):
-            if len(self._starting) >= LAUNCHES:
-                break
-            self._starting.add(firing.key)
+        begin = self._here.clock.monotonic()
+        free = LAUNCHES - sum(begin - since < START_S for since in self._starting.values())
+        for firing in startable(self._totals.firings, limits, now, self._starting, paused)[: max(free, 0)]:
+            self._starting[firing.key] = begin
             self._start(firing, pipelines[firing.pipeline])
 
     def _start(self, firing: Firing, pipeline: Triggered) -> None:
@@ -279,8 +308,8 @@ class TriggersReader(Reader[None]):
 
     def _launch(self, firing: Firing, pipeline: Triggered) -> str:
         tags = {TAG: firing.trigger, AT_TAG: moment(firing.at), WHAT_TAG: firing.what}
-        start = Start(what=str(pipeline.file), values=firing.values, tags=tags, on=None, key=firing.key)
-        return launch(self._here, Order(start=start), Begun, self._project).run
+        start = Start(what=str(pipeline.file), params=firing.values, tags=tags, on=None, key=firing.key)
+        return launch(self._here, Order(start=start), Begun, self._project, LONGEST_START_S, ended=True).run
 
     # ---- facts and totals
 

@@ -16,6 +16,7 @@ from orchestrator.app.installation import Installation
 from orchestrator.app.launching import Taken
 from orchestrator.app.reading import kept_totals
 from orchestrator.app.triggering import TriggerTotals, reader_name
+from orchestrator.config.document import parse_value
 from orchestrator.config.suggestion import did_you_mean, meant_or_known
 from orchestrator.errors import ConfigError, NotFound, RunError
 from orchestrator.ports.triggers import Trigger
@@ -116,6 +117,16 @@ class Triggers:
 
         return holder(self._here.settings.locks_dir / f"reader-{reader_name(self._project)}.lock")
 
+    def values_of(self, name: str, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Parameters for a trigger as somebody wrote them: text stays text where it is wanted, and is YAML elsewhere.
+
+        Raises:
+            NotFound: there is no such trigger.
+            ConfigError: a text is no value.
+        """
+        accepts = {one.name: one.accepts for one in self.find(name).pipeline.takes or ()}
+        return {parameter: _value(parameter, text, accepts.get(parameter, {})) for parameter, text in texts.items()}
+
     # ---- asking
 
     def fire(self, name: str, values: Mapping[str, Any], key: str) -> Firing:
@@ -143,7 +154,7 @@ class Triggers:
             names = sorted({one.trigger.name for one in known if isinstance(one.trigger, Webhook)})
             raise NotFound(f"no pipeline has a webhook {hook!r}{did_you_mean(hook, names)}")
         for one in hooked:
-            _written_values(one.pipeline, values)
+            _check_values(one.pipeline, values)
             if one.state == "paused":
                 raise RunError(f"trigger {one.id} is paused; resume it, then send the event again: {one.reason}")
         return [self._ask(one, f"{one.id}/{_digest(key)}", values, what, WEBHOOK) for one in hooked]
@@ -159,13 +170,14 @@ class Triggers:
         return self.find(name)
 
     def _ask(self, known: Known, key: str, values: Mapping[str, Any], what: str, by: str) -> Firing:
-        written, now = _written_values(known.pipeline, values), self._here.clock.now()
-        firing = Firing(key, known.id, known.pipeline.name, now, now, what, by, written)
+        _check_values(known.pipeline, values)
+        now, given = self._here.clock.now(), dict(values)
+        firing = Firing(key, known.id, known.pipeline.name, now, now, what, by, given)
         asked = [one for one in self._asking.waiting() if one.trigger == known.id]
         before = next((one for one in asked if one.key == key), None)
         noted = next((one for one in self._totals().firings if one.key == key), None)
         for one in (before, noted):
-            if one is not None and one.values != written:
+            if one is not None and one.values != given:
                 raise RunError("this Idempotency-Key came with other values before; choose a new one")
         if noted is not None:
             return noted
@@ -174,7 +186,7 @@ class Triggers:
         waiting = sum(one.state == "waiting" for one in known.firings) + len(asked)
         if waiting >= MOST_WAITING:
             raise RunError(f"{waiting} firings of {known.id} wait for their turn already; ask again later")
-        self._asking.ask(Asked(key, known.id, known.pipeline.name, now, what, by, written))
+        self._asking.ask(Asked(key, known.id, known.pipeline.name, now, what, by, given))
         return firing
 
     def _totals(self) -> TriggerTotals:
@@ -203,12 +215,8 @@ def _digest(key: str) -> str:
     return blake3(key.encode()).hexdigest()[:32]
 
 
-def _written_values(pipeline: Triggered, values: Mapping[str, Any]) -> dict[str, str]:
-    """Values as they are written on a command line, once the pipeline takes them.
-
-    Raises:
-        ConfigError: it does not; names the parameter.
-    """
+def _check_values(pipeline: Triggered, values: Mapping[str, Any]) -> None:
+    """Raises ConfigError if a pipeline does not take these values; names the parameter."""
     if pipeline.takes is None:
         raise ConfigError(f"{pipeline.name}: its parameters are not known: {pipeline.problem}")
     takes = {one.name: one for one in pipeline.takes}
@@ -219,9 +227,16 @@ def _written_values(pipeline: Triggered, values: Mapping[str, Any]) -> dict[str,
     for one in pipeline.takes:
         if one.needed and one.name not in values:
             raise ConfigError(f"params.{one.name}: {pipeline.name} needs a value for it")
-    return {
-        name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in values.items()
-    }
+
+
+def _value(name: str, text: str, accepts: Mapping[str, Any]) -> Any:
+    kinds = {one.get("type") for one in accepts.get("anyOf", [accepts])}
+    if kinds - {"null"} == {"string"}:
+        return None if "null" in kinds and text == "null" else text
+    try:
+        return parse_value(text)
+    except ConfigError as error:
+        raise ConfigError(f"params.{name}: {text!r} is no value: {error.message.partition(': ')[2]}") from None
 
 
 def _check(taken: Taken, value: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
@@ -19,7 +19,6 @@ from orchestrator.cli.exit_code import ExitCode
 from orchestrator.cli.listing import Json
 from orchestrator.cli.output import iso, local_time, note, table, write, write_json
 from orchestrator.cli.trigger_documents import FiringItem, TriggerDocument, TriggerItem
-from orchestrator.config.document import parse_value
 from orchestrator.errors import ConfigError, NotFound
 from orchestrator.triggers.queue import Firing
 
@@ -60,7 +59,7 @@ def trigger(
     if (values or key) and action is not Action.FIRE:
         raise ConfigError(f"orc trigger {action.value} takes no parameters and no key")
     if action is Action.FIRE:
-        firing = triggers.fire(name, _values(values or ()), key or secrets.token_hex(8))
+        firing = triggers.fire(name, triggers.values_of(name, _texts(values or ())), key or secrets.token_hex(8))
         note(f"{firing.trigger}: a run is asked for{_when(triggers)}")
     elif action is Action.PAUSE:
         note(f"{triggers.pause(name, getpass.getuser()).id} is paused")
@@ -73,11 +72,11 @@ def _when(triggers: Triggers) -> str:
     return "" if triggers.scheduler() else "; nothing fires before orc up is started here"
 
 
-def _values(written: Sequence[str]) -> dict[str, Any]:
+def _texts(written: Sequence[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in written]
     if not all(equals for _, equals, _ in pairs):
         raise ConfigError("parameters are written PARAMETER=VALUE")
-    return {name: parse_value(value) for name, _, value in pairs}
+    return {name: value for name, _, value in pairs}
 
 
 def _list(here: Installation, triggers: Triggers, json: bool) -> int:

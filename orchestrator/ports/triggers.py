@@ -17,13 +17,13 @@ class Occurrence:
         key: Tells it from all others of its trigger; the same thing seen again has the same.
         at: When it was to happen, or did, in wall-clock seconds.
         what: In words: a moment, a version, an event.
-        values: Parameters of the run as they are written on a command line.
+        values: Parameters of the run, as in a pipeline file: JSON values.
     """
 
     key: str
     at: float
     what: str
-    values: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Look(NamedTuple):
@@ -79,7 +79,7 @@ class Trigger(Declared, Protocol):
         ...
 
     def look(self, place: Any, now: float, world: World) -> Look:
-        """What has happened since a place."""
+        """What has happened since a place; where that was all, the place it has come to finds nothing and stays."""
         ...
 
     def upcoming(self, after: float, until: float, most: int) -> Sequence[float]:

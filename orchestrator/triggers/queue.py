@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 State = Literal["waiting", "begun", "over", "given up"]
 
@@ -27,6 +27,7 @@ class Firing:
         at: When it was to happen, or did; ``noted_at`` when that was found.
         what: In words.
         by: Who asked for it, if it did not fire by itself: ``webhook``, ``by hand``.
+        values: Parameters of the run, as in a pipeline file.
         state: ``over`` once its run has ended, ``given up`` if none could be begun.
         tries: How often that failed; ``problem`` says how the last time, ``due_at`` when it is tried again.
         ended: State of the run that has ended.
@@ -39,7 +40,7 @@ class Firing:
     noted_at: float
     what: str
     by: str = ""
-    values: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     state: State = "waiting"
     run: str = ""
     ended: str = ""

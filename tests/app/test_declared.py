@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.app import declared as module
-from orchestrator.app.declared import UNASKED, Declared, Triggered, content_of
+from orchestrator.app.declared import AGAIN_S, UNASKED, Declared, Triggered, content_of
 from orchestrator.app.installation import Installation
 from orchestrator.app.triggers import Triggers
 from orchestrator.config.settings import Settings
-from orchestrator.errors import NotFound
+from orchestrator.errors import ConfigError, NotFound
+from orchestrator.testing.clock import FakeClock
 
 FLOWS = """
 import os, pathlib
@@ -111,8 +112,8 @@ def test_code_is_asked_by_another_process_and_only_if_something_has_changed(
     assert len(read(Declared(here, project))["coded"].triggers) == 2  # also not after a restart
     asked = (project / "asked").read_text().split()
     assert (len(asked), int(asked[0]) != os.getpid()) == (1, True)
-    (project / "flows.py").write_text(FLOWS.replace("0 2 * * *", "0 3 * * *"))
-    assert told(read(first)["coded"])[0] == "0 3 * * * (Europe/Berlin)"
+    (project / "flows.py").write_text(FLOWS.replace("0 2 * * *", "30 3 * * *"))
+    assert told(read(first)["coded"])[0] == "30 3 * * * (Europe/Berlin)"
     assert len((project / "asked").read_text().split()) == 2
 
 
@@ -132,6 +133,47 @@ def test_broken_code_leaves_what_it_said_before(
     assert read(declared)["coded"].problem == ""
 
 
+def test_a_folder_of_pipelines_that_is_away_is_not_read_as_empty(here: Installation, project: Path) -> None:
+    declared = Declared(here, project)
+    folder, elsewhere = project / "configs", project / "elsewhere"
+    folder.rename(elsewhere)
+    assert read(declared) == {}  # it was never there: nothing is declared
+    elsewhere.rename(folder)
+    write(project, coded="pipeline: flows:flow\n")
+    assert len(read(declared)) == 1
+    folder.rename(elsewhere)
+    for one in (declared, Declared(here, project)):
+        with pytest.raises(ConfigError, match="configs any more"):
+            one.read()
+    elsewhere.rename(folder)
+    assert len(read(declared)["coded"].triggers) == 2
+
+
+def test_code_that_could_not_be_imported_once_is_asked_again(here: Installation, project: Path) -> None:
+    clock = here.clock = FakeClock()  # type: ignore[assignment]
+    package = project.parent / "package"
+    (project / "flows.py").write_text(f"import pathlib\npathlib.Path({str(package)!r}).read_text()\n{FLOWS}")
+    write(project, coded="pipeline: flows:flow\n")
+    declared = Declared(here, project)
+    assert "FileNotFoundError" in read(declared)["coded"].problem
+    package.write_text("is there now")
+    assert "FileNotFoundError" in read(declared)["coded"].problem  # it was asked a moment ago
+    clock.advance(AGAIN_S + 1)  # type: ignore[attr-defined]
+    assert (read(declared)["coded"].problem, len((project / "asked").read_text().split())) == ("", 1)
+    clock.advance(AGAIN_S + 1)  # type: ignore[attr-defined]
+    read(declared)
+    assert len((project / "asked").read_text().split()) == 1  # what it said is good
+
+
+def test_an_answer_that_was_a_problem_does_not_outlive_who_got_it(here: Installation, project: Path) -> None:
+    package = project.parent / "package"
+    (project / "flows.py").write_text(f"import pathlib\npathlib.Path({str(package)!r}).read_text()\n{FLOWS}")
+    write(project, coded="pipeline: flows:flow\n")
+    assert read(Declared(here, project))["coded"].problem
+    package.write_text("is there now")
+    assert read(Declared(here, project))["coded"].problem == ""
+
+
 def test_what_is_no_code_of_the_project_changes_nothing(project: Path) -> None:
     content = content_of(project)
     for folder in (".git", "__pycache__", "env"):
@@ -143,6 +185,27 @@ def test_what_is_no_code_of_the_project_changes_nothing(project: Path) -> None:
     assert content_of(project) == content
     (project / "more.py").write_text("1")
     assert content_of(project) != content
+
+
+def test_much_data_in_a_project_hides_no_change_of_code_beside_it(
+    here: Installation, project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_MOST_FILES", 5)
+    data, inner = project / "data", project / "src" / "data"
+    for folder in (data, inner, project / "src" / "own"):
+        folder.mkdir(parents=True)
+    for number in range(6):
+        (data / f"{number}.csv").write_text("")
+        (inner / f"{number}.csv").write_text("")
+    for code in (project / "configs" / "x.yaml", project / "src" / "m.py", project / "src" / "own" / "m.py"):
+        before = content_of(project)
+        code.write_text("x: 1")
+        assert content_of(project) != before, code
+    assert content_of(project).left_out == (data, inner)
+    declared = Declared(here, project)
+    for _ in range(2):
+        declared.read()
+    assert [one.getMessage().partition(" has too many files")[0] for one in caplog.records] == [str(data), str(inner)]
 
 
 def test_an_event_reaches_every_pipeline_that_waits_for_it(here: Installation, project: Path) -> None:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from select import select
 
 import pytest
 
+from orchestrator.app.asking import Asked, Asking
+from orchestrator.app.declared import Triggered, Watched
 from orchestrator.app.installation import Installation
-from orchestrator.app.launching import Begun, Inspect, Inspected, Order, Start, launch
+from orchestrator.app.launching import Begun, Declarations, Declare, Inspect, Inspected, Order, Start, launch
+from orchestrator.app.reading import Keeper
 from orchestrator.app.run import Run
+from orchestrator.app.triggering import TriggersReader
 from orchestrator.config.settings import Settings
 from orchestrator.errors import MissingArgument, NotFound, RunError
+from orchestrator.triggers import webhook
 
 FLOW = "from orchestrator import pipeline, stage\n\n@stage\ndef one(x: int) -> int:\n    return x\n\n"
 
@@ -46,6 +55,74 @@ def test_code_that_prints_or_ends_or_hangs_does_nothing_to_who_asked(here: Insta
         time.sleep(0.05)
     with pytest.raises(NotFound, match="there is no module 'gone'"):
         inspect(here, tmp_path, "gone:flow")
+
+
+HANGING = """
+import os, signal
+told = open("told", "w")
+told.write(f"{os.getpid()}\\n")
+told.flush()
+while True:
+    signal.pause()
+"""
+"""Code that says its process through a pipe in the file system, which is closed when that process has ended."""
+
+
+class Hanging:
+    """Code of a project that hangs: the time for an answer is over as soon as it does."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (folder / "hanging.py").write_text(HANGING)
+        os.mkfifo(folder / "told")
+        self._pipe = os.open(folder / "told", os.O_RDONLY | os.O_NONBLOCK)
+        monkeypatch.setattr("orchestrator.app.launching._read", self._read)
+
+    def _read(self, pipe: int, limit_s: float) -> bytes | None:
+        assert select([self._pipe], [], [], 120)[0]
+        self.pid = int(os.read(self._pipe, 100))
+        return None
+
+    def ended(self) -> bool:
+        """Whether its process has."""
+        return bool(select([self._pipe], [], [], 10)[0]) and os.read(self._pipe, 1) == b""
+
+    def close(self) -> None:
+        """End the process if it is there."""
+        os.close(self._pipe)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
+    found = Hanging(tmp_path, monkeypatch)
+    yield found
+    found.close()
+
+
+def test_code_that_does_not_say_what_it_declares_is_ended(here: Installation, tmp_path: Path, hanging: Hanging) -> None:
+    (tmp_path / "flow.yaml").write_text("pipeline: hanging:flow\n")
+    declare = Declare(files=[str(tmp_path / "flow.yaml")])
+    with pytest.raises(RunError, match="the project's code did not say what it declares within 120 s") as refused:
+        launch(here, Order(declare=declare), Declarations, tmp_path, 120.0)
+    assert (hanging.ended(), "key" in str(refused.value)) == (True, False)
+
+
+def test_a_triggered_run_that_has_not_begun_in_time_begins_no_more(
+    here: Installation, tmp_path: Path, hanging: Hanging
+) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "flow.yaml").write_text("pipeline: hanging:flow\n")
+    hook = webhook("go")
+    flow = Triggered("flow", tmp_path / "configs" / "flow.yaml", (Watched("flow.go", hook),), concurrency=1)
+    reader = TriggersReader(here, tmp_path, lambda: [flow], beside=lambda work: work())
+    Asking(here, tmp_path).ask(Asked("flow.go/one", "flow.go", "flow", 1.0, "an event", "webhook"))
+    keeper = Keeper(here, reader)
+    for _ in range(2):
+        keeper.round()
+    (firing,) = reader.totals().firings
+    assert ("no run has begun within 600 s" in firing.problem, firing.tries) == (True, 1)
+    assert hanging.ended()  # another may begin, and this one will not beside it
 
 
 def is_there(pid: int) -> bool:

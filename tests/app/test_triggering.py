@@ -4,150 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator import pipeline, stage
-from orchestrator.app.asking import Asked, Asking
-from orchestrator.app.declared import Triggered, Watched, trigger_id
-from orchestrator.app.installation import Installation
-from orchestrator.app.reading import Keeper, reading_alone
-from orchestrator.app.triggering import TriggersReader, reader_name
+from orchestrator.app.declared import Triggered
+from orchestrator.app.launching import START_S
+from orchestrator.app.reading import reading_alone
+from orchestrator.app.triggering import GONE_AFTER_S, reader_name
 from orchestrator.app.versions import Versions
-from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError, RunError
-from orchestrator.graph import fact as f
-from orchestrator.ports.journal import Append, Ownership, RunRow
-from orchestrator.ports.triggers import Trigger
 from orchestrator.testing import check_trigger_keys
-from orchestrator.testing.clock import FakeClock
 from orchestrator.testing.inprocess import InProcess
 from orchestrator.triggers import artifact, cron, webhook
-from orchestrator.triggers.queue import BY_HAND, Firing
-
-BEGIN = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
-EACH_MINUTE = cron("* * * * *", misfire="all")
-
-
-class Killed(BaseException):
-    """The process is gone."""
-
-
-@dataclass
-class Killing:
-    """Ends the process at a write; 0 for never."""
-
-    at: int = 0
-    count: int = 0
-
-    def point(self) -> None:
-        self.count += 1
-        if self.count == self.at:
-            raise Killed
-
-
-def watched(name: str, *triggers: Trigger, concurrency: int | None = None, problem: str = "") -> Triggered:
-    found = tuple(Watched(trigger_id(name, one), one) for one in triggers)
-    return Triggered(name, Path(f"{name}.yaml"), found, concurrency, (), problem)
-
-
-class DyingKeeper(Keeper[None]):
-    """Notes what it knows, unless it is killed right before or after that."""
-
-    killing = Killing()
-
-    def save(self) -> None:
-        self.killing.point()
-        super().save()
-        self.killing.point()
-
-
-@dataclass
-class Place:
-    """A home with a clock, a project, and what ``orc up`` does there; runs end when they are told to."""
-
-    home: Path
-    pipelines: list[Triggered] = field(default_factory=list)
-    killing: Killing = field(default_factory=Killing)
-    most_at_once: Counter[str] = field(default_factory=Counter)
-    holds: dict[str, Ownership] = field(default_factory=dict)
-    begun: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.here = Installation(Settings.from_environment({"ORC_HOME": str(self.home)}))
-        self.clock = self.here.clock = FakeClock(BEGIN)  # type: ignore[assignment]
-        self.project = self.home.parent / "project"
-        self.asking = Asking(self.here, self.project)
-        self.fails: Callable[[Firing], Exception | None] = lambda firing: None
-        self.up = self.start()
-
-    def start(self) -> Keeper[None]:
-        """As a new process does."""
-        reader = TriggersReader(self.here, self.project, lambda: self.pipelines, self.begin, lambda work: work())
-        noted = reader._asking.noted
-
-        def note(asked: Asked) -> None:
-            self.killing.point()
-            noted(asked)
-            self.killing.point()
-
-        reader._asking.noted = note  # type: ignore[method-assign]
-        keeper = DyingKeeper.__new__(DyingKeeper)
-        keeper.killing = self.killing
-        keeper.__init__(self.here, reader)  # type: ignore[misc]
-        return keeper
-
-    def begin(self, firing: Firing, pipeline: Triggered) -> str:
-        self.killing.point()
-        error = self.fails(firing)
-        if error is not None:
-            raise error
-        count = len(self.here.journal.runs(limit=1000))
-        row = RunRow(f"run-{count:03}", pipeline.name, "running", 1, 0, BEGIN + count, trigger_key=firing.key)
-        created = f.RunCreated(pipeline.name, "0" * 64, "0" * 64, {})
-        hold = self.here.journal.begin(row, [created], {}, "test:1")
-        run = hold if isinstance(hold, str) else row.id
-        self.begun.append(run)
-        if not isinstance(hold, str):
-            self.holds[run] = hold
-        self.most_at_once[pipeline.name] = max(self.most_at_once[pipeline.name], len(self.running(pipeline.name)))
-        self.killing.point()
-        return run
-
-    def rounds(self, count: int, step_s: float = 0.0) -> None:
-        for _ in range(count):
-            self.clock.advance(step_s)
-            self.up.round()
-
-    def runs(self, pipeline: str | None = None) -> list[RunRow]:
-        return self.here.journal.runs(pipeline, limit=1000)[::-1]
-
-    def running(self, pipeline: str) -> list[RunRow]:
-        return self.here.journal.runs(pipeline, "running", limit=1000)
-
-    def end(self, state: f.RunState = "succeeded") -> None:
-        """End all runs."""
-        for run, hold in self.holds.items():
-            seq = self.here.journal.run(run).seq
-            self.here.journal.append(Append(run, hold.epoch, seq, BEGIN, [f.RunFinished(state)], state=state))
-            hold.release()
-        self.holds.clear()
-
-    def keys(self) -> list[str]:
-        """What is told of the keys, without the triggers."""
-        return [(row.trigger_key or "").partition("/")[2] for row in self.runs()]
-
-    @property
-    def firings(self) -> list[Firing]:
-        firings: list[Firing] = self.up.reader.totals().firings
-        return firings
-
-    def ask(self, pipeline: Triggered, key: str, by: str = "webhook") -> None:
-        trigger = pipeline.triggers[0].id
-        self.asking.ask(Asked(f"{trigger}/{key}", trigger, pipeline.name, self.clock.now(), key, by, {}))
+from orchestrator.triggers.queue import Firing
+from tests.app.trigger_place import EACH_MINUTE, Killed, Place, watched
 
 
 @pytest.fixture
@@ -267,26 +140,6 @@ def test_runs_wait_for_their_turn_also_over_a_restart(make: Callable[..., Place]
     assert [(one.state, one.ended) for one in place.firings if one.key.endswith("e0")] == [("over", "failed")]
 
 
-def test_what_happens_in_a_pause_is_not_made_up_for(make: Callable[..., Place]) -> None:
-    churn = watched("churn", EACH_MINUTE)
-    place = make(churn)
-    place.rounds(1)
-    place.asking.pause(churn.triggers[0].id, "me")
-    place.rounds(4, 30.0)
-    place.ask(churn, "now", BY_HAND)
-    place.rounds(2)
-    assert place.keys() == ["now"]
-    place.clock.advance(90.0)  # 08:03:30, nobody is up
-    place.asking.resume(churn.triggers[0].id)
-    place.clock.advance(60.0)
-    place.up = place.start()
-    place.rounds(2)
-    assert place.keys() == ["now", "2027-01-15T08:04:00Z"]
-    place.up = place.start()
-    place.rounds(2)
-    assert len(place.keys()) == 2
-
-
 @stage(publish="data:daily")
 def publish(n: int) -> list[int]:
     return [n]
@@ -295,21 +148,6 @@ def publish(n: int) -> list[int]:
 @pipeline
 def publishing(n: int) -> list[int]:
     return publish(n)
-
-
-def test_what_was_missed_before_a_pause_waits_for_its_end(make: Callable[..., Place]) -> None:
-    churn = watched("churn", EACH_MINUTE)
-    place = make(churn)
-    place.rounds(1)
-    place.clock.advance(90.0)  # 08:01:30, nobody is up
-    place.asking.pause(churn.triggers[0].id)
-    place.clock.advance(60.0)
-    place.up = place.start()
-    place.rounds(2, 30.0)
-    assert (place.keys(), [one.state for one in place.firings]) == ([], ["waiting"])
-    place.asking.resume(churn.triggers[0].id)
-    place.rounds(2, 45.0)
-    assert place.keys() == ["2027-01-15T08:01:00Z", "2027-01-15T08:04:00Z", "2027-01-15T08:05:00Z"]
 
 
 def test_versions_and_tags_fire_who_waits_for_them(make: Callable[..., Place]) -> None:
@@ -368,6 +206,32 @@ def test_a_run_that_began_although_nobody_heard_of_it_is_found(make: Callable[..
     assert (place.keys(), [one.state for one in place.firings]) == (["one"], ["begun", "waiting"])
 
 
+def test_who_takes_long_to_begin_counts_as_begun_and_others_pass(make: Callable[..., Place]) -> None:
+    slow, one_by_one, other = (
+        watched("slow", webhook("slow")), watched("one", webhook("one"), concurrency=1), watched("other", webhook("x"))
+    )  # fmt: skip
+    place = make(slow, one_by_one, other)
+    place.rounds(1)
+    works: list[Callable[[], None]] = []
+    place.up.reader._beside = works.append  # type: ignore[attr-defined]
+    for key, of in enumerate((slow, slow, slow, one_by_one, one_by_one, other)):
+        place.ask(of, f"e{key}")
+        place.clock.advance(0.1)
+    place.rounds(3)
+    assert starting(place) == ["e0", "e1", "e2", "e3"]
+    place.rounds(2, START_S)
+    assert starting(place) == ["e0", "e1", "e2", "e3", "e5"]
+    for work in works:
+        work()
+    place.rounds(2)
+    assert place.keys() == ["e0", "e1", "e2", "e3", "e5"]
+    assert place.most_at_once["one"] == 1
+
+
+def starting(place: Place) -> list[str]:
+    return [key.rpartition("/")[2] for key in place.up.reader._starting]  # type: ignore[attr-defined]
+
+
 def test_a_run_that_nobody_drives_is_begun_again(make: Callable[..., Place]) -> None:
     churn = watched("churn", webhook("go"), concurrency=1)
     place = make(churn)
@@ -396,8 +260,30 @@ def test_what_cannot_be_read_for_a_while_forgets_nothing(make: Callable[..., Pla
     place.rounds(3, 10.0)
     assert place.up.reader.totals().places == known
     place.pipelines = []
+    place.rounds(2, GONE_AFTER_S)
+    assert place.up.reader.totals().places == known
     place.rounds(2, 10.0)
     assert place.up.reader.totals().places == {}
+
+
+def test_a_pipeline_that_is_away_for_a_look_loses_nothing(make: Callable[..., Place]) -> None:
+    churn, hourly = watched("churn", webhook("go"), concurrency=1), watched("hourly", cron("0 * * * *", misfire="all"))
+    place = make(churn, hourly)
+    place.rounds(1)
+    for name in ("one", "two"):
+        place.ask(churn, name)
+        place.clock.advance(1.0)
+    place.rounds(2)
+    place.clock.advance(5 * 3600.0)
+    place.up, place.pipelines = place.start(), []
+    place.rounds(2, 6.0)
+    assert [one.state for one in place.firings] == ["begun", "waiting"]
+    place.pipelines = [churn, hourly]
+    place.rounds(2, 6.0)
+    assert len(place.runs("hourly")) == 5
+    place.end()
+    place.rounds(2)
+    assert [row.trigger_key for row in place.runs("churn")] == [f"{churn.triggers[0].id}/{n}" for n in ("one", "two")]
 
 
 def test_firings_of_a_pipeline_that_is_gone_are_given_up(make: Callable[..., Place]) -> None:
@@ -408,5 +294,8 @@ def test_firings_of_a_pipeline_that_is_gone_are_given_up(make: Callable[..., Pla
     place.ask(churn, "two")
     place.rounds(2)
     place.pipelines = []
+    place.rounds(1, 10.0)
+    place.rounds(1, GONE_AFTER_S)
+    assert [one.state for one in place.firings] == ["begun", "waiting"]
     place.rounds(1, 10.0)
     assert [one.state for one in place.firings] == ["begun", "given up"]

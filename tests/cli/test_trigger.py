@@ -88,6 +88,7 @@ def test_triggers_are_listed_shown_paused_and_asked_without_a_server(orc: Orc, p
     assert trigger("resume", nightly, "--json").document("trigger")["trigger"]["state"] == "active"
     fired = trigger("fire", "retrain", "rows=2", "--key", "mine")
     assert (fired.code, "nothing fires before orc up" in fired.err) == (0, True)
+    assert trigger("fire", "retrain", "label=12").code == 0  # text is wanted, and it is text
     for arguments, code, said in (
         (("show", "nothing"), 4, "there is no trigger 'nothing'"),
         (("show", "churn"), 4, "more than one trigger"),

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.errors import InvalidDuration, InvalidPipeline
@@ -86,6 +86,23 @@ def test_every_moment_is_due_once_however_somebody_looks(
         if expression == "30 2 * * *" and (local.hour, local.minute) != (2, 30):
             left_out = local.replace(hour=2, minute=30)
             assert left_out.astimezone(UTC).astimezone(ZoneInfo(tz)).replace(fold=0) != left_out
+
+
+@given(
+    tz=st.sampled_from(sorted(CHANGES)),
+    change=st.integers(0, 1),
+    expression=st.sampled_from(
+        ["30 2 * * *", "0 3 * * *", "*/20 * * * *", "15 1-3 * * *", "45 1 * * SUN", "0 */2 * * *", "30 2 25 10 *"]
+    ),
+    look_s=st.integers(0, 3 * 86400),
+)
+@example(tz="Australia/Lord_Howe", change=0, expression="0 */2 * * *", look_s=51 * 3600)
+def test_the_newest_moment_is_the_last_of_all(tz: str, change: int, expression: str, look_s: int) -> None:
+    days = CHANGES[tz]
+    middle = at(*days[change % len(days)], tz=ZoneInfo(tz))
+    begin, now = middle - 10 * 86400, middle - 2 * 86400 + look_s
+    newest = fired(cron(expression, tz=tz), begin, [now])
+    assert newest == cron(expression, tz=tz).upcoming(begin, now, 10_000)[-1:]
 
 
 @given(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -97,10 +98,18 @@ class Cron:
                 yield moment
 
     def _last(self, upto: float) -> float | None:
-        """The newest moment up to one."""
+        """The newest moment up to one; near a change of clocks only what follows from before it counts."""
         begin = self._there(upto + 1)
-        moments = self._simulated(begin + self._margin(begin), reverse=True)
-        return next((moment for moment in moments if moment <= upto), None)
+        margin = self._margin(begin)
+        for moment in self._simulated(begin + margin, reverse=True):
+            if moment > upto:
+                continue
+            if not margin and not self._margin(self._there(moment)):
+                return moment
+            following = list(takewhile(lambda one: one <= upto, self._following(moment - 1)))
+            if following:
+                return following[-1]
+        return None
 
     def _there(self, at: float) -> datetime:
         return datetime.fromtimestamp(at, ZoneInfo(self.tz))
