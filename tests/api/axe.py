@@ -62,6 +62,16 @@ def load(page: Page, script: str) -> None:
     page.evaluate(f"{script}; 0")
 
 
+def violations_in_both(page: Page, script: str, url: str) -> list[str]:
+    """What the page at an address does that it should not, also in the dark, where only colours differ."""
+    page.scheme("light")
+    page.open(url)
+    load(page, script)
+    broken = violations(page, RULES)
+    page.scheme("dark")
+    return broken + [f"in the dark: {one}" for one in violations(page, COLOURS)]
+
+
 def violations(page: Page, rules: dict[str, Any]) -> list[str]:
     """What a page does that it should not by some rules, a line for each place."""
     asked = json.dumps({"runOnly": rules, "resultTypes": ["violations"]})

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.api.axe import COLOURS, RULES, load, source, violations
+from tests.api.axe import COLOURS, RULES, load, source, violations, violations_in_both
 from tests.api.browser import Page
 from tests.api.conftest import Served
 from tests.api.test_pages import STYLE, paths
@@ -22,12 +22,8 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_no_page_breaks_a_rule(page: Page, home: Served, script: str) -> None:
     broken = []
     for path in [*paths(home), "/login", "/runs/nothing"]:
-        page.scheme("light")
-        page.open(f"{home.client.url}{path.removeprefix('/')}")
-        load(page, script)
-        broken += [f"{path}: {one}" for one in violations(page, RULES)]
-        page.scheme("dark")
-        broken += [f"{path} in the dark: {one}" for one in violations(page, COLOURS)]
+        found = violations_in_both(page, script, f"{home.client.url}{path.removeprefix('/')}")
+        broken += [f"{path}: {one}" for one in found]
     assert not broken, "\n".join(broken)
 
 

@@ -19,7 +19,7 @@ from orchestrator.app.triggering import TriggersReader
 from orchestrator.graph import fact as f
 from orchestrator.ports.journal import RunRow
 from orchestrator.triggers.queue import Firing
-from tests.api.axe import source, violations
+from tests.api.axe import source, violations_in_both
 from tests.api.browser import Page
 from tests.api.conftest import Client, Served, served
 from tests.api.test_pages import Outline
@@ -195,12 +195,7 @@ def test_the_page_works_by_keyboard_live_and_keeps_the_rules(
 ) -> None:
     script = source(tmp_path)
     paths = ["triggers", f"triggers/{get.api('/triggers/churn.webhook')['trigger']['id']}"]
-    broken = []
-    for scheme in ("light", "dark"):
-        page.scheme(scheme)
-        for path in paths:
-            page.open(f"{get.url}{path}")
-            broken += [f"{scheme} {path}: {one}" for one in violations(page, script)]
+    broken = [f"{path}: {one}" for path in paths for one in violations_in_both(page, script, f"{get.url}{path}")]
     assert not broken, "\n".join(broken)
     page.open(f"{get.url}triggers")
     page.until("document.querySelector('.live').innerText === 'live'")
