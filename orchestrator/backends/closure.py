@@ -7,11 +7,8 @@ syntax tree, so that those inside functions count, and modules need not be loade
 from __future__ import annotations
 
 import ast
-import importlib.machinery
-import importlib.util
 import inspect
 import linecache
-import sys
 import sysconfig
 import types
 from collections.abc import Callable, Iterator
@@ -19,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from orchestrator.graph.references import source_of
 from orchestrator.graph.syntax import parse
 
 DATA_FILE_BYTES = 4 * 1024 * 1024
@@ -90,7 +88,7 @@ class Closure:
             return False
         if name in self._modules:
             return True
-        path = _source_of(name)
+        path = source_of(name)
         if path is None or not is_project(path):
             return False
         self._modules[name] = path
@@ -134,33 +132,6 @@ def is_project(path: Path) -> bool:
     """Whether a module's file belongs to the author: not installed, not of Python, not the engine."""
     path = path.resolve()
     return not path.is_relative_to(_ENGINE) and not any(path.is_relative_to(root) for root in _INSTALLED)
-
-
-def _source_of(name: str) -> Path | None:
-    """File of a module, loaded or not; None if it has none or does not exist. Imports nothing."""
-    module = sys.modules.get(name)
-    if module is not None:
-        file = getattr(module, "__file__", None)
-        return Path(file) if file else None
-    package, _, _ = name.rpartition(".")
-    try:
-        if not package:
-            spec = importlib.util.find_spec(name)
-        else:
-            parent = _source_of(package)
-            where = [str(parent.parent)] if parent is not None and parent.name == "__init__.py" else _portions(package)
-            spec = importlib.machinery.PathFinder.find_spec(name, where)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
-
-
-def _portions(package: str) -> list[str]:
-    """Directories of a namespace package."""
-    module = sys.modules.get(package)
-    if module is not None:
-        return list(getattr(module, "__path__", []))
-    return [str(where) for root in sys.path if (where := Path(root or ".") / package.replace(".", "/")).is_dir()]
 
 
 @lru_cache(maxsize=1024)

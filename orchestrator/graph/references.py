@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import importlib.machinery
 import importlib.util
 import sys
 import sysconfig
@@ -57,23 +58,39 @@ class Project:
     def module_file(self, name: str) -> ModuleFile | None:
         """A module of the project by its name, without importing it."""
         top = name.partition(".")[0]
-        package = _origin(top)
-        if name not in sys.modules and package is not None and not self._has_file(top, package):
-            return None  # to look for a part of a package is to import the package
-        file = _origin(name)
-        known = file is not None and file.endswith(".py") and self._has_file(name, file)
+        package = source_of(top)
+        if name not in sys.modules and package is not None and not self._has_file(top, str(package)):
+            return None
+        file = source_of(name)
+        known = file is not None and file.suffix == ".py" and self._has_file(name, str(file))
         return ModuleFile(name, str(file)) if known else None
 
 
-def _origin(name: str) -> str | None:
+def source_of(name: str) -> Path | None:
+    """File of a module, loaded or not; None if it has none or does not exist. Imports nothing, not even its package."""
     module = sys.modules.get(name)
     if module is not None:
-        return getattr(module, "__file__", None)
+        file = getattr(module, "__file__", None)
+        return Path(file) if file else None
+    package, _, _ = name.rpartition(".")
     try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):
+        if not package:
+            spec = importlib.util.find_spec(name)
+        else:
+            parent = source_of(package)
+            where = [str(parent.parent)] if parent is not None and parent.name == "__init__.py" else _portions(package)
+            spec = importlib.machinery.PathFinder.find_spec(name, where)
+    except (ImportError, ValueError):
         return None
-    return spec.origin if spec is not None else None
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+
+
+def _portions(package: str) -> list[str]:
+    """Directories of a namespace package."""
+    module = sys.modules.get(package)
+    if module is not None:
+        return list(getattr(module, "__path__", []))
+    return [str(where) for root in sys.path if (where := Path(root or ".") / package.replace(".", "/")).is_dir()]
 
 
 @functools.lru_cache(maxsize=4096)

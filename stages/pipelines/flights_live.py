@@ -14,7 +14,7 @@ from stages.pipelines.flights import TARGET, Judged, boosted, judged
 from stages.preprocessing import add_flag, concat
 
 CANARY = Canary(
-    steps=(50, 100), bake="1s", min_samples=50, min_outcomes=100, patience="3m", rollback_if="brier > 0.25",
+    steps=(50, 100), bake="1s", min_samples=50, min_outcomes=50, patience="3m", rollback_if="brier > 0.25",
     compare=("errors", "broken"),
 )  # fmt: skip
 """Short steps. A Brier score over 0.25 is worse than that of always saying "fifty-fifty"."""

@@ -1,7 +1,7 @@
 """A trained model as plain text with the features it was trained on: stored, compared and served as data.
 
-LightGBM and scikit-learn are imported where they are used, here and in the training stages: they are
-optional, and take seconds to import in every process that only plans or looks.
+LightGBM and scikit-learn are imported where they are used, in the training stages: they are optional, and take seconds
+to import in every process that only plans, looks or predicts.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from stages.columns import Floats
 from stages.features import Features
+from stages.training.booster import Booster
 
 ModelKind = Literal["boosted", "logistic"]
 
@@ -48,7 +49,7 @@ class Model:
     def predict_encoded(self, encoded: Floats) -> Floats:
         """Probability for rows that went through ``features`` already: (rows, names) to (rows,)."""
         if self.kind == "boosted":
-            return np.asarray(_booster(self.text).predict(encoded, num_threads=1), dtype=np.float64)
+            return _booster(self.text).predict(encoded)
         parameters = json.loads(self.text)
         return logistic(encoded @ np.asarray(parameters["coefficients"]) + parameters["intercept"])
 
@@ -60,10 +61,8 @@ def logistic(scores: Floats) -> Floats:
 
 
 @lru_cache(maxsize=8)
-def _booster(text: str) -> Any:
-    import lightgbm
-
-    return lightgbm.Booster(model_str=text)
+def _booster(text: str) -> Booster:
+    return Booster(text.encode())
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def asked(url: str) -> Iterator[None]:
 
     def ask() -> None:
         client = Asking(url, 30.0)
-        while not over.wait(0.02):
+        while not over.wait(0.2):
             client.predict(rows[:1])
         client.close()
 

@@ -309,3 +309,11 @@ def test_packages_that_a_body_would_import_are_not_imported_to_look_at_it() -> N
         del sys.modules[name]
     fingerprint(lazy)
     assert "wsgiref" not in sys.modules
+
+
+def test_modules_of_the_project_are_not_imported_to_look_at_them(load: Load) -> None:
+    main = "def body(x):\n    from project_b import helper\n    return helper(x)\n"
+    b = "raise RuntimeError('this takes seconds')\ndef helper(x):\n    return x\n"
+    before = fingerprint(load(project_a=main, project_b=b).body)
+    assert "project_b" not in sys.modules
+    assert fingerprint(load(project_a=main, project_b=b.replace("return x", "return -x")).body) != before
