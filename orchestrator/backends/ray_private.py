@@ -156,6 +156,19 @@ def put_back_target(app: str, deployment: str, target: bytes) -> None:
     ray.get(client._controller.deploy_applications.remote(*told))
 
 
+def own_handle(app: str, deployment: str) -> Any:
+    """A handle for the event loop that runs here, which calls by gRPC, in one message each way.
+
+    ``serve.get_deployment_handle`` gives the same handle to all who ask, also after it was shut down, and its calls
+    cross to a thread of Serve's and back, as tasks of an actor with several messages each.
+    """
+    from ray.serve.handle import DeploymentHandle
+
+    handle: Any = DeploymentHandle(deployment, app)
+    handle._init(_run_router_in_separate_loop=False)
+    return handle.options(_by_reference=False)
+
+
 def has_replicas(handle: Any) -> bool:
     """True if a handle of Serve knows of a living replica; a call of one that knows none waits until there is one."""
     if not handle.is_initialized:

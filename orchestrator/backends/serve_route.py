@@ -96,10 +96,7 @@ class Route:
 
     def _handle(self, version: str) -> Any:
         if version not in self._handles:
-            from ray import serve
-
-            name = f"{self._app}{SEPARATOR}{version}"
-            handle: Any = serve.get_deployment_handle(PREDICTOR, name, _check_exists=False)
+            handle = ray_private.own_handle(f"{self._app}{SEPARATOR}{version}", PREDICTOR)
             self._handles[version] = handle.options(method_name="told")
         return self._handles[version]
 

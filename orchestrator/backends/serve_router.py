@@ -32,7 +32,7 @@ from orchestrator.ports.traffic import Tallies, Traffic
 ROUTER = "router"
 """Name of the one deployment in a router's Serve application; the application itself is called like the app."""
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 """Other code in the router's replicas needs another number: then, and only then, Serve replaces them."""
 
 _POLL_S = 0.02

@@ -371,6 +371,21 @@ def test_deaths_of_the_router_its_ledger_and_the_champion_are_survived(place: Pl
     assert {place.ask(1, f"c{number}").version for number in range(10)} == {"v1"}
 
 
+@ON_RAY
+def test_a_version_that_comes_back_gets_its_share(place: Place) -> None:
+    """Also after the router's replicas have given up what they had for asking it."""
+    from orchestrator.backends.serve_router import RayRouter, RouterSettings
+
+    kept_s = 1.0
+    hasty = replace(place, router=RayRouter(RouterSettings(replace(LIMITS, timeout_s=kept_s), health_check_s=1.0)))
+    for _ in range(3):
+        hasty.route({"v1": 0, "v2": 100})
+        assert {hasty.ask(1, f"c{number}").version for number in range(10)} == {"v2"}
+        hasty.route({"v1": 100})
+        time.sleep(1.5 * kept_s)
+    place.route({"v1": 100})
+
+
 def test_a_version_that_is_gone_costs_no_request(place: Place) -> None:
     place.route({"v1": 50, "v2": 50})
     place.serving.undeploy("shop", "v2")
