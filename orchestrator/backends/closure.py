@@ -9,24 +9,19 @@ from __future__ import annotations
 import ast
 import inspect
 import linecache
-import sysconfig
 import types
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from orchestrator.graph.references import source_of
+from orchestrator.graph.references import installed, source_of
 from orchestrator.graph.syntax import parse
 
 DATA_FILE_BYTES = 4 * 1024 * 1024
 DATA_BYTES = 32 * 1024 * 1024
 """Package data up to these sizes, for one file and together, travels with the code."""
 
-_ENGINE = Path(__file__).resolve().parents[1]
-_INSTALLED = tuple(
-    Path(path).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(key))
-)
 _SKIPPED = frozenset({"__pycache__", "node_modules"})
 _CODE = (".py", ".pyc", ".pyo", ".pyi")
 
@@ -89,7 +84,7 @@ class Closure:
         if name in self._modules:
             return True
         path = source_of(name)
-        if path is None or not is_project(path):
+        if path is None or installed(str(path)):
             return False
         self._modules[name] = path
         package, _, _ = name.rpartition(".")
@@ -125,13 +120,6 @@ class Closure:
                     continue
                 total += size
                 found[inside] = file.read_bytes()
-
-
-@lru_cache(maxsize=4096)
-def is_project(path: Path) -> bool:
-    """Whether a module's file belongs to the author: not installed, not of Python, not the engine."""
-    path = path.resolve()
-    return not path.is_relative_to(_ENGINE) and not any(path.is_relative_to(root) for root in _INSTALLED)
 
 
 @lru_cache(maxsize=1024)

@@ -115,15 +115,15 @@ class RayRouter:
             try:
                 left_s = max(deadline - time.monotonic(), 0.1)
                 return ray.get(getattr(ledger_of(app), method).remote(*args), timeout=left_s)
-            except AttributeError as error:
-                raise ServingFailed(
-                    f"the router of {app} was started by another release of this package ({error}); "
-                    f"end it once with the stage `retire`, and release again"
-                ) from error
             except ray.exceptions.RayTaskError as error:
                 if isinstance(error.cause, OrchestratorError):
                     raise error.cause from None
                 raise ServingFailed(f"the router of {app} could not be changed: {error.cause!r}") from error
+            except AttributeError as error:  # the handle's; what the ledger raises is a RayTaskError, too
+                raise ServingFailed(
+                    f"the router of {app} was started by another release of this package ({error}); "
+                    f"end it once with the stage `retire`, and release again"
+                ) from error
             except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError) as error:
                 if time.monotonic() + _TRIES_S > deadline:
                     raise ServingFailed(f"the ledger of the router of {app} does not answer: {error}") from error

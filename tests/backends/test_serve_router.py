@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 
@@ -23,6 +24,9 @@ from orchestrator.errors import ConfigError, ServingFailed, TrafficMoved
 from orchestrator.ports.serving import Serving
 from orchestrator.ports.traffic import Router, Tally, Traffic
 from orchestrator.testing import LocalServing
+
+if TYPE_CHECKING:
+    from orchestrator.backends.serve_router import RayRouter
 
 MOODY = "tests.backends.predictors:Moody"
 LIMITS = Limits(timeout_s=60, trial_timeout_s=5.0)
@@ -384,6 +388,15 @@ def test_a_version_that_comes_back_gets_its_share(place: Place) -> None:
         hasty.route({"v1": 100})
         time.sleep(1.5 * kept_s)
     place.route({"v1": 100})
+
+
+@ON_RAY
+def test_a_ledger_of_another_release_is_told_from_a_change_that_fails(place: Place) -> None:
+    deadline, router = time.monotonic() + 60.0, cast("RayRouter", place.router)
+    with pytest.raises(ServingFailed, match="started by another release"):
+        router._ask_ledger("shop", deadline, "nothing_like_it")
+    with pytest.raises(ServingFailed, match="could not be changed: AttributeError"):
+        router._ask_ledger("shop", deadline, "prepare", partial(getattr, 1, "nothing_like_it"))
 
 
 def test_a_version_that_is_gone_costs_no_request(place: Place) -> None:
