@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 
 SLOW_S = 1.5
 HANG_S = 120.0
+CRASH_EVERY = 3
+LEAK_BYTES, LEAK_ROOM_BYTES = 64 * 2**20, 512 * 2**20
 
 MANNERS = {
     "good": "nothing is wrong",
@@ -25,6 +28,9 @@ MANNERS = {
     "start": "the process ends while the model is built",
     "hang": "no request is ever answered",
     "nan": "every answer is NaN",
+    "crash": "the process ends at every third request",
+    "leak": "every answer keeps 64 MiB more, of 512 that the process may have",
+    "mute": "nobody reports what became of its answers, though a limit is about that",
 }
 """How candidates are, and what that means."""
 
@@ -36,14 +42,19 @@ class Candidate:
         given = json.loads(payload)
         self._factor, self._manner, self._mark = given["factor"], given["manner"], Path(given["mark"])
         self._asked = 0
-        if self._manner == "start":
-            self._show()
-            os._exit(17)
+        self._kept: list[bytes] = []
+        match self._manner:
+            case "start":
+                self._show()
+                os._exit(17)
+            case "leak":
+                limit = LEAK_ROOM_BYTES + _address_space_bytes()
+                resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[float]:
         """``factor * x`` for each row, unless something is wrong."""
         self._asked += 1
-        if self._manner not in ("good", "errors") or (self._manner == "errors" and self._asked % 2):
+        if self._goes_wrong():
             self._show()
         match self._manner:
             case "errors" if self._asked % 2:
@@ -54,11 +65,31 @@ class Candidate:
                 time.sleep(HANG_S)
             case "nan":
                 return [float("nan") for _ in rows]
+            case "crash" if self._asked % CRASH_EVERY == 0:
+                os._exit(17)
+            case "leak":
+                self._kept.append(bytes(LEAK_BYTES))
         return [self._factor * row["x"] for row in rows]
+
+    def _goes_wrong(self) -> bool:
+        match self._manner:
+            case "good":
+                return False
+            case "errors":
+                return self._asked % 2 == 1
+            case "crash":
+                return self._asked % CRASH_EVERY == 0
+            case _:
+                return True
 
     def _show(self) -> None:
         if not self._mark.exists():
             self._mark.write_text(repr(time.time()))
+
+
+def _address_space_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
 
 
 def payload(factor: int, manner: str, mark: Path) -> bytes:

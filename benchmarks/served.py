@@ -30,6 +30,9 @@ CANARY = Canary(
     rollback_if=f"error_rate > 0.02 or p95_ms > {SLOW_S * 600:g}", compare=("errors", "broken"),
 )  # fmt: skip
 
+UNREPORTED = replace(CANARY, rollback_if=f"{CANARY.rollback_if} or loss > 0.25", patience="15s")
+"""Has a limit on what clients report."""
+
 MOVES = 50
 
 
@@ -123,7 +126,8 @@ class Field:
         }  # fmt: skip
 
     def _released(self, version: str, manner: str, clock: Clocked) -> Release:
-        state = begin(version, APP, version, self.strategy, self._traffic(), time.time())
+        strategy = UNREPORTED if manner == "mute" else self.strategy
+        state = begin(version, APP, version, strategy, self._traffic(), time.time())
         try:
             self._deploy(version, manner)
         except ServingFailed as error:
